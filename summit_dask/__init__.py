@@ -1,0 +1,1 @@
+"""See what an image classifier has learned, class by class, at the scale of whole data sets."""
