@@ -1,0 +1,98 @@
+"""Activations of channels: the maximum of each feature map, and the channels that an image uses."""
+
+from collections.abc import Sequence
+from typing import no_type_check
+
+import numpy as np
+from jaxtyping import Bool, Float32
+from numba import njit
+
+from summit_dask.errors import NumericalError
+
+#: Channels whose largest value is remembered together while selecting.
+_BLOCK = 32
+
+
+def select_channels(
+    values: Float32[np.ndarray, "image channel"], mass: float, excluded: Sequence[int] = ()
+) -> Bool[np.ndarray, "image channel"]:
+    """Channels that each image uses in a layer (DESIGN 3.2; the paper's section 5.1).
+
+    Going from the largest value to the smallest, a channel is selected as long as the shares of those
+    before it, ``value / total`` summed in float64 in this order, are below `mass`.
+
+    Parameters
+    ----------
+    values
+        Maximum of each channel's feature map; negative ones count as 0.
+    mass
+        Share of the image's summed activation to cover, above 0, at most 1.
+    excluded
+        Channels that count as 0.
+
+    Returns
+    -------
+    Bool[image channel]
+        Ties: the higher channel first. A channel of value 0 is never selected, so a row of zeros selects nothing.
+
+    Raises
+    ------
+    NumericalError
+        If a value of a channel that is not excluded is NaN or infinite.
+    """
+    values = np.ascontiguousarray(values)
+    counted = np.ones(values.shape[1], np.bool_)
+    counted[list(excluded)] = False
+    selected = np.zeros(values.shape, np.bool_)
+    bad = _select(values, values.view(np.int32), counted, mass, selected)
+    if bad >= 0:
+        raise NumericalError(
+            f"Row {bad} of {len(values)} images' activations holds NaN or infinity, expected finite values; "
+            "look at the image, the network's weights and its preprocessing."
+        )
+    return selected
+
+
+# The bits of positive floats are ordered as the floats are, so one integer ranks value and channel:
+#
+#     key = | bits of the value | channel |     0: not counted
+#
+# The largest key of each block of channels is kept. Taking the largest of all then means looking at one
+# block again, not at all channels, and only as often as channels are selected.
+@njit(cache=True, nogil=True)
+@no_type_check
+def _select(values, bits, counted, mass, selected):
+    """Fill `selected`; returns the first row that is not finite, else -1."""
+    n_images, n_channels = values.shape
+    n_blocks = -(-n_channels // _BLOCK)
+    keys = np.zeros(n_blocks * _BLOCK, np.int64)
+    tops = np.zeros(n_blocks, np.int64)
+    for n in range(n_images):
+        total = 0.0
+        for c in range(n_channels):
+            used = counted[c] and not values[n, c] <= 0  # true of NaN, which then shows in the total
+            total += np.float64(values[n, c]) if used else 0.0
+            keys[c] = (np.int64(bits[n, c]) << 32) | c if used else 0
+        if not np.isfinite(total):
+            return n
+        for b in range(n_blocks):
+            tops[b] = _largest(keys, b * _BLOCK, (b + 1) * _BLOCK)
+        running, best = 0.0, _largest(tops, 0, n_blocks)
+        while best > 0 and running < mass:
+            c = best & 0xFFFFFFFF
+            selected[n, c] = True
+            running += np.float64(values[n, c]) / total
+            keys[c] = 0
+            b = c // _BLOCK
+            tops[b] = _largest(keys, b * _BLOCK, (b + 1) * _BLOCK)
+            best = _largest(tops, 0, n_blocks)
+    return -1
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _largest(keys, start, stop):
+    best = np.int64(0)
+    for i in range(start, stop):
+        best = max(best, keys[i])
+    return best
