@@ -24,6 +24,16 @@ N_PREDICTIONS = 5
 #: Strongest sources kept per node of a stored graph.
 N_NODE_SOURCES = 3
 
+#: Kinds of pictures of a channel, in the order of the stored pictures: made ones, then (imported) examples.
+PICTURE_KINDS = (
+    "channel",
+    "neuron",
+    "negative",
+    *(f"diversity-{i}" for i in range(4)),
+    *(f"dataset-p-{i}" for i in range(10)),
+    *(f"dataset-n-{i}" for i in range(10)),
+)
+
 STRING = np.dtypes.StringDType()
 
 
@@ -47,6 +57,9 @@ class Variable:
 
 _IMAGE, _CLASS = ("image",), ("class",)
 _NODE, _EDGE = ("node",), ("edge",)
+_EXAMPLE, _CLASS_EXAMPLE = ("channel", "rank"), ("class", "channel", "class_rank")
+_BOX = "what the channel saw, in the original's pixels: top, left, bottom, right; the last two are outside"
+_BYTES = "encoded pictures, one after the other (JPEG, PNG or WebP; see `encoded`)"
 
 VARIABLES: tuple[Variable, ...] = (
     Variable("", "image", _IMAGE, "int64", "place of the image in the store: by class, then path"),
@@ -152,6 +165,57 @@ VARIABLES: tuple[Variable, ...] = (
     ),
     Variable("embedding/{layer}", "x", _CLASS, "float32", "place of the class among similar classes"),
     Variable("embedding/{layer}", "y", _CLASS, "float32", "place of the class among similar classes"),
+    Variable(
+        "examples/{layer}",
+        "image_index",
+        _EXAMPLE,
+        "int32",
+        "image whose maximum of the channel is the rank-th largest, ties: lower image; -1: no further image",
+        fill=-1,
+    ),
+    Variable("examples/{layer}", "value", _EXAMPLE, "float32", "the maximum of the feature map on that image"),
+    Variable("examples/{layer}", "box", (*_EXAMPLE, "side"), "int32", _BOX, "pixel"),
+    Variable("examples/{layer}", "thumbnail_bytes", ("thumbnail_byte",), "uint8", _BYTES),
+    Variable(
+        "examples/{layer}",
+        "thumbnail_offset",
+        ("thumbnail_bound",),
+        "int64",
+        "thumbnail i: bytes offset[i] to offset[i + 1]; i = channel * ranks + rank",
+    ),
+    Variable(
+        "examples/{layer}",
+        "class_image_index",
+        _CLASS_EXAMPLE,
+        "int32",
+        "as image_index, among the images of one class",
+        fill=-1,
+    ),
+    Variable("examples/{layer}", "class_value", _CLASS_EXAMPLE, "float32", "as value, for the class's images"),
+    Variable("examples/{layer}", "class_box", (*_CLASS_EXAMPLE, "side"), "int32", _BOX, "pixel"),
+    Variable("examples/{layer}", "class_thumbnail_bytes", ("class_thumbnail_byte",), "uint8", _BYTES),
+    Variable(
+        "examples/{layer}",
+        "class_thumbnail_offset",
+        ("class_thumbnail_bound",),
+        "int64",
+        "thumbnail i: bytes offset[i] to offset[i + 1]; i = (class * channels + channel) * class_ranks + class_rank",
+    ),
+    Variable("pictures/{layer}", "picture_bytes", ("picture_byte",), "uint8", _BYTES),
+    Variable(
+        "pictures/{layer}",
+        "picture_offset",
+        ("picture_bound",),
+        "int64",
+        "picture i: bytes offset[i] to offset[i + 1]; i = channel * len(PICTURE_KINDS) + place in PICTURE_KINDS",
+    ),
+    Variable(
+        "pictures/{layer}",
+        "made_with",
+        ("channel", "kind"),
+        "uint64",
+        "settings that the picture was made with; 0: imported, or no picture",
+    ),
     Variable("partitions", "fingerprint", ("partition",), "uint64", "configuration it was extracted with; 0: not yet"),
 )
 

@@ -29,6 +29,7 @@ from summit_dask.schema import Variable
 
 CHUNK_BYTES = 2**18
 MATRIX_SHARD_BYTES = 2**26
+PICTURE_CHUNK_BYTES = 2**16
 FINGERPRINT = "fingerprint"
 
 
@@ -212,6 +213,9 @@ class Store:
             return image_chunks(shape, variable.numpy_dtype.itemsize, self.header.partition_size)
         if variable.dims == ("partition",):
             return (1,), None
+        if variable.dims[0].endswith("_byte"):
+            shard = ceil(max(shape[0], 1) / PICTURE_CHUNK_BYTES) * PICTURE_CHUNK_BYTES
+            return (PICTURE_CHUNK_BYTES,), (min(shard, MATRIX_SHARD_BYTES),)
         return tuple(max(1, min(n, 2**16)) for n in shape), None
 
     def write(self, template: str, name: str, variable: str, values: NDArray[Any], start: int = 0) -> None:
@@ -263,7 +267,7 @@ class Store:
 
     def done(self, fingerprint: int) -> NDArray[np.bool_]:
         """Which partitions are complete for this configuration."""
-        return np.equal(self.read("partitions/fingerprint"), np.uint64(fingerprint))
+        return np.asarray(self.read("partitions/fingerprint") == np.uint64(fingerprint), bool)
 
     def mark_done(self, partition: int, fingerprint: int) -> None:
         """Say that a partition is complete; written after all its values."""
