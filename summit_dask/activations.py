@@ -1,16 +1,68 @@
 """Activations of channels: the maximum of each feature map, and the channels that an image uses."""
 
 from collections.abc import Sequence
-from typing import no_type_check
+from typing import NamedTuple, no_type_check
 
 import numpy as np
-from jaxtyping import Bool, Float32
+from jaxtyping import Bool, Float32, Int32
 from numba import njit
 
 from summit_dask.errors import NumericalError
 
 #: Channels whose largest value is remembered together while selecting.
 _BLOCK = 32
+
+
+class Extremes(NamedTuple):
+    """Largest and smallest value of each channel over the positions, per image.
+
+    `position` is that of the maximum, ``y * width + x``, the lowest on ties. Where a channel holds a NaN its
+    maximum and minimum are NaN; infinities stand in them as they are.
+    """
+
+    maximum: Float32[np.ndarray, "image channel"]
+    position: Int32[np.ndarray, "image channel"]
+    minimum: Float32[np.ndarray, "image channel"]
+
+
+def channel_extremes(maps: Float32[np.ndarray, "image height width channel"]) -> Extremes:
+    """Activation of every channel (DESIGN 3.1): the extremes of its feature map.
+
+    Parameters
+    ----------
+    maps
+        Feature maps, C contiguous (the NHWC view of a torch channels_last tensor); at least one position.
+
+    Returns
+    -------
+    Extremes
+        A NaN anywhere makes its channel's maximum and minimum NaN and an infinity stays one, so checking both for
+        being finite finds every value that is not.
+    """
+    n, height, width, channels = maps.shape
+    maximum, minimum = np.empty((2, n, channels), np.float32)
+    position = np.empty((n, channels), np.int32)
+    _extremes(maps.reshape(n, height * width, channels), maximum, position, minimum)
+    return Extremes(maximum, position, minimum)
+
+
+# no_type_check keeps jaxtyping's import hook, on while testing, from wrapping what numba has to compile.
+@njit(cache=True, nogil=True)
+@no_type_check
+def _extremes(maps, maximum, position, minimum):
+    images, positions, channels = maps.shape
+    for n in range(images):
+        high, where, low = maximum[n], position[n], minimum[n]
+        high[:], where[:], low[:] = maps[n, 0], 0, maps[n, 0]
+        for p in range(1, positions):
+            values = maps[n, p]
+            for c in range(channels):
+                value = values[c]
+                missing = value != value
+                higher = (value > high[c]) | missing
+                high[c] = value if higher else high[c]
+                where[c] = p if higher else where[c]
+                low[c] = value if (value < low[c]) | missing else low[c]
 
 
 def select_channels(

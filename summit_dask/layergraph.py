@@ -13,7 +13,7 @@ of another. Nothing here knows torch; `trace` makes these objects, everything el
 import json
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 from summit_dask.errors import LayerNotFoundError, StoreError, suggestion
 
@@ -176,7 +176,7 @@ class LayerGraph:
         return json.dumps(asdict(self))
 
     @classmethod
-    def from_json(cls, text: str) -> Self:
+    def from_json(cls, text: str) -> "LayerGraph":
         """The layer graph that `to_json` wrote.
 
         Raises

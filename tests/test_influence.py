@@ -1,0 +1,143 @@
+"""Influence: against the definition in float64, and against the real layer with all other channels shut."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from summit_dask.activations import channel_extremes
+from summit_dask.errors import NumericalError
+from summit_dask.influence import Strongest, prepare_hop
+from summit_dask.layergraph import Convolution
+from tests import oracles_influence as oracles
+
+
+@dataclass(frozen=True)
+class Case:
+    """A hop and a batch for it."""
+
+    maps: NDArray[np.float32]
+    weight: NDArray[np.float32]
+    convolution: Convolution
+    k: int
+
+
+def verify_strongest(got: Strongest, influence: NDArray[np.float64], k: int) -> None:
+    """Values within 1e-5 of the target's largest; sources equal but where two influences are as near as that."""
+    source, value = oracles.strongest(influence, k)
+    largest = value[..., :1]
+    assert got.source.dtype == np.int32 and got.value.dtype == np.float32
+    assert (np.abs(got.value - value) <= 1e-5 * largest).all()
+    assert (np.diff(got.value, axis=-1) <= 0).all()
+    assert ((got.source >= 0) == (got.value > 0)).all()
+    for place in np.argwhere(got.source != source):
+        image, target, _ = place
+        kept = got.source[image, target]
+        assert len(set(kept[kept >= 0])) == (kept >= 0).sum()
+        mine = influence[image, target, got.source[tuple(place)]] if got.source[tuple(place)] >= 0 else 0
+        assert abs(mine - value[tuple(place)]) <= 1e-5 * largest[image, target, 0]
+
+
+def pairs(least: int, most: int) -> st.SearchStrategy[tuple[int, int]]:
+    return st.tuples(st.integers(least, most), st.integers(least, most))
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> Case:
+    kernel = draw(st.sampled_from([(1, 1), (3, 3), (5, 5), (1, 7), (7, 1), (2, 3), (13, 13)]))
+    dilation, stride, padding = draw(pairs(1, 2)), draw(pairs(1, 3)), draw(pairs(0, 2))
+    groups = draw(st.sampled_from([1, 1, 2, 3]))
+    targets, sources = groups * draw(st.integers(1, 40 // groups)), groups * draw(st.integers(1, 12))
+    size = [
+        max(1, (k - 1) * d + 1 - 2 * p) + draw(st.integers(0, 6))
+        for k, d, p in zip(kernel, dilation, padding, strict=True)
+    ]
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    maps = rng.normal(size=(draw(st.integers(1, 2)), *size, sources)).astype(np.float32)
+    if draw(st.booleans()):
+        maps = np.maximum(maps - draw(st.sampled_from([0, 1, 2])), 0)
+    if draw(st.booleans()):  # whole numbers: exact arithmetic, so ties really occur
+        maps = np.round(maps)
+    maps = maps * np.float32(draw(st.sampled_from([1, 1e-12, 1e12])))
+    weight = rng.normal(size=(targets, sources // groups, *kernel)).astype(np.float32)
+    if draw(st.booleans()):
+        weight = np.round(weight)
+    return Case(maps, weight, Convolution(kernel, stride, padding, dilation, groups), draw(st.integers(1, 7)))
+
+
+@settings(max_examples=150, deadline=None)
+@given(cases())
+def test_equals_the_definition(case: Case) -> None:
+    kernel = prepare_hop(case.convolution, case.weight, case.maps.shape[-1], case.k, "hop")
+    influence = oracles.influences(case.maps, case.weight, case.convolution)
+    verify_strongest(kernel(case.maps), influence, case.k)
+
+
+@settings(max_examples=30, deadline=None)
+@given(cases())
+def test_intervention_gives_the_same_map(case: Case) -> None:
+    """The real layer, bias gone and all input channels but one shut, peaks at the influence of that channel."""
+    c = case.convolution
+    influence = oracles.influences(case.maps, case.weight, c)
+    source = case.maps.shape[-1] // 2
+    alone = np.zeros_like(case.maps)
+    alone[..., source] = case.maps[..., source]
+    out = torch.nn.functional.conv2d(
+        torch.from_numpy(alone).permute(0, 3, 1, 2).double(),
+        torch.from_numpy(case.weight).double(),
+        None,
+        c.stride,
+        c.padding,
+        c.dilation,
+        c.groups,
+    )
+    peak = out.amax((2, 3)).numpy()
+    reached = np.isfinite(influence[:, :, source])
+    np.testing.assert_allclose(peak[reached], influence[:, :, source][reached], rtol=1e-9)
+
+
+def test_identity_hop_carries_each_channel_to_itself() -> None:
+    maps = np.array([[[[1, -2, 0], [3, -1, 0]]]], np.float32)
+    got = prepare_hop(None, None, 3, 2, "skip")(maps)
+    assert got.source.tolist() == [[[0, -1], [-1, -1], [-1, -1]]]
+    assert got.value.tolist() == [[[3, 0], [0, 0], [0, 0]]]
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("kernel", [None, (1, 1), (3, 3)])
+def test_nan_and_infinity_are_errors_that_name_the_hop(bad: float, kernel: tuple[int, int] | None) -> None:
+    convolution = kernel and Convolution(kernel)
+    weight = np.ones((2, 3, *kernel), np.float32) if kernel else None
+    maps = np.zeros((2, 5, 4, 3), np.float32)
+    maps[1, 2, 1, 2] = bad
+    hop = prepare_hop(convolution, weight, 3, 2, "the hop")
+    with pytest.raises(NumericalError, match="the hop"):
+        hop(maps)
+    with pytest.raises(NumericalError, match="the hop"):
+        hop(maps, channel_extremes(maps))
+    if weight is not None:
+        weight[1, 1] = bad
+        with pytest.raises(NumericalError, match="the hop"):
+            prepare_hop(convolution, weight, 3, 2, "the hop")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_extremes_of_channels(seed: int) -> None:
+    maps = np.random.default_rng(seed).integers(-3, 3, (2, 4, 5, 21)).astype(np.float32)
+    got = channel_extremes(maps)
+    flat = maps.reshape(2, 20, 21)
+    np.testing.assert_array_equal(got.maximum, flat.max(1))
+    np.testing.assert_array_equal(got.minimum, flat.min(1))
+    np.testing.assert_array_equal(got.position, flat.argmax(1))
+
+
+def test_extremes_show_nan_wherever_it_is() -> None:
+    for place in range(6):
+        maps = np.arange(6, dtype=np.float32).reshape(1, 2, 3, 1)
+        maps.reshape(6)[place] = np.nan
+        got = channel_extremes(maps)
+        assert np.isnan(got.maximum).all() and np.isnan(got.minimum).all()
