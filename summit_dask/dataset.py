@@ -12,8 +12,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import UInt8
 from PIL import Image
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms import functional as F
+from torchvision.transforms import InterpolationMode, functional
 
 from summit_dask import schema
 from summit_dask.config import RunConfig
@@ -51,7 +50,7 @@ class Preprocessing:
         """
         known = {key: value for key, value in (preset or {}).items() if key in ("resize", "crop", "mean", "std")}
         given = {key: getattr(config, key) for key in ("resize", "crop", "mean", "std")}
-        facts = {**known, **{key: value for key, value in given.items() if value is not None}}
+        facts: dict[str, Any] = {**known, **{key: value for key, value in given.items() if value is not None}}
         if facts.get("resize") == "none":
             facts["resize"] = None
         if isinstance(crop := facts.get("crop"), int):
@@ -79,8 +78,8 @@ class Preprocessing:
         with Image.open(path) as image:
             picture = _as_eight_bit(image).convert("RGB" if len(self.mean) == 3 else "L")
         if self.resize is not None:
-            picture = F.resize(picture, [self.resize], InterpolationMode.BILINEAR, antialias=True)
-        pixels = np.asarray(F.center_crop(picture, list(self.crop)))
+            picture = functional.resize(picture, [self.resize], InterpolationMode.BILINEAR, antialias=True)
+        pixels = np.asarray(functional.center_crop(picture, list(self.crop)))
         return pixels.reshape(*self.crop, len(self.mean))
 
 
@@ -274,7 +273,7 @@ def map_classes(
     places = _places(table)
     of_class = {label: places[label] for label in labels if label in places}
     _check_mapping(labels, of_class, places)
-    return Outputs(*(_column(table, key, n_outputs) for key in ("name", "synset")), of_class)
+    return Outputs(_column(table, "name", n_outputs), _column(table, "synset", n_outputs), of_class)
 
 
 def _by_order(labels: Sequence[str], n_outputs: int) -> Outputs:
