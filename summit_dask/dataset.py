@@ -65,7 +65,10 @@ class Preprocessing:
     @classmethod
     def from_json(cls, facts: Mapping[str, Any]) -> Self:
         """From the store's attributes, where tuples are lists."""
-        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in facts.items()})
+        plain: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in facts.items()
+        }
+        return cls(**plain)
 
     def decode(self, path: Path) -> UInt8[np.ndarray, "height width colour"]:
         """Pixels of an image file, resized and cropped.

@@ -49,7 +49,7 @@ class Extractor:
 
     def __init__(self, network: TracedNetwork, preprocessing: Preprocessing, k: int) -> None:
         self.layer_graph = network.layer_graph
-        self.module = network.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.module = network.module.to(memory_format=torch.channels_last)
         self._mean = torch.tensor(preprocessing.mean).view(1, -1, 1, 1)
         self._std = torch.tensor(preprocessing.std).view(1, -1, 1, 1)
         self._kernels = {hop.name: _kernel(network, hop, k) for hop in self.layer_graph.hops}
@@ -212,9 +212,9 @@ class _Buffers:
     def fill(self, start: int, readable: NDArray[np.bool_], found: Extraction) -> None:
         """Values of a batch's readable images."""
         rows = start + np.flatnonzero(readable)
-        for layer, extremes in found.extremes.items():
-            self.values["activations/{layer}", layer, "value"][rows] = extremes.maximum[readable]
-            self.values["activations/{layer}", layer, "position"][rows] = extremes.position[readable]
+        for name, extremes in found.extremes.items():
+            self.values["activations/{layer}", name, "value"][rows] = extremes.maximum[readable]
+            self.values["activations/{layer}", name, "position"][rows] = extremes.position[readable]
         for layer in self.graph.influenced:
             for place, hop in enumerate(self.graph.incoming(layer.name)):
                 self._fill_hop(rows, readable, place, hop, found.strongest[hop.name])

@@ -1,0 +1,77 @@
+"""A Dask cluster to run on: a local one by default, or one that exists already."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import dask
+from distributed import Client, LocalCluster
+
+from summit_dask.config import RunConfig
+from summit_dask.errors import ClusterError
+
+GPU = "GPU"
+CONNECT_SECONDS = 15
+
+
+@contextmanager
+def cluster(config: RunConfig) -> Iterator[Client]:
+    """Connect to the cluster that a run asks for; a local one ends with the block.
+
+    Raises
+    ------
+    ClusterError
+        If the scheduler doesn't answer or has no workers.
+    """
+    if config.scheduler is not None or config.scheduler_file is not None:
+        with _existing(config) as client:
+            yield client
+        return
+    quiet = {"distributed.worker.memory.terminate": False, "distributed.comm.timeouts.connect": "60s"}
+    with (
+        dask.config.set(quiet),
+        LocalCluster(
+            n_workers=config.workers or os.cpu_count() or 1,
+            threads_per_worker=1,
+            processes=True,
+            dashboard_address=None,
+            memory_limit=0,
+            silence_logs="ERROR",
+        ) as local,
+        Client(local) as client,
+    ):
+        yield client
+
+
+@contextmanager
+def _existing(config: RunConfig) -> Iterator[Client]:
+    place = config.scheduler or str(config.scheduler_file)
+    if config.scheduler_file is not None and not config.scheduler_file.is_file():
+        raise ClusterError(f"There is no scheduler file {place}; start the scheduler with --scheduler-file {place}.")
+    target: dict[str, Any] = (
+        {"address": config.scheduler} if config.scheduler else {"scheduler_file": str(config.scheduler_file)}
+    )
+    try:
+        client = Client(**target, timeout=CONNECT_SECONDS, set_as_default=True)
+    except (OSError, ValueError) as error:
+        raise ClusterError(
+            f"The Dask scheduler at {place} doesn't answer within {CONNECT_SECONDS} s ({error}). Start it with "
+            "'dask scheduler', check the address, or leave --scheduler out for a local cluster."
+        ) from error
+    with client:
+        if not client.scheduler_info(n_workers=-1)["workers"]:
+            raise ClusterError(
+                f"The Dask scheduler at {place} has no workers; start some with 'dask worker {place}' where "
+                "summit-dask is installed and the images, the weights and the store can be reached."
+            )
+        yield client
+
+
+def resources(client: Client) -> dict[str, float]:
+    """What a task that runs the network asks for: a GPU where any worker offers one, else nothing.
+
+    A task that asks for a resource nobody has would wait for ever, so the workers are asked first.
+    """
+    workers: Sequence[dict[str, Any]] = list(client.scheduler_info(n_workers=-1)["workers"].values())
+    return {GPU: 1} if any(worker.get("resources", {}).get(GPU) for worker in workers) else {}
