@@ -1,0 +1,214 @@
+"""From the counts of one class to the edges between neighbouring visible layers, and to a channel's sources.
+
+    visible    target  ------ direct hop ------.
+                  \\                             \\
+    hidden         o -- hop -- o -- hop ------> visible layer below
+
+An edge is as strong as the weakest count on the widest of all such paths (DESIGN 3.4).
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Int
+from scipy import sparse
+
+from summit_dask.errors import StoreError, StoreIncompleteError
+from summit_dask.layergraph import Hop, Layer, LayerGraph
+
+
+@dataclass(frozen=True)
+class ClassCounts:
+    """What was counted over one class's images.
+
+    Parameters
+    ----------
+    activation
+        By name of a visible layer: images that use the channel (channel,). A layer may be absent.
+    influence
+        By name of a hop: images in which the source is among the channel's strongest, (channel, source);
+        rows are the hop's own range of target channels.
+    """
+
+    activation: Mapping[str, Int[np.ndarray, "?channel"]]
+    influence: Mapping[str, sparse.csr_array]
+
+    def of_hop(self, hop: Hop, n_sources: int) -> sparse.csr_array:
+        """Counts of a hop, (hop's channels, source).
+
+        Raises
+        ------
+        StoreIncompleteError
+            If the hop was not counted.
+        StoreError
+            If the counts have another shape.
+        """
+        if hop.name not in self.influence:
+            raise StoreIncompleteError(f"There are no influence counts of the hop {hop.name}; run `reduce` first.")
+        found = self.influence[hop.name]
+        if found.shape != (hop.channels, n_sources):
+            raise StoreError(
+                f"Influence counts of the hop {hop.name}: expected the shape {(hop.channels, n_sources)} of the "
+                f"layer graph, found {found.shape}."
+            )
+        return found
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The strongest sources of some channels, descending; -1, -1, 0 where there are no more."""
+
+    layer: Int[np.ndarray, "channel rank"]
+    channel: Int[np.ndarray, "channel rank"]
+    influence: Int[np.ndarray, "channel rank"]
+
+
+def layer_edges(layer_graph: LayerGraph, counts: ClassCounts, target_layer: str) -> sparse.csr_array:
+    """Edges from a visible layer down to the visible layer below, excluded channels included (DESIGN 3.4).
+
+    A channel keeps all sources that a hop brings directly. Of those that come through hidden layers it keeps the
+    widest, as many as `_mean_sources` says. Hops from other visible layers than the one below count for nothing.
+
+    Parameters
+    ----------
+    layer_graph
+        Layers and hops of the network.
+    counts
+        Of one class.
+    target_layer
+        Name of a visible layer.
+
+    Returns
+    -------
+    csr_array
+        (target channel, source channel) int32, indices ascending, no zeros: the largest over all chains of hops
+        of the smallest count along the chain. Ties in the cut: the lower source index. (channels, 0) for the
+        lowest layer.
+    """
+    target, below = layer_graph.layer(target_layer), layer_graph.below(target_layer)
+    if below is None:
+        return sparse.csr_array((target.channels, 0), dtype=np.int32)
+    reach: dict[str, sparse.csr_array] = {}
+    for layer in _between(layer_graph, below, target):
+        hops = [h for h in layer_graph.incoming(layer.name) if h.source == below.name or h.source in reach]
+        if hops:
+            reach[layer.name] = _widest(layer, below, hops, counts, reach, below.channels)
+    hops = [h for h in layer_graph.incoming(target.name) if h.source == below.name or h.source in reach]
+    return _widest(target, below, hops, counts, reach, _mean_sources(layer_graph, below, hops, counts))
+
+
+def strongest_sources(
+    layer_graph: LayerGraph, counts: ClassCounts, layer: str, channels: Iterable[int], n: int = 3
+) -> Sources:
+    """The channels that one hop carries into each given channel in most images, hidden layers included.
+
+    Raw counts: nothing is cut and no channel is excluded.
+
+    Parameters
+    ----------
+    layer_graph
+        Layers and hops of the network.
+    counts
+        Of one class.
+    layer
+        Name of a visible or hidden layer.
+    channels
+        Channels of that layer.
+    n
+        Sources per channel.
+
+    Returns
+    -------
+    Sources
+        Layers are places in ``layer_graph.layers``. Ties: the lower source channel, then the lower layer. A source
+        that comes by several hops counts once, with its largest count.
+    """
+    places = {layer.name: place for place, layer in enumerate(layer_graph.layers)}
+    hops = [
+        (h, places[h.source], counts.of_hop(h, layer_graph.layer(h.source).channels))
+        for h in layer_graph.incoming(layer)
+    ]
+    rows = [_sources_of(hops, int(channel), n) for channel in channels]
+    table = np.array(rows, np.int32).reshape(len(rows), n, 3)
+    return Sources(table[:, :, 0].astype(np.int16), table[:, :, 1], table[:, :, 2])
+
+
+def _sources_of(hops: Sequence[tuple[Hop, int, sparse.csr_array]], channel: int, n: int) -> list[tuple[int, int, int]]:
+    best: dict[tuple[int, int], int] = {}
+    for hop, place, matrix in hops:
+        if hop.start <= channel < hop.stop:
+            row = slice(*matrix.indptr[channel - hop.start : channel - hop.start + 2])
+            for source, count in zip(matrix.indices[row].tolist(), matrix.data[row].tolist(), strict=True):
+                if count > 0:
+                    best[source, place] = max(count, best.get((source, place), 0))
+    ranked = sorted(best, key=lambda key: (-best[key], key))[:n]
+    return [(place, source, best[source, place]) for source, place in ranked] + [(-1, -1, 0)] * (n - len(ranked))
+
+
+def _between(layer_graph: LayerGraph, below: Layer, target: Layer) -> list[Layer]:
+    layers = layer_graph.layers
+    return [layer for layer in layers[layers.index(below) + 1 : layers.index(target)] if not layer.visible]
+
+
+def _widest(
+    target: Layer,
+    below: Layer,
+    hops: Sequence[Hop],
+    counts: ClassCounts,
+    reach: Mapping[str, sparse.csr_array],
+    keep: int,
+) -> sparse.csr_array:
+    """Widest paths (target channel, channel of `below`), given those of the hidden layers between."""
+    from summit_dask.widest import widest_rows
+
+    direct = [(h, below.channels) for h in hops if h.source == below.name]
+    last = [(h, reach[h.source].shape[0]) for h in hops if h.source != below.name]
+    paths = sparse.vstack([sparse.csr_array((0, below.channels), dtype=np.int32), *(reach[h.source] for h, _ in last)])
+    matrices = (_stack(target, direct, counts), _stack(target, last, counts), paths.tocsr())
+    indptr, indices, data = widest_rows(*map(_arrays, matrices), below.channels, keep)
+    return sparse.csr_array((data, indices, indptr), shape=(target.channels, below.channels))
+
+
+def _arrays(matrix: sparse.csr_array) -> tuple[Int[np.ndarray, " row"], ...]:
+    return tuple(a.astype(np.int32, copy=False) for a in (matrix.indptr, matrix.indices, matrix.data))
+
+
+def _stack(target: Layer, hops: Sequence[tuple[Hop, int]], counts: ClassCounts) -> sparse.csr_array:
+    """Counts of several hops in the target's rows, each hop with columns of its own.
+
+    hop 0 | . |
+      .   | hop 1
+    """
+    ends = np.cumsum([0, *(width for _, width in hops)])
+    columns = dict(zip((h.name for h, _ in hops), ends.tolist(), strict=False))
+    return _place(target.channels, [(h, counts.of_hop(h, width), columns[h.name]) for h, width in hops], ends[-1])
+
+
+def _place(n_rows: int, parts: Sequence[tuple[Hop, sparse.csr_array, int]], n_columns: int) -> sparse.csr_array:
+    """Matrix of blocks, each at its hop's start row and a given column; where blocks overlap the sum."""
+    empty = np.empty(0, np.int32)
+    rows = [np.repeat(np.arange(h.start, h.stop, dtype=np.int32), np.diff(m.indptr)) for h, m, _ in parts]
+    columns = [m.indices + column for _, m, column in parts]
+    data = [m.data for _, m, _ in parts]
+    entries = tuple(np.concatenate([empty, *a]) for a in (data, rows, columns))
+    return sparse.csr_array((entries[0], (entries[1], entries[2])), shape=(n_rows, n_columns))
+
+
+def _mean_sources(layer_graph: LayerGraph, below: Layer, hops: Sequence[Hop], counts: ClassCounts) -> int:
+    """Sources that a channel keeps of those that come through hidden layers.
+
+    The mean number of sources, rounded down, over the channels that a convolution brings directly from the layer
+    below; without any such channel, over those that a convolution brings from a hidden layer. All of them where
+    only identities lead into the layer: there is nothing to cut.
+    """
+    convolutions = [h for h in hops if h.convolution is not None]
+    measured = [h for h in convolutions if h.source == below.name] or convolutions
+    if not measured:
+        return below.channels
+    widths = {h.source: layer_graph.layer(h.source).channels for h in measured}
+    columns = dict(zip(widths, np.cumsum([0, *widths.values()]).tolist(), strict=False))
+    parts = [(h, counts.of_hop(h, widths[h.source]), columns[h.source]) for h in measured]
+    n_rows = max(h.stop for h in measured)
+    covered = {channel for h in measured for channel in range(h.start, h.stop)}
+    return int((_place(n_rows, parts, sum(widths.values())).data > 0).sum()) // len(covered)
