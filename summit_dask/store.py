@@ -230,13 +230,18 @@ class Store:
         known = schema.variable(template, variable)
         expected = dict(zip(known.dims, (len(values), *array.shape[1:]), strict=True))
         schema.check(known, values, expected)
-        step = (array.shards or array.chunks)[0]
+        step = self.rows_per_shard(array.path)
         if start % step or (len(values) % step and start + len(values) != array.shape[0]):
             raise StoreError(
                 f"{array.path}: rows {start} to {start + len(values)} are not whole shards of {step}; "
                 "two writers could meet in one file."
             )
         array[start : start + len(values)] = values
+
+    def rows_per_shard(self, path: str) -> int:
+        """Rows along an array's first dim that one file holds."""
+        array = self._array(path)
+        return int((array.shards or array.chunks)[0])
 
     def read(self, path: str, rows: slice | NDArray[np.bool_] = slice(None)) -> NDArray[Any]:
         """Values of an array, some rows of its first dim or all."""
