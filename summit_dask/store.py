@@ -122,7 +122,9 @@ class Store:
         return store
 
     @classmethod
-    def create(cls, path: Path, header: Header, tables: Mapping[str, Mapping[str, NDArray[Any]]], k: int) -> Self:
+    def create(
+        cls, path: Path, header: Header, tables: Mapping[str, Mapping[str, NDArray[Any]]], k: int | None
+    ) -> Self:
         """Lay out a store and fill the tables of images, classes and outputs; appears whole or not at all.
 
         Parameters
@@ -131,7 +133,8 @@ class Store:
             By group ("", "outputs", "images", "classes"), by variable; /images may hold further columns,
             which become coordinates.
         k
-            Sources kept per channel; 0 leaves the influences out.
+            Sources kept per channel; 0 leaves the influences out, None every per-image value of a layer (what an
+            imported store does not have).
         """
         draft = path.with_name(path.name + ".init")
         shutil.rmtree(draft, ignore_errors=True)
@@ -145,10 +148,14 @@ class Store:
         draft.rename(path)
         return cls.open(path, writable=True)
 
-    def _lay_out(self, k: int) -> None:
-        values = bool(self.header.run["config"].get("influence_values", True))
+    def _lay_out(self, k: int | None) -> None:
         for template in ("", "outputs", "images", "classes", "partitions"):
             self.make_group(template, template)
+        if k is not None:
+            self._lay_out_layers(k)
+
+    def _lay_out_layers(self, k: int) -> None:
+        values = bool(self.header.run["config"].get("influence_values", True))
         for layer in self.layer_graph.visible:
             self.make_group("activations/{layer}", layer.name, channel=layer.channels)
         for layer in self.layer_graph.influenced if k else ():
