@@ -104,7 +104,7 @@ def class_graph(
     layer_graph: LayerGraph,
     counts: ClassCounts,
     excluded: Mapping[str, Sequence[int]],
-    options: GraphOptions = GraphOptions(),  # noqa: B008 (frozen)
+    options: GraphOptions = GraphOptions(),
 ) -> ClassGraph:
     """Attribution graph of one class (DESIGN 3.5, 3.6; the paper's section 6.3).
 
@@ -147,8 +147,8 @@ class _Ranking:
 
     group: Int[np.ndarray, " visible"]
     rank: Int[np.ndarray, " channel"]
-    sums: tuple[Float64[np.ndarray, "?node"], ...]
-    nearest: tuple[Int[np.ndarray, "?size"], ...]
+    sums: tuple[Float64[np.ndarray, " _"], ...]
+    nearest: tuple[Int[np.ndarray, " _"], ...]
 
     def sizes(self, p: Float64[np.ndarray, " group"]) -> Int[np.ndarray, " group"]:
         """Fewest nodes of each group whose scores reach p of the group's sum; 0 where that sum is 0."""
@@ -245,17 +245,18 @@ def _selected_edges(
     edges = np.flatnonzero(is_selected[targets] & is_selected[sources])
     goes_on = is_lowest.copy()
     goes_on[targets[edges]] = True
-    edges = edges[goes_on[sources[edges]]]
-    return edges[np.lexsort((sources[edges], -whole.edges.data[edges], targets[edges]))]
+    kept: Int[np.ndarray, " kept"] = edges[goes_on[sources[edges]]]
+    return kept[np.lexsort((sources[kept], -whole.edges.data[kept], targets[kept]))]
 
 
 def _node_sources(
     layer_graph: LayerGraph, counts: ClassCounts, layer: Int16[np.ndarray, " node"], channel: Int32[np.ndarray, " node"]
 ) -> Sources:
+    names = [known.name for known in layer_graph.layers]
     parts = [
-        strongest_sources(layer_graph, counts, layer_graph.layers[place].name, channel[layer == place], N_NODE_SOURCES)
+        strongest_sources(layer_graph, counts, names[place], channel[layer == place].tolist(), N_NODE_SOURCES)
         for place in np.unique(layer).tolist()
-    ] or [strongest_sources(layer_graph, counts, layer_graph.layers[0].name, ())]
+    ] or [strongest_sources(layer_graph, counts, names[0], (), N_NODE_SOURCES)]
     return Sources(
         np.concatenate([s.layer for s in parts]),
         np.concatenate([s.channel for s in parts]),
@@ -282,7 +283,7 @@ def to_networkx(layer_graph: LayerGraph, graph: ClassGraph) -> "nx.DiGraph[Chann
     import networkx as nx
 
     names = [layer.name for layer in layer_graph.visible]
-    result = nx.DiGraph(
+    result: nx.DiGraph[Channel] = nx.DiGraph(
         reached_p=dict(zip(names, graph.reached_p.tolist(), strict=True)),
         valid=dict(zip(names, graph.valid.astype(bool).tolist(), strict=True)),
     )

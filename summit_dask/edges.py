@@ -31,7 +31,7 @@ class ClassCounts:
         rows are the hop's own range of target channels.
     """
 
-    activation: Mapping[str, Int[np.ndarray, "?channel"]]
+    activation: Mapping[str, Int[np.ndarray, " _"]]
     influence: Mapping[str, sparse.csr_array]
 
     def of_hop(self, hop: Hop, n_sources: int) -> sparse.csr_array:
@@ -88,7 +88,7 @@ def layer_edges(layer_graph: LayerGraph, counts: ClassCounts, target_layer: str)
     """
     target, below = layer_graph.layer(target_layer), layer_graph.below(target_layer)
     if below is None:
-        return sparse.csr_array((target.channels, 0), dtype=np.int32)
+        return _empty(target.channels, 0)
     reach: dict[str, sparse.csr_array] = {}
     for layer in _between(layer_graph, below, target):
         hops = [h for h in layer_graph.incoming(layer.name) if h.source == below.name or h.source in reach]
@@ -129,7 +129,7 @@ def strongest_sources(
         (h, places[h.source], counts.of_hop(h, layer_graph.layer(h.source).channels))
         for h in layer_graph.incoming(layer)
     ]
-    rows = [_sources_of(hops, int(channel), n) for channel in channels]
+    rows = [_sources_of(hops, channel, n) for channel in channels]
     table = np.array(rows, np.int32).reshape(len(rows), n, 3)
     return Sources(table[:, :, 0].astype(np.int16), table[:, :, 1], table[:, :, 2])
 
@@ -164,10 +164,14 @@ def _widest(
 
     direct = [(h, below.channels) for h in hops if h.source == below.name]
     last = [(h, reach[h.source].shape[0]) for h in hops if h.source != below.name]
-    paths = sparse.vstack([sparse.csr_array((0, below.channels), dtype=np.int32), *(reach[h.source] for h, _ in last)])
-    matrices = (_stack(target, direct, counts), _stack(target, last, counts), paths.tocsr())
+    paths = [_empty(0, below.channels), *(reach[h.source] for h, _ in last)]
+    matrices = (_stack(target, direct, counts), _stack(target, last, counts), sparse.vstack(paths, format="csr"))
     indptr, indices, data = widest_rows(*map(_arrays, matrices), below.channels, keep)
     return sparse.csr_array((data, indices, indptr), shape=(target.channels, below.channels))
+
+
+def _empty(n_rows: int, n_columns: int) -> sparse.csr_array:
+    return sparse.csr_array(np.zeros((n_rows, n_columns), np.int32))
 
 
 def _arrays(matrix: sparse.csr_array) -> tuple[Int[np.ndarray, " row"], ...]:
@@ -182,7 +186,7 @@ def _stack(target: Layer, hops: Sequence[tuple[Hop, int]], counts: ClassCounts) 
     """
     ends = np.cumsum([0, *(width for _, width in hops)])
     columns = dict(zip((h.name for h, _ in hops), ends.tolist(), strict=False))
-    return _place(target.channels, [(h, counts.of_hop(h, width), columns[h.name]) for h, width in hops], ends[-1])
+    return _place(target.channels, [(h, counts.of_hop(h, width), columns[h.name]) for h, width in hops], int(ends[-1]))
 
 
 def _place(n_rows: int, parts: Sequence[tuple[Hop, sparse.csr_array, int]], n_columns: int) -> sparse.csr_array:

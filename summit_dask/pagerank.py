@@ -185,7 +185,7 @@ def pagerank(
 
 def class_scores(
     layer_graph: LayerGraph, counts: ClassCounts, excluded: Mapping[str, Sequence[int]], directed: bool = False
-) -> dict[str, Float64[np.ndarray, "?channel"]]:
+) -> dict[str, Float64[np.ndarray, " _"]]:
     """PageRank of every channel of a class's whole graph, by visible layer; NaN where the channel is no node."""
     graph = whole_graph(layer_graph, counts, excluded)
     scores = pagerank(graph.edges, graph.is_node, personalisation(graph, counts), directed)

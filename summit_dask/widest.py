@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 @no_type_check  # numba needs the plain function, not one wrapped to check shapes while testing
 def widest_rows(direct, last, reach, n_sources, keep):
     """Sources of every row, each with its widest path, as the three arrays of a CSR matrix.
@@ -61,7 +61,7 @@ def widest_rows(direct, last, reach, n_sources, keep):
     return indptr, indices[:n].copy(), data[:n].copy()
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 @no_type_check
 def _bound(direct, last, reach, n_sources):
     """Most entries that the result can have."""
@@ -75,7 +75,7 @@ def _bound(direct, last, reach, n_sources):
     return total
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 @no_type_check
 def _cut(widths, keep):
     """Value above which all are kept, and how many of those equal to it; (0, 0) keeps all that are positive."""

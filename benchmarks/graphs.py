@@ -1,0 +1,116 @@
+"""Time of one class's attribution graph at the size of InceptionV1.
+
+    OMP_NUM_THREADS=1 python benchmarks/graphs.py
+
+Invented counts: every channel has 5 sources in each of 1300 images, drawn from a few favourites of its own, so
+that the numbers of sources and of edges are near the published ones. Process CPU time, so that other work on the
+machine counts for nothing; reading and writing are not in it.
+"""
+
+import time
+from collections.abc import Callable
+from itertools import pairwise
+from statistics import median, quantiles
+
+import numpy as np
+from scipy import sparse
+
+from summit_dask.attribution import (
+    ClassCounts,
+    GraphOptions,
+    class_graph,
+    pagerank,
+    personalisation,
+    whole_graph,
+)
+from summit_dask.layergraph import Convolution, Hop, Layer, LayerGraph, Window
+
+N_IMAGES, N_CLASSES, REPEATS = 1300, 5, 7
+#: Layer: channels of the 1x1, 3x3, 5x5 and pool branch; of the two bottlenecks.
+INCEPTION_V1 = {
+    "3a": ((64, 128, 32, 32), (96, 16)),
+    "3b": ((128, 192, 96, 64), (128, 32)),
+    "4a": ((192, 204, 48, 64), (96, 16)),
+    "4b": ((160, 224, 64, 64), (112, 24)),
+    "4c": ((128, 256, 64, 64), (128, 24)),
+    "4d": ((112, 288, 64, 64), (144, 32)),
+    "4e": ((256, 320, 128, 128), (160, 32)),
+    "5a": ((256, 320, 128, 128), (160, 48)),
+    "5b": ((384, 384, 128, 128), (192, 48)),
+}
+
+
+def inception_v1() -> LayerGraph:
+    """The nine visible layers and the bottlenecks above the lowest."""
+    layers, hops = [_layer("3a", sum(INCEPTION_V1["3a"][0]))], []
+    for below, (name, (branches, bottlenecks)) in zip(INCEPTION_V1, list(INCEPTION_V1.items())[1:], strict=False):
+        for k, size in enumerate(bottlenecks):
+            layers.append(_layer(f"{name}.{k}", size, visible=False))
+            hops.append(Hop(f"{name}.{k}.in", below, f"{name}.{k}", 0, size, Convolution()))
+        ends = [0, *np.cumsum(branches).tolist()]
+        for k, (source, (start, stop)) in enumerate(
+            zip((below, f"{name}.0", f"{name}.1", below), pairwise(ends), strict=True)
+        ):
+            hops.append(Hop(f"{name}.hop{k}", source, name, start, stop - start, Convolution()))
+        layers.append(_layer(name, ends[-1]))
+    return LayerGraph(tuple(layers), tuple(hops))
+
+
+def _layer(name: str, channels: int, visible: bool = True) -> Layer:
+    return Layer(name, channels, 7, 7, visible, Window((1, 1), (1, 1), (0, 0)))
+
+
+def invented_counts(layer_graph: LayerGraph, seed: int) -> ClassCounts:
+    """Counts of a class of 1300 images."""
+    rng = np.random.default_rng(seed)
+    activation = {
+        layer.name: np.minimum(rng.zipf(1.5, layer.channels) - 1, N_IMAGES).astype(np.int32)
+        for layer in layer_graph.visible
+    }
+    influence = {
+        hop.name: _favourites(rng, hop.channels, layer_graph.layer(hop.source).channels) for hop in layer_graph.hops
+    }
+    return ClassCounts(activation, influence)
+
+
+def _favourites(rng: np.random.Generator, n_targets: int, n_sources: int) -> sparse.csr_array:
+    chance = 1.0 / np.arange(1, n_sources + 1) ** 3.0
+    rows = rng.multinomial(5 * N_IMAGES, chance / chance.sum(), n_targets)
+    return sparse.csr_array(np.minimum(rng.permuted(rows, axis=1), N_IMAGES).astype(np.int32))
+
+
+def cpu_ms(work: Callable[[], object]) -> float:
+    """Process CPU time of one call."""
+    start = time.process_time()
+    work()
+    return 1000 * (time.process_time() - start)
+
+
+def main() -> None:
+    """Print the median and the quartiles of every part."""
+    layer_graph = inception_v1()
+    classes = [invented_counts(layer_graph, seed) for seed in range(N_CLASSES)]
+    excluded = {"3a": [67, 190], "3b": [390, 399, 412]}
+    print(
+        f"first call, with loading the compiled code: {cpu_ms(lambda: class_graph(layer_graph, classes[0], {})):.0f} ms"
+    )
+    times: dict[str, list[float]] = {"widest paths": [], "pagerank": [], "whole class": [], "whole class, unified": []}
+    for counts in classes * REPEATS:
+        whole = whole_graph(layer_graph, counts, excluded)
+        weights = personalisation(whole, counts)
+        times["widest paths"].append(cpu_ms(lambda c=counts: whole_graph(layer_graph, c, excluded)))
+        times["pagerank"].append(cpu_ms(lambda w=whole, p=weights: pagerank(w.edges, w.is_node, p)))
+        times["whole class"].append(cpu_ms(lambda c=counts: class_graph(layer_graph, c, excluded)))
+        unified = GraphOptions(unified=True)
+        times["whole class, unified"].append(cpu_ms(lambda c=counts: class_graph(layer_graph, c, excluded, unified)))
+    graph = class_graph(layer_graph, classes[0], excluded)
+    print(
+        f"{whole.is_node.sum()} nodes, {whole.edges.nnz} edges; graph {graph.node_layer.size}, {graph.edge_influence.size}"
+    )
+    for name, values in times.items():
+        low, _, high = quantiles(values)
+        print(f"{name}: {median(values):.1f} ms ({low:.1f} to {high:.1f})")
+
+
+if __name__ == "__main__":
+    main()
