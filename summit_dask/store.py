@@ -285,6 +285,11 @@ class Store:
         """Say that a partition is complete; written after all its values."""
         self.write("partitions", "partitions", "fingerprint", np.array([fingerprint], "uint64"), partition)
 
+    def update_run(self, changes: Mapping[str, Any]) -> None:
+        """Change entries of the root attribute `run`."""
+        self.group.update_attributes({"run": {**self.header.run, **changes}})
+        self.__dict__.pop("header", None)
+
     def stage_fingerprint(self, group: str) -> int | None:
         """Configuration of a finished stage, by its group ("matrices", "graphs", "embedding"); None if unfinished."""
         found = self.group.get(group)

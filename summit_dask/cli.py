@@ -1,0 +1,243 @@
+"""The command line: options made from `RunConfig`, commands that parse, call and show.
+
+Every option is also a key of the YAML file given by --config and an environment variable
+(SUMMIT_DASK_MODEL for --model). The command line comes before the environment, that before the file.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from summit_dask.config import RESULT_STAGES, Exclusion, RunConfig, Stage, options_of, read_yaml
+from summit_dask.errors import ConfigError, SummitError
+
+PREFIX = "SUMMIT_DASK"
+INTERRUPTED = 130
+DASHBOARD_PORT = 8501
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+@click.group(context_settings={"auto_envvar_prefix": PREFIX, "help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="summit-dask")
+def commands() -> None:
+    """See what an image classifier has learned, class by class.
+
+    Start with `summit-dask demo`, then `summit-dask run` on your own images and network.
+    """
+
+
+def options(*stages: Stage, out: bool = False) -> Callable[[Command], Command]:
+    """The options of some stages as decorators, in the order of their definition."""
+    names = [name for name in options_of(*stages) if out or name != "out"]
+
+    def decorate(command: Command) -> Command:
+        for name in reversed(names):
+            command = _option(name)(command)
+        return command
+
+    return decorate
+
+
+def _option(name: str) -> Callable[[Command], Command]:
+    field = RunConfig.model_fields[name]
+    flag, help_text = f"--{name.replace('_', '-')}", str(field.description)
+    variable = f"{PREFIX}_{name.upper()}"
+    if field.annotation is bool:
+        return click.option(f"{flag}/--no-{flag[2:]}", name, default=None, help=help_text, envvar=variable)
+    return click.option(flag, name, default=None, help=help_text, envvar=variable)
+
+
+def _given(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Options that were given, parsed where text stands for more than one value."""
+    return {name: _parsed(name, value) for name, value in values.items() if value is not None}
+
+
+def _parsed(name: str, value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    if name == "layers":
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    if name in ("mean", "std"):
+        return tuple(part.strip() for part in value.replace(",", " ").split())
+    if name == "crop" and "x" in value:
+        return tuple(value.split("x"))
+    if name == "excluded":
+        return tuple(_exclusion(part) for part in value.split(";") if part.strip())
+    return value
+
+
+def _exclusion(text: str) -> Exclusion:
+    """``inception4a:67,190=fires for every image``."""
+    place, equals, reason = text.partition("=")
+    layer, colon, channels = place.rpartition(":")
+    if not (equals and colon and reason.strip()):
+        raise ConfigError(f"--excluded {text!r}: expected LAYER:1,2=reason; several are parted by semicolons.")
+    try:
+        return Exclusion(layer=layer.strip(), channels=tuple(map(int, channels.split(","))), reason=reason.strip())
+    except ValueError as error:
+        raise ConfigError(f"--excluded {text!r}: channels must be numbers from 0 on, as in 67,190.") from error
+
+
+def configured(config: Path | None, values: Mapping[str, Any]) -> RunConfig:
+    """Options of the command line and the environment over those of the file."""
+    base = read_yaml(config) if config else {}
+    where = f"the configuration {config}" if config else "the command line"
+    return RunConfig.of({**base, **_given(values)}, where)
+
+
+_config = click.option("--config", type=click.Path(path_type=Path), help="YAML file of options")
+_store = click.argument("store", type=click.Path(path_type=Path))
+
+
+@commands.command()
+@_config
+@options(*RESULT_STAGES, "cluster", out=True)
+def run(config: Path | None, **values: Any) -> None:
+    """All stages, from images to attribution graphs; goes on where it stopped."""
+    from summit_dask import pipeline
+
+    made = pipeline.run(configured(config, values))
+    click.echo(f"{made} is complete. Look at it with: summit-dask dashboard {made}")
+
+
+@commands.command()
+@_config
+@options(*RESULT_STAGES, "cluster", out=True)
+def init(config: Path | None, **values: Any) -> None:
+    """Lay out a store: check network, images and classes, print what it will cost."""
+    from summit_dask import pipeline
+
+    made = pipeline.init(configured(config, values))
+    click.echo(f"{made.path} is laid out. Go on with: summit-dask extract {made.path}")
+
+
+@commands.command()
+@_store
+@options("cluster")
+def extract(store: Path, **values: Any) -> None:
+    """Run the network over the images that are not done yet."""
+    _stage("extract", store, values)
+
+
+@commands.command()
+@_store
+@options("reduce", "cluster")
+def reduce(store: Path, **values: Any) -> None:
+    """Count which channels and sources the images of each class use."""
+    _stage("reduce", store, values)
+
+
+@commands.command()
+@_store
+@options("graphs", "cluster")
+def graphs(store: Path, **values: Any) -> None:
+    """Make the attribution graph of each class."""
+    _stage("graphs", store, values)
+
+
+@commands.command()
+@_store
+@options("embed")
+def embed(store: Path, **values: Any) -> None:
+    """Place similar classes near each other, layer by layer."""
+    _stage("embed", store, values)
+
+
+def _stage(name: str, path: Path, values: Mapping[str, Any]) -> None:
+    from summit_dask import pipeline
+
+    pipeline.run_stage(name, path, _given(values))
+    click.echo(f"{name} is done.")
+
+
+@commands.command()
+@_store
+@click.option("--json", "as_json", is_flag=True, help="for programs")
+def info(store: Path, as_json: bool) -> None:
+    """What a store holds and what is still to do."""
+    from summit_dask.info import describe, printed
+
+    facts = describe(store)
+    click.echo(json.dumps(facts, indent=2) if as_json else printed(facts))
+
+
+@commands.command()
+@_store
+@click.option("--images", "n_images", default=16, show_default=True, help="images to measure again")
+def verify(store: Path, n_images: int) -> None:
+    """Measure a sample of images again and check every stored number and invariant."""
+    from summit_dask.verify import verify_store
+
+    report = verify_store(store, n_images)
+    click.echo("\n".join(report.lines()))
+    sys.exit(0 if report.right else 1)
+
+
+@commands.command()
+@click.option("--out", type=click.Path(path_type=Path), default=Path("demo"), show_default=True, help="folder to make")
+@click.option("--workers", type=int, default=None, help="processes; default: one a core")
+@click.option("--dashboard/--no-dashboard", default=True, help="open the dashboard at the end")
+@click.option("--host", default="127.0.0.1", show_default=True, help="address the dashboard listens on")
+@click.option("--port", default=DASHBOARD_PORT, show_default=True, help="port of the dashboard")
+def demo(out: Path, workers: int | None, dashboard: bool, host: str, port: int) -> None:
+    """Train a small network on handwritten digits, run everything on it, and look at it."""
+    from summit_dask.demo import make_demo
+
+    store = make_demo(out, workers)
+    click.echo(f"The demo's store is {store}.")
+    if dashboard:
+        _serve(store, host, port)
+
+
+@commands.command()
+@_store
+@click.option("--host", default="127.0.0.1", show_default=True, help="address to listen on")
+@click.option("--port", default=DASHBOARD_PORT, show_default=True, help="port to listen on")
+def dashboard(store: Path, host: str, port: int) -> None:
+    """Explore a store, or a folder of stores, in the browser."""
+    _serve(store, host, port)
+
+
+def _serve(store: Path, host: str, port: int) -> None:
+    import dashboard as package
+
+    app = Path(package.__file__).with_name("app.py")
+    settings = {
+        "server.address": host,
+        "server.port": port,
+        "server.headless": "true",
+        "browser.gatherUsageStats": "false",
+        "global.developmentMode": "false",
+    }
+    flags = [f"--{name}={value}" for name, value in settings.items()]
+    command = [sys.executable, "-m", "streamlit", "run", str(app), *flags, "--", str(store.resolve())]
+    click.echo(f"The dashboard of {store} is at http://{host}:{port} (Ctrl-C ends it).")
+    sys.exit(subprocess.run(command, check=False, env={**os.environ, "SUMMIT_DASK_STORE": str(store)}).returncode)
+
+
+def main() -> None:
+    """Entry point: a user's error is one message and exit code 2, an interruption 130."""
+    try:
+        commands(standalone_mode=False)
+    except click.exceptions.Exit as done:
+        sys.exit(done.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except SummitError as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(2)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("\nStopped. What is finished is kept; the same command goes on from there.", err=True)
+        sys.exit(INTERRUPTED)
+
+
+if __name__ == "__main__":
+    main()

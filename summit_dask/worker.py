@@ -1,0 +1,148 @@
+"""What runs on a Dask worker during extraction.
+
+The network is built on each worker from a specification; modules never travel in the task graph.
+"""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from distributed import Client, Worker, WorkerPlugin, get_worker
+
+from summit_dask import schema
+from summit_dask.config import RunConfig
+from summit_dask.dataset import Preprocessing
+from summit_dask.errors import ClusterError, SummitError
+from summit_dask.extract import Extractor, Partition, extract_partition
+from summit_dask.layergraph import LayerGraph
+from summit_dask.store import Store
+from summit_dask.trace import TracedNetwork, trace_network
+from summit_dask.zoo import default_layers, load_network, n_outputs
+
+
+@dataclass(frozen=True)
+class NetworkFacts:
+    """What a run needs to know of a network beside the module."""
+
+    layer_graph: LayerGraph
+    n_outputs: int
+    categories: tuple[str, ...] | None
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """Everything that a network is built from, and the digest that its weights must have."""
+
+    model: str
+    weights: str | None
+    layers: tuple[str, ...]
+    preprocessing: Preprocessing
+    k: int
+    digest: str
+
+    @classmethod
+    def of(cls, config: RunConfig) -> tuple[Self, NetworkFacts]:
+        """Specification and facts of the network that a run asks for; loads and traces it once.
+
+        Raises
+        ------
+        ModelError, ConfigError
+            If it can't be loaded or traced.
+        """
+        loaded = load_network(config.model, config.weights)
+        preprocessing = Preprocessing.of(config, loaded.preprocessing)
+        layers = config.layers or default_layers(config.model, loaded.module) or ()
+        traced = trace_network(loaded.module, layers, preprocessing.input_size)
+        spec = cls(config.model, config.weights, tuple(layers), preprocessing, config.k, loaded.digest)
+        outputs = n_outputs(loaded.module, preprocessing.input_size)
+        return spec, NetworkFacts(traced.layer_graph, outputs, loaded.categories)
+
+    @classmethod
+    def from_json(cls, facts: dict[str, Any]) -> Self:
+        """From the store's attributes."""
+        preprocessing = Preprocessing.from_json(facts["preprocessing"])
+        return cls(**{**facts, "layers": tuple(facts["layers"]), "preprocessing": preprocessing})
+
+    def facts(self) -> dict[str, Any]:
+        """What decides the extracted values, wherever the files lie."""
+        return {
+            "model": Path(self.model).name,
+            "weights": self.digest[:16],
+            "preprocessing": asdict(self.preprocessing),
+        }
+
+    def build(self) -> TracedNetwork:
+        """The traced network.
+
+        Raises
+        ------
+        ClusterError
+            If the weights at hand are not those the run began with.
+        """
+        loaded = load_network(self.model, self.weights)
+        if loaded.digest != self.digest:
+            raise ClusterError(
+                f"The weights of {self.model} here have the digest {loaded.digest[:16]}, the run began with "
+                f"{self.digest[:16]}; put the same weights on every machine."
+            )
+        return trace_network(loaded.module, self.layers, self.preprocessing.input_size)
+
+
+class ExtractorPlugin(WorkerPlugin):
+    """Builds the extractor of one run on every worker, once."""
+
+    def __init__(self, spec: NetworkSpec, fingerprint: int) -> None:
+        self.name = _plugin_name(fingerprint)
+        self.spec = spec
+
+    def setup(self, worker: Worker) -> None:
+        """Called by Dask on each worker, also on those that come later."""
+        torch.set_num_threads(1)  # one worker a core; and results that don't depend on the number of threads
+        self.extractor = Extractor(self.spec.build(), self.spec.preprocessing, self.spec.k)
+
+
+def _plugin_name(fingerprint: int) -> str:
+    return f"summit-extractor-{fingerprint:x}"
+
+
+def register(client: Client, spec: NetworkSpec, fingerprint: int) -> None:
+    """Have every worker build the network.
+
+    Raises
+    ------
+    SummitError
+        What a worker raised: the files may be out of its reach.
+    """
+    try:
+        client.register_plugin(ExtractorPlugin(spec, fingerprint))
+    except SummitError:
+        raise
+    except Exception as error:
+        raise ClusterError(
+            f"A worker could not build the network {spec.model}: {error}. Workers need summit-dask and the same "
+            "paths to the model, the weights, the images and the store."
+        ) from error
+
+
+def extract_task(index: int, path: Path, fingerprint: int) -> int:
+    """Measure one partition and write it; returns the number of unreadable images. Runs on a worker."""
+    plugin = get_worker().plugins[_plugin_name(fingerprint)]
+    assert isinstance(plugin, ExtractorPlugin)
+    store = Store.open(path, writable=True)
+    rows = store.partition(index)
+    arrays = extract_partition(
+        plugin.extractor, plugin.spec.preprocessing, partition_of(store, rows), store.header.run["config"]
+    )
+    for (template, name, variable), values in arrays.items():
+        store.write(template, name, variable, values, rows.start)
+    store.mark_done(index, fingerprint)
+    return int((arrays["images", "images", "status"] == schema.UNREADABLE).sum())
+
+
+def partition_of(store: Store, rows: slice) -> Partition:
+    """Files and outputs of some images."""
+    root = Path(store.header.run["images_root"])
+    files = [root / str(path) for path in store.read("images/path", rows)]
+    output = store.read("classes/output_index")
+    return Partition(files, output[store.read("images/class_index", rows)])
