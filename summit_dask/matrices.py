@@ -24,9 +24,7 @@ _TILE = 16
 #: Partial counts that are added at once.
 _SPLIT_EVERY = 8
 
-Classes = Int[np.ndarray, "image"]
-ReadValues = Callable[[int], tuple[Float32[np.ndarray, "image channel"], Classes]]
-ReadSources = Callable[[int], tuple[Int[np.ndarray, "image channel rank"], Classes]]
+ReadValues = Callable[[int], tuple[Float32[np.ndarray, "image channel"], Int[np.ndarray, "image"]]]
 
 
 def count_selected(
@@ -239,36 +237,6 @@ def activation_counts(
     return dense
 
 
-def influence_counts(read: ReadSources, n_partitions: int, n_classes: int, n_sources: int) -> Delayed:
-    """I of one hop, or of a range of its channels, over all partitions, computed by nobody yet.
-
-    The largest partial result takes 8 bytes per non-zero count; with many classes, a range of channels
-    at a time (whole chunks, so that each is still read once) bounds it.
-
-    Parameters
-    ----------
-    read
-        Called once per partition, on a worker: `source` as `count_sources` takes it, and the class of each
-        image (-1: left out). Small and picklable; it travels with every task.
-    n_partitions
-        Number of partitions, at least 1.
-    n_classes, n_sources
-        As in `count_sources`.
-
-    Returns
-    -------
-    Delayed
-        Of `count_sources`' result.
-
-    Raises
-    ------
-    StoreIncompleteError
-        If there are no partitions.
-    """
-    count = delayed(_influence_block, pure=False, traverse=False)
-    return tree_reduce([count(read, p, n_classes, n_sources) for p in range(n_partitions)], add_counts)
-
-
 def tree_reduce(blocks: Sequence[Delayed], combine: Callable[[list[Any]], Any]) -> Delayed:
     """Combine partial results in a tree, neighbours first.
 
@@ -303,11 +271,6 @@ def _activation_block(
 ) -> csr_array:
     values, class_index = read(partition)
     return csr_array(count_selected(select_channels(values, mass, excluded), class_index, n_classes))
-
-
-def _influence_block(read: ReadSources, partition: int, n_classes: int, n_sources: int) -> csr_array:
-    source, class_index = read(partition)
-    return count_sources(source, class_index, n_classes, n_sources)
 
 
 def _dense(counts: csr_array) -> Int32[np.ndarray, "class channel"]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from dask.delayed import delayed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -14,12 +15,13 @@ from summit_dask.activations import select_channels
 from summit_dask.errors import NumericalError, StoreError, StoreIncompleteError
 from summit_dask.matrices import (
     activation_counts,
+    add_counts,
     class_statistics,
     count_selected,
     count_sources,
     dense_counts,
-    influence_counts,
     sources_by_hop,
+    tree_reduce,
 )
 from tests import oracles_matrices as oracle
 
@@ -189,13 +191,16 @@ def test_activation_counts_do_not_depend_on_the_partitions(values: Any, data: st
     np.testing.assert_array_equal(found, oracle.activation_count(used, classes.tolist(), N_CLASSES))
 
 
+def influence_counts(cut: Partitions) -> Any:
+    count = delayed(lambda p: count_sources(*cut(p), N_CLASSES, N_SOURCES), pure=False)
+    return tree_reduce([count(p) for p in range(len(cut.parts))], add_counts)
+
+
 @given(rankings(), st.data())
 @settings(deadline=None, max_examples=25)
 def test_influence_counts_do_not_depend_on_the_partitions(drawn: Any, data: st.DataObject) -> None:
     source, classes = drawn
-    found = verify_reduction(
-        lambda cut: influence_counts(cut, len(cut.parts), N_CLASSES, N_SOURCES), source, classes, data
-    )
+    found = verify_reduction(influence_counts, source, classes, data)
     whole = count_sources(source, classes, N_CLASSES, N_SOURCES)
     for part in ("data", "indices", "indptr"):
         np.testing.assert_array_equal(getattr(found, part), getattr(whole, part))
@@ -203,4 +208,4 @@ def test_influence_counts_do_not_depend_on_the_partitions(drawn: Any, data: st.D
 
 def test_a_reduction_needs_partitions() -> None:
     with pytest.raises(StoreIncompleteError, match="0 partitions"):
-        influence_counts(Partitions(np.zeros(0), np.zeros(0), []), 0, 1, 1)
+        tree_reduce([], add_counts)
