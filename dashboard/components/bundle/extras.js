@@ -1,0 +1,3 @@
+// Built from dashboard/components/src by npm run build.
+
+function i(e){let n=new WeakMap;return t=>{let r=n.get(t.parentElement);if(!r){let a=document.createElement("div");a.className="summit",t.parentElement.append(a),r=e(a),n.set(t.parentElement,r)}let s=r;return s.update(t),()=>{s.remove(),n.delete(t.parentElement)}}}var d="summit-dask-extras",m=globalThis;function o(){return m.summitDaskExtras??=new Map,m.summitDaskExtras}function p(e){let n=o().get(e.id)??{};o().delete(e.id),o().set(e.id,{...n,...e});for(let t of[...o().keys()].slice(0,-4))o().delete(t);document.dispatchEvent(new CustomEvent(d))}var x=i(()=>({update:({data:e})=>p(e),remove:()=>{}}));export{x as default};

@@ -1,0 +1,34 @@
+// Elements are made with properties and text nodes; markup is never made of strings.
+type Child = Node | string | null | undefined | false;
+
+export function el<K extends keyof HTMLElementTagNameMap>(
+  tag: K,
+  properties: Partial<Omit<HTMLElementTagNameMap[K], "style" | "attributes">> & { attributes?: Record<string, string> } = {},
+  ...children: Child[]
+): HTMLElementTagNameMap[K] {
+  const { attributes = {}, ...rest } = properties;
+  const element = Object.assign(document.createElement(tag), rest);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.append(...children.filter((child): child is Node | string => child != null && child !== false));
+  return element as HTMLElementTagNameMap[K];
+}
+
+export const SVG = "http://www.w3.org/2000/svg";
+
+export function svg<K extends keyof SVGElementTagNameMap>(
+  tag: K,
+  attributes: Record<string, string | number> = {},
+  ...children: Child[]
+): SVGElementTagNameMap[K] {
+  const element = document.createElementNS(SVG, tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, String(value));
+  element.append(...children.filter((child): child is Node | string => child != null && child !== false));
+  return element as SVGElementTagNameMap[K];
+}
+
+/** "39 %", "0.4 %", "100 %"; "–" where it isn't known. */
+export function percent(share: number | null): string {
+  if (share == null || Number.isNaN(share)) return "–";
+  const value = 100 * share;
+  return `${value.toFixed(value < 1 && value > 0 ? 1 : 0)} %`;
+}

@@ -1,0 +1,125 @@
+// The graph as SVG: rows of picture nodes, curves between them; which of them stand out.
+import { svg } from "./dom";
+import type { Edge, Model, View } from "./model";
+
+const COLUMN = 78;
+const ROW = 132;
+const SMALLEST = 16;
+const LARGEST = 60;
+const CAPTION = 14; // room for the channel's number above its node
+const THINNEST = 0.75;
+const THICKEST = 9;
+
+export interface Place {
+  x: number;
+  y: number;
+  side: number;
+}
+
+export class Scene {
+  readonly group = svg("g", { class: "scene" });
+  readonly nodes: SVGGElement[] = [];
+  places: Place[] = [];
+  rowY: number[] = [];
+  width = 0;
+  height = 0;
+  private readonly curves: SVGPathElement[] = [];
+  private readonly hits: SVGPathElement[] = [];
+  private shown: boolean[] = [];
+
+  constructor(readonly model: Model) {
+    const hits = svg("g", { class: "hits" });
+    const edges = svg("g", { class: "edges" });
+    const nodes = svg("g", { class: "nodes" });
+    model.edges.forEach((edge, e) => {
+      const share = edge.influence / model.largestInfluence;
+      const width = THINNEST + (THICKEST - THINNEST) * share;
+      this.curves.push(svg("path", { class: "edge", "stroke-width": width.toFixed(2) }));
+      this.hits.push(svg("path", { class: "hit", "data-edge": e, "stroke-width": Math.max(10, width + 4) }));
+    });
+    edges.append(...this.curves);
+    hits.append(...this.hits);
+    model.data.nodes.forEach((_, n) => this.nodes.push(this.node(n)));
+    for (const row of model.data.rows) nodes.append(...row.nodes.map((n) => this.nodes[n]));
+    this.group.append(edges, hits, nodes);
+  }
+
+  private node(n: number): SVGGElement {
+    const { layer, channel, count, picture } = this.model.data.nodes[n];
+    const label = `channel ${channel} of ${layer}, used by ${count} images`;
+    const element = svg("g", { class: "node", "data-node": n, role: "button", tabindex: -1, "aria-label": label });
+    element.append(svg("rect", { class: "frame", rx: 4 }));
+    if (picture) {
+      element.append(svg("image", { href: picture, preserveAspectRatio: "xMidYMid slice" }));
+    }
+    element.append(svg("text", { class: "number", "text-anchor": "middle" }, String(channel)));
+    return element;
+  }
+
+  /** Put everything in its place for the given distances, sizes and least count. */
+  arrange(view: View): void {
+    const { rows, nodes, largest } = this.model.data;
+    const top = view.scale === "all" ? largest : this.model.largestCount;
+    const column = COLUMN * view.width;
+    const height = ROW * view.height;
+    this.shown = nodes.map((node) => node.count >= view.least_count);
+    const widest = Math.max(1, ...rows.map((row) => row.nodes.length));
+    this.width = widest * column;
+    this.height = rows.length * height;
+    this.rowY = rows.map((_, r) => (r + 0.5) * height);
+    rows.forEach((row, r) =>
+      row.nodes.forEach((n, k) => {
+        const x = (k - (row.nodes.length - 1) / 2) * column + this.width / 2;
+        const share = Math.min(1, nodes[n].count / top);
+        this.places[n] = { x, y: this.rowY[r], side: SMALLEST + (LARGEST - SMALLEST) * share };
+      }),
+    );
+    this.nodes.forEach((element, n) => this.placeNode(element, n));
+    this.model.edges.forEach((edge, e) => this.placeEdge(edge, e));
+  }
+
+  private placeNode(element: SVGGElement, n: number): void {
+    const { x, y, side } = this.places[n];
+    element.setAttribute("transform", `translate(${x},${y})`);
+    element.toggleAttribute("hidden", !this.shown[n]);
+    for (const part of element.querySelectorAll("rect, image")) {
+      for (const name of ["x", "y"]) part.setAttribute(name, String(-side / 2));
+      for (const name of ["width", "height"]) part.setAttribute(name, String(side));
+    }
+    element.querySelector("text")!.setAttribute("y", String(-side / 2 - 4));
+  }
+
+  private placeEdge(edge: Edge, e: number): void {
+    const [upper, lower] = [this.places[edge.target], this.places[edge.source]];
+    const from = upper.y + upper.side / 2;
+    const to = lower.y - lower.side / 2 - CAPTION;
+    const bend = (to - from) * 0.55;
+    const d = `M${upper.x},${from}C${upper.x},${from + bend} ${lower.x},${to - bend} ${lower.x},${to}`;
+    for (const path of [this.curves[e], this.hits[e]]) {
+      path.setAttribute("d", d);
+      path.toggleAttribute("hidden", !(this.shown[edge.source] && this.shown[edge.target]));
+    }
+  }
+
+  isShown(n: number): boolean {
+    return this.shown[n];
+  }
+
+  /** Numbers keep their size on the screen whatever the zoom. */
+  keepNumbers(zoom: number): void {
+    this.group.style.setProperty("--number", `${Math.min(22, 11 / zoom)}px`);
+  }
+
+  /** Let some nodes and edges stand out; sources below and targets above are told apart. */
+  mark(nodes: Set<number>, incoming: Set<Edge>, outgoing: Set<Edge>, path: Set<Edge>): void {
+    const any = nodes.size > 0;
+    this.group.classList.toggle("marked", any);
+    this.nodes.forEach((element, n) => element.classList.toggle("near", nodes.has(n)));
+    this.model.edges.forEach((edge, e) => {
+      const { classList } = this.curves[e];
+      classList.toggle("in", incoming.has(edge));
+      classList.toggle("out", outgoing.has(edge));
+      classList.toggle("path", path.has(edge));
+    });
+  }
+}

@@ -1,0 +1,35 @@
+// Where the extras of the graph on the page lie. The bundles of two components share no module, hence the document.
+import type { Details, SourceRow } from "./card";
+import type { Channel } from "./model";
+
+export interface Extras {
+  id: string; // the graph's
+  details?: (Details & Channel)[];
+  files?: { name: string; type: string; text: string }[];
+  pinned?: Channel & { sources: SourceRow[]; note: string };
+}
+
+const EVENT = "summit-dask-extras";
+const holder = globalThis as { summitDaskExtras?: Map<string, Extras> };
+
+function shelf(): Map<string, Extras> {
+  holder.summitDaskExtras ??= new Map();
+  return holder.summitDaskExtras;
+}
+
+export function publish(extras: Extras): void {
+  const kept = shelf().get(extras.id) ?? {};
+  shelf().delete(extras.id);
+  shelf().set(extras.id, { ...kept, ...extras });
+  for (const old of [...shelf().keys()].slice(0, -4)) shelf().delete(old);
+  document.dispatchEvent(new CustomEvent(EVENT));
+}
+
+export function extrasOf(id: string): Extras | undefined {
+  return shelf().get(id);
+}
+
+export function onExtras(listener: () => void): () => void {
+  document.addEventListener(EVENT, listener);
+  return () => document.removeEventListener(EVENT, listener);
+}

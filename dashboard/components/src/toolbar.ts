@@ -1,0 +1,86 @@
+// Controls above the graph.
+import { el } from "./dom";
+import type { View } from "./model";
+
+export interface Actions {
+  view(change: Partial<View>, final: boolean): void;
+  zoom(factor: number): void;
+  fit(): void;
+  files(): { name: string; save(): void }[];
+}
+
+export class Toolbar {
+  readonly element: HTMLElement;
+  private readonly least: HTMLInputElement;
+  private readonly leastText = el("output", {});
+  private readonly width: HTMLInputElement;
+  private readonly height: HTMLInputElement;
+  private readonly scale: HTMLSelectElement;
+
+  constructor(private readonly actions: Actions) {
+    this.least = this.range("least_count", 0, 1, 1);
+    this.width = this.range("width", 0.5, 3, 0.05);
+    this.height = this.range("height", 0.5, 3, 0.05);
+    this.scale = el(
+      "select",
+      { onchange: () => actions.view({ scale: this.scale.value as View["scale"] }, true) },
+      el("option", { value: "class" }, "this class"),
+      el("option", { value: "all" }, "all classes"),
+    );
+    this.element = el(
+      "div",
+      { className: "bar", attributes: { role: "toolbar", "aria-label": "Drawing of the graph" } },
+      el("label", {}, "Used by at least ", this.leastText, this.least),
+      el("label", {}, "Width", this.width),
+      el("label", {}, "Height", this.height),
+      el("label", {}, "Size relative to", this.scale),
+      el(
+        "span",
+        { className: "buttons" },
+        this.button("−", "Zoom out", () => actions.zoom(1 / 1.4)),
+        this.button("+", "Zoom in", () => actions.zoom(1.4)),
+        this.button("Fit", "Show the whole graph", () => actions.fit()),
+        this.downloads(),
+      ),
+    );
+  }
+
+  private range(name: "least_count" | "width" | "height", min: number, max: number, step: number): HTMLInputElement {
+    const input = el("input", { type: "range", min: String(min), max: String(max), step: String(step) });
+    input.oninput = () => this.actions.view({ [name]: Number(input.value) }, false);
+    input.onchange = () => this.actions.view({ [name]: Number(input.value) }, true);
+    return input;
+  }
+
+  private button(text: string, title: string, onclick: () => void): HTMLButtonElement {
+    return el("button", { type: "button", title, onclick, attributes: { "aria-label": title } }, text);
+  }
+
+  private downloads(): HTMLElement {
+    const list = el("div", { className: "menu" });
+    const menu = el("details", {}, el("summary", {}, "Download"), list);
+    menu.ontoggle = () => {
+      if (!menu.open) return;
+      const save = (file: { save(): void }) => () => {
+        file.save();
+        menu.open = false;
+      };
+      list.replaceChildren(
+        ...this.actions.files().map((file) => el("button", { type: "button", onclick: save(file) }, file.name)),
+      );
+    };
+    menu.onkeydown = (event) => {
+      if (event.key === "Escape") menu.open = false;
+    };
+    return menu;
+  }
+
+  show(view: View, largest: number): void {
+    this.least.max = String(largest);
+    this.least.value = String(view.least_count);
+    this.leastText.textContent = `${view.least_count} images`;
+    this.width.value = String(view.width);
+    this.height.value = String(view.height);
+    this.scale.value = view.scale;
+  }
+}

@@ -1,0 +1,402 @@
+"""The only reader of the store: every page takes what it shows from a `StoreData`.
+
+Values are read when they are first asked for, and kept; what belongs to one class is read for that class alone.
+What the store lacks is None here, and `why_absent` says in plain words what would make it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+from numpy.typing import NDArray
+from scipy import sparse
+
+from summit_dask import encoded, schema
+from summit_dask.attribution import ClassCounts, ClassGraph, GraphOptions, class_graph
+from summit_dask.errors import StoreError
+from summit_dask.layergraph import Channel, Layer, LayerGraph
+from summit_dask.store import Store
+
+Part = Literal["matrices", "graphs", "embedding", "examples", "pictures", "activations"]
+
+HISTOGRAM_BINS = 20
+
+_WHY_ABSENT: Mapping[Part, str] = {
+    "matrices": "This store holds no counts per class and channel; 'summit-dask reduce' makes them.",
+    "graphs": "This store holds no attribution graphs; 'summit-dask graphs' makes them.",
+    "embedding": "This store holds no class embedding; 'summit-dask embed' makes it.",
+    "examples": "This store holds no examples of channels; 'summit-dask reduce' makes them.",
+    "pictures": "This store holds no pictures of channels; 'summit-dask pictures' makes them.",
+    "activations": "This store holds no values of single images; only a run over the images makes them.",
+}
+
+
+@dataclass(frozen=True)
+class Reselection:
+    """What differs from the graphs as they were stored; None leaves an option as the run had it.
+
+    Parameters
+    ----------
+    p
+        Share of a layer's scores that is selected at first.
+    mass
+        Share of an image's activation that makes a channel used; counted again from the class's stored maxima.
+    left_out
+        Channels left out besides the run's own.
+    keep_excluded
+        Whether the run's own excluded channels take part after all.
+    """
+
+    p: float | None = None
+    mass: float | None = None
+    left_out: tuple[Channel, ...] = ()
+    keep_excluded: bool = False
+
+
+#: The graphs as they were stored.
+STORED = Reselection()
+
+
+@dataclass(frozen=True)
+class Example:
+    """One of the images that excite a channel most."""
+
+    image: int
+    value: float
+    box: tuple[int, int, int, int]
+    thumbnail: bytes
+
+
+@dataclass(frozen=True)
+class ClassFacts:
+    """What is known of one class; `accuracy` is None where the class has no images."""
+
+    place: int
+    folder: str
+    label: str
+    synset: str
+    n_images: int
+    n_correct: int
+
+    @property
+    def accuracy(self) -> float | None:
+        """Share of the images whose highest prediction is the class."""
+        return self.n_correct / self.n_images if self.n_images else None
+
+
+class StoreData:
+    """A store as the pages see it.
+
+    Parameters
+    ----------
+    path
+        The store's folder.
+
+    Raises
+    ------
+    StoreError, StoreVersionError
+        If there is no store, it is broken, or of another format version.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.stamp = stamp(path)
+        self.store = Store.open(path)
+        self._kept: dict[str, NDArray[Any]] = {}
+        self.class_counts = lru_cache(maxsize=8)(self._class_counts)
+        self.graph = lru_cache(maxsize=64)(self._graph)
+
+    def unchanged(self) -> bool:
+        """Whether no stage of the store was made, renewed or removed since it was opened."""
+        return self.stamp == stamp(self.path)
+
+    def read(self, path: str, rows: slice = slice(None)) -> NDArray[Any]:
+        """Values of an array; whole arrays are kept."""
+        if rows != slice(None):
+            return self.store.read(path, rows)
+        if path not in self._kept:
+            self._kept[path] = self.store.read(path)
+        return self._kept[path]
+
+    # What there is
+
+    @property
+    def layer_graph(self) -> LayerGraph:
+        """The network's layers and hops."""
+        return self.store.layer_graph
+
+    @cached_property
+    def layers(self) -> tuple[Layer, ...]:
+        """Visible layers, input side first."""
+        return self.layer_graph.visible
+
+    @property
+    def run(self) -> Mapping[str, Any]:
+        """The run's configuration, versions and digests."""
+        return self.store.header.run
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The run's options."""
+        return dict(self.run.get("config", {}))
+
+    def has(self, part: Part, layer: str | None = None) -> bool:
+        """Whether a part of the store is there, finished where it is a stage, and (if given) holds the layer."""
+        if part in ("matrices", "graphs", "embedding") and self.store.stage_fingerprint(part) is None:
+            return False
+        if part == "activations" and not self.n_images_read:
+            return False
+        return (f"{part}/{layer}" if layer else part) in self.store.group
+
+    def why_absent(self, part: Part) -> str:
+        """What the store lacks and what makes it, in plain words."""
+        return _WHY_ABSENT[part]
+
+    def excluded(self) -> dict[str, tuple[int, ...]]:
+        """The channels that the run left out, by layer."""
+        found: dict[str, tuple[int, ...]] = {}
+        for entry in self.config.get("excluded", ()):
+            found[entry["layer"]] = (*found.get(entry["layer"], ()), *entry["channels"])
+        return found
+
+    # Classes
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes."""
+        return self.store.header.n_classes
+
+    @cached_property
+    def n_images_read(self) -> int:
+        """Readable images."""
+        return int((self.read("images/status") == schema.READ).sum())
+
+    @cached_property
+    def classes(self) -> pd.DataFrame:
+        """One row per class: folder (unique), name, label, synset, output, n_images, n_correct, accuracy.
+
+        The label is the name, with the synset (or the folder) after it where several classes share the name.
+        Accuracy is NaN for a class without images.
+        """
+        folder, name, synset = (_text(self.read(p)) for p in ("class", "classes/name", "classes/synset"))
+        name = [n or f for n, f in zip(name, folder, strict=True)]
+        shared = {n for n, times in pd.Series(name).value_counts().items() if times > 1}
+        label = [f"{n} ({s or f})" if n in shared else n for n, s, f in zip(name, synset, folder, strict=True)]
+        images, correct = self._class_statistics()
+        with np.errstate(invalid="ignore"):
+            accuracy = np.where(images > 0, correct / np.maximum(images, 1), np.nan)
+        table = {"folder": folder, "name": name, "label": label, "synset": synset}
+        numbers = {"output": self.read("classes/output_index"), "n_images": images, "n_correct": correct}
+        return pd.DataFrame({**table, **numbers, "accuracy": accuracy})
+
+    def _class_statistics(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        images, correct = (self.read(f"classes/{n}").astype(np.int64) for n in ("n_images", "n_correct"))
+        if images.any() or not self.n_images_read:
+            return images, correct
+        read = self.read("images/status") == schema.READ
+        of_class, right = self.read("images/class_index"), self.is_correct
+        return tuple(np.bincount(of_class[m], minlength=self.n_classes) for m in (read, read & right))  # type: ignore[return-value]
+
+    @cached_property
+    def is_correct(self) -> NDArray[np.bool_]:
+        """Whether an image's highest prediction is its class, (image,)."""
+        output = self.read("classes/output_index")[self.read("images/class_index")]
+        return np.asarray(self.read("images/predicted")[:, 0] == output, bool)
+
+    def facts(self, place: int) -> ClassFacts:
+        """What is known of the class at a place in /classes."""
+        row = self.classes.iloc[place].to_dict()
+        numbers = (int(row["n_images"]), int(row["n_correct"]))
+        return ClassFacts(place, row["folder"], row["label"], row["synset"], *numbers)
+
+    @cached_property
+    def place_of(self) -> Mapping[str, int]:
+        """Place of a class in /classes, by its folder name."""
+        return {folder: place for place, folder in enumerate(self.classes["folder"])}
+
+    @cached_property
+    def histograms(self) -> NDArray[np.int64] | None:
+        """Images per class and range of the true class's probability, (class, bin); None without images."""
+        if not self.n_images_read:
+            return None
+        read = self.read("images/status") == schema.READ
+        probability = np.nan_to_num(self.read("images/true_probability")[read])
+        place = np.clip((probability * HISTOGRAM_BINS).astype(np.int64), 0, HISTOGRAM_BINS - 1)
+        cell = self.read("images/class_index")[read].astype(np.int64) * HISTOGRAM_BINS + place
+        return np.bincount(cell, minlength=self.n_classes * HISTOGRAM_BINS).reshape(-1, HISTOGRAM_BINS)
+
+    def images_of(self, place: int) -> slice:
+        """The images of a class; they lie together."""
+        of_class = self.read("images/class_index")
+        start, stop = np.searchsorted(of_class, [place, place + 1])
+        return slice(int(start), int(stop))
+
+    # Channels
+
+    def counts(self, layer: str) -> NDArray[np.int32] | None:
+        """A: images of each class that use each channel, (class, channel)."""
+        return self.read(f"matrices/{layer}/activation_count") if self.has("matrices", layer) else None
+
+    def embedding(self, layer: str) -> NDArray[np.float32] | None:
+        """Place of each class, (class, 2)."""
+        if not self.has("embedding", layer):
+            return None
+        return np.stack([self.read(f"embedding/{layer}/{axis}") for axis in "xy"], axis=1)
+
+    def similarity(self, layer: str, place: int) -> NDArray[np.float64] | None:
+        """Cosine of the counts of each class and those of one class, (class,); 0 for a class without counts."""
+        counts = self.counts(layer)
+        if counts is None:
+            return None
+        rows = counts.astype(np.float64)
+        norm = np.sqrt(np.einsum("ij,ij->i", rows, rows))
+        product = rows @ rows[place]
+        return np.asarray(product / np.maximum(norm * norm[place], np.finfo(float).tiny))
+
+    def picture(self, channel: Channel, kind: str = "channel") -> bytes:
+        """A channel's encoded picture of one kind; empty if there is none."""
+        if not self.has("pictures", channel.layer):
+            return b""
+        item = channel.index * len(schema.PICTURE_KINDS) + schema.PICTURE_KINDS.index(kind)
+        return self._encoded(f"pictures/{channel.layer}/picture", item)
+
+    def examples(self, channel: Channel) -> list[Example]:
+        """The images that excite a channel most, strongest first; empty if the store has none."""
+        group = f"examples/{channel.layer}"
+        if not self.has("examples", channel.layer):
+            return []
+        image, value, box = (self.read(f"{group}/{n}")[channel.index] for n in ("image_index", "value", "box"))
+        first = channel.index * len(image)
+        return [
+            Example(int(i), float(value[k]), tuple(box[k].tolist()), self._encoded(f"{group}/thumbnail", first + k))
+            for k, i in enumerate(image)
+            if i >= 0
+        ]
+
+    def _encoded(self, stem: str, item: int) -> bytes:
+        offsets = self.read(f"{stem}_offset")
+        return encoded.unpack(self.store.group[f"{stem}_bytes"], offsets, item)
+
+    # Graphs
+
+    def _class_counts(self, place: int) -> ClassCounts:
+        counts = {layer.name: self.counts(layer.name) for layer in self.layers}
+        activation = {name: values[place] for name, values in counts.items() if values is not None}
+        rows = slice(place, place + 1)
+        influence = {
+            hop.name: sparse.csr_array(self.store.read(f"matrices/{hop.name}/influence_count", rows)[0])
+            for hop in self.layer_graph.hops
+            if self.has("matrices", hop.name)
+        }
+        return ClassCounts(activation, influence)
+
+    @property
+    def can_reselect(self) -> bool:
+        """Whether graphs can be made again from the counts."""
+        return all(self.has("matrices", hop.name) for hop in self.layer_graph.hops) and bool(self.layer_graph.hops)
+
+    def _graph(self, place: int, how: Reselection = STORED) -> ClassGraph | None:
+        """Attribution graph of a class: as stored, or made again from the counts."""
+        if how == STORED:
+            return self._stored_graph(place) if self.has("graphs") else None
+        counts = self.class_counts(place)
+        excluded = self._left_out(how)
+        if how.mass is not None:
+            counts = ClassCounts(self._activation_at(place, how.mass, excluded), counts.influence)
+        p = how.p if how.p is not None else float(self.config.get("p", 0.075))
+        flags = {name: bool(self.config.get(name, False)) for name in ("unified", "directed")}
+        return class_graph(self.layer_graph, counts, excluded, GraphOptions(p, **flags))
+
+    def _left_out(self, how: Reselection) -> dict[str, tuple[int, ...]]:
+        found = {} if how.keep_excluded else self.excluded()
+        for channel in how.left_out:
+            found[channel.layer] = (*found.get(channel.layer, ()), channel.index)
+        return found
+
+    def _activation_at(
+        self, place: int, mass: float, excluded: Mapping[str, tuple[int, ...]]
+    ) -> dict[str, NDArray[np.int64]]:
+        # Brings numba, which a page that doesn't ask for another mass need not load.
+        from summit_dask.activations import select_channels
+
+        rows = self.images_of(place)
+        read = self.read("images/status")[rows] == schema.READ
+        return {
+            layer.name: select_channels(
+                self.store.read(f"activations/{layer.name}/value", rows)[read], mass, excluded.get(layer.name, ())
+            ).sum(axis=0)
+            for layer in self.layers
+        }
+
+    def _stored_graph(self, place: int) -> ClassGraph:
+        nodes, edges = (_rows(self.read(f"graphs/{part}_offset"), place) for part in ("node", "edge"))
+        columns = {
+            name: self.read(f"graphs/{name}")[nodes if name.startswith("node_") else edges]
+            for name in ClassGraph.__dataclass_fields__
+            if name.startswith(("node_", "edge_"))
+        }
+        return ClassGraph(
+            **columns, reached_p=self.read("graphs/reached_p")[place], valid=self.read("graphs/valid")[place]
+        )
+
+    @cached_property
+    def largest_node_count(self) -> int:
+        """The largest count of any node of any class's graph; at least 1."""
+        return max(1, int(self.read("graphs/node_count").max(initial=1))) if self.has("graphs") else 1
+
+
+def stamp(path: Path) -> tuple[int, ...]:
+    """When each part of the store was last made; 0 for a part that is absent."""
+    parts = ("", "matrices", "graphs", "embedding", "examples", "pictures")
+    return tuple(_modified(path / part / "zarr.json") for part in parts)
+
+
+@st.cache_resource(max_entries=4, validate=StoreData.unchanged, show_spinner=False)
+def open_data(path: Path) -> StoreData:
+    """The store, opened once for all sessions and again when it changes.
+
+    Raises
+    ------
+    StoreError
+        If there is no store, it is broken, or of another format version.
+    """
+    return StoreData(path)
+
+
+def stores_in(folder: Path) -> list[Path]:
+    """The stores to choose from: the folder itself if it is one, else the stores directly in it, by name.
+
+    Raises
+    ------
+    StoreError
+        If there is neither.
+    """
+    if (folder / "zarr.json").exists() or not folder.is_dir():
+        return [folder]
+    found = sorted(child for child in folder.iterdir() if (child / "zarr.json").exists())
+    if not found:
+        raise StoreError(
+            f"{folder} is no store and holds none. Give the folder that 'summit-dask run --out' made, "
+            "or a folder of such stores."
+        )
+    return found
+
+
+def _modified(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _rows(offsets: NDArray[np.int64], place: int) -> slice:
+    return slice(int(offsets[place]), int(offsets[place + 1]))
+
+
+def _text(values: NDArray[Any]) -> list[str]:
+    return [str(v) for v in values]

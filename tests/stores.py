@@ -1,0 +1,268 @@
+"""Small synthetic stores that are complete, or lack what the caller leaves out."""
+
+import io
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from scipy import sparse
+
+from summit_dask import encoded, schema
+from summit_dask.attribution import ClassCounts, ClassGraph, class_graph
+from summit_dask.layergraph import Convolution, Hop, Layer, LayerGraph, Window
+from summit_dask.store import Header, Store, partition_size
+
+#: What a store can hold beside its tables.
+PARTS = frozenset({"values", "matrices", "graphs", "embedding", "pictures", "examples"})
+
+AWKWARD_NAMES = ("<img src=x onerror=alert(1)>", "crane", "crane", "50 % & more", "naïve # _café_ **bold** $x$")
+RANKS = 10
+FINGERPRINT = 7
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a synthetic store was made from, by name of the layer or hop."""
+
+    layer_graph: LayerGraph
+    activation: Mapping[str, NDArray[np.int32]]
+    influence: Mapping[str, NDArray[np.int32]]
+
+
+def layer_graph(sizes: Sequence[int] = (8, 12, 16, 10), hidden: int = 6) -> LayerGraph:
+    """A chain of visible layers; the upper half of each one's channels is reached through a hidden layer."""
+    window = Window((8, 8), (4, 4), (0, 0))
+    layers = [Layer("stem", sizes[0], 8, 8, True, window)]
+    hops = []
+    for place, size in enumerate(sizes[1:], 1):
+        below, name = layers[-1].name, f"mixed{place}"
+        layers += [Layer(f"{name}.reduce", hidden, 8, 8, False, window), Layer(name, size, 8, 8, True, window)]
+        direct = size // 2
+        hops += [
+            Hop(f"{name}.1x1", below, name, 0, direct, Convolution()),
+            Hop(f"{name}.down", below, f"{name}.reduce", 0, hidden, Convolution()),
+            Hop(f"{name}.3x3", f"{name}.reduce", name, direct, size - direct, Convolution((3, 3), padding=(1, 1))),
+        ]
+    return LayerGraph(tuple(layers), tuple(hops))
+
+
+def make_store(
+    path: Path,
+    n_classes: int = 5,
+    images_per_class: int = 6,
+    parts: Collection[str] = PARTS,
+    names: Sequence[str] = AWKWARD_NAMES,
+    graph: LayerGraph | None = None,
+    seed: int = 0,
+) -> Made:
+    """Write a store; the first image of every class but the first is misclassified, the last one unreadable.
+
+    Parameters
+    ----------
+    path
+        Folder to make.
+    images_per_class
+        0 makes a store without images, as an imported one is.
+    parts
+        Which of `PARTS` it holds.
+    names
+        Names of the first classes; the others are called "class 5", "class 6" …
+    """
+    rng = np.random.default_rng(seed)
+    graph = graph or layer_graph()
+    n_images = n_classes * images_per_class
+    header = Header(graph, _run(), n_images, n_classes, n_classes, max(1, partition_size(max(n_images, 1))))
+    store = Store.create(path, header, _tables(rng, n_classes, images_per_class, names), 3 if "values" in parts else 0)
+    made = Made(graph, *_counts(rng, graph, n_classes, max(images_per_class, 20)))
+    writers = {
+        "values": _write_values,
+        "matrices": _write_matrices,
+        "graphs": _write_graphs,
+        "embedding": _write_embedding,
+        "pictures": _write_pictures,
+        "examples": _write_examples,
+    }
+    for part, write in writers.items():
+        if part in parts:
+            write(store, made, rng)
+    store.consolidate()
+    return made
+
+
+def _run() -> dict[str, Any]:
+    config = {"model": "torchvision:synthetic", "images": "images", "mass": 0.03, "k": 3, "p": 0.3, "out": "store"}
+    config |= {"excluded": [{"layer": "stem", "channels": [7], "reason": "fires for every image"}]}
+    versions = {"summit-dask": "0.1.0", "numpy": np.__version__}
+    return {"config": config, "model_digest": "0" * 64, "preprocessing": {}, "versions": versions, "fingerprint": 7}
+
+
+def _tables(
+    rng: np.random.Generator, n_classes: int, per_class: int, names: Sequence[str]
+) -> dict[str, dict[str, NDArray[Any]]]:
+    folders = np.array([f"n{i:08d}" for i in range(n_classes)], schema.STRING)
+    shown = np.array([*names[:n_classes], *(f"class {i}" for i in range(len(names), n_classes))], schema.STRING)
+    index = np.repeat(np.arange(n_classes, dtype=np.int32), per_class)
+    first, last = (np.arange(len(index)) % max(per_class, 1) == k for k in (0, per_class - 1))
+    wrong = first & (index > 0)
+    ranks = min(schema.N_PREDICTIONS, n_classes)
+    predicted = (index[:, None] + np.arange(ranks) + wrong[:, None]) % n_classes
+    probability = np.sort(rng.dirichlet(np.ones(ranks), len(index)), axis=1)[:, ::-1]
+    true = np.where(wrong, probability[:, -1], probability[:, 0])
+    read = np.where(last & (index > 0), schema.UNREADABLE, schema.READ)
+    reason = np.where(read == schema.UNREADABLE, "cannot identify image file", "")
+    images = {
+        "path": np.array([f"{folders[c]}/{i:04d}.jpg" for i, c in enumerate(index)], schema.STRING),
+        "class_index": index,
+        "status": read.astype(np.uint8),
+        "reason": reason.astype(schema.STRING),
+        "predicted": predicted.astype(np.int32),
+        "probability": probability.astype(np.float32),
+        "true_probability": true.astype(np.float32),
+    }
+    is_read = read == schema.READ
+    classes = {
+        "name": shown,
+        "synset": folders,
+        "output_index": np.arange(n_classes, dtype=np.int32),
+        "n_images": np.bincount(index[is_read], minlength=n_classes).astype(np.int32),
+        "n_correct": np.bincount(index[is_read & ~wrong], minlength=n_classes).astype(np.int32),
+    }
+    root = {"image": np.arange(len(index)), "class": folders}
+    return {"": root, "outputs": {"name": shown, "synset": folders}, "images": images, "classes": classes}
+
+
+def _counts(
+    rng: np.random.Generator, graph: LayerGraph, n_classes: int, n_images: int
+) -> tuple[dict[str, NDArray[np.int32]], dict[str, NDArray[np.int32]]]:
+    """Few channels much used, most hardly, neighbouring classes alike."""
+    activation = {}
+    for layer in graph.visible:
+        share = rng.beta(0.15, 2, (n_classes, layer.channels))
+        activation[layer.name] = rng.binomial(n_images, (share + np.roll(share, 1, axis=0)) / 2).astype(np.int32)
+    influence = {}
+    for hop in graph.hops:
+        share = rng.beta(0.15, 2, (n_classes, hop.channels, graph.layer(hop.source).channels))
+        influence[hop.name] = rng.binomial(n_images, share).astype(np.int32)
+    return activation, influence
+
+
+def _write_values(store: Store, made: Made, rng: np.random.Generator) -> None:
+    n = store.header.n_images
+    for layer in made.layer_graph.visible:
+        value = rng.gamma(0.5, 2, (n, layer.channels)).astype(np.float32)
+        store.write("activations/{layer}", layer.name, "value", value)
+        store.write("activations/{layer}", layer.name, "position", rng.integers(0, 64, value.shape, dtype=np.int32))
+    for layer in made.layer_graph.influenced:
+        hops = made.layer_graph.incoming(layer.name)
+        sources = min(made.layer_graph.layer(hop.source).channels for hop in hops)
+        source = rng.integers(0, sources, (n, layer.channels, 3), dtype=np.int16)
+        hop = np.array([next(i for i, h in enumerate(hops) if h.start <= c < h.stop) for c in range(layer.channels)])
+        store.write("influences/{layer}", layer.name, "source", source)
+        store.write(
+            "influences/{layer}", layer.name, "hop", np.broadcast_to(hop[:, None], source.shape).astype(np.int8)
+        )
+    for partition in range(store.header.lengths()["partition"]):
+        store.mark_done(partition, FINGERPRINT)
+
+
+def _write_matrices(store: Store, made: Made, rng: np.random.Generator) -> None:
+    for layer in made.layer_graph.visible:
+        store.make_group("matrices/{layer}", layer.name, channel=layer.channels)
+        store.write("matrices/{layer}", layer.name, "activation_count", made.activation[layer.name])
+    for hop in made.layer_graph.hops:
+        sources = made.layer_graph.layer(hop.source).channels
+        store.make_group("matrices/{hop}", hop.name, channel=hop.channels, source=sources)
+        store.write("matrices/{hop}", hop.name, "influence_count", made.influence[hop.name])
+    store.finish_stage("matrices", FINGERPRINT)
+
+
+def graph_of(made: Made, place: int) -> ClassGraph:
+    """The class's graph as the store holds it."""
+    counts = ClassCounts(
+        {name: a[place] for name, a in made.activation.items()},
+        {name: sparse.csr_array(i[place]) for name, i in made.influence.items()},
+    )
+    from summit_dask.attribution import GraphOptions
+
+    return class_graph(made.layer_graph, counts, {"stem": [7]}, GraphOptions(p=0.3))
+
+
+def _write_graphs(store: Store, made: Made, rng: np.random.Generator) -> None:
+    graphs = [graph_of(made, place) for place in range(store.header.n_classes)]
+    nodes = np.cumsum([0, *(len(g.node_layer) for g in graphs)])
+    edges = np.cumsum([0, *(len(g.edge_influence) for g in graphs)])
+    columns: dict[str, NDArray[Any]] = {
+        name: np.concatenate([getattr(g, name) for g in graphs])
+        for name in ClassGraph.__dataclass_fields__
+        if name.startswith(("node_", "edge_"))
+    }
+    columns |= {
+        "node_class": np.repeat(np.arange(len(graphs), dtype=np.int32), np.diff(nodes)),
+        "edge_class": np.repeat(np.arange(len(graphs), dtype=np.int32), np.diff(edges)),
+        "node_offset": nodes.astype(np.int64),
+        "edge_offset": edges.astype(np.int64),
+        "reached_p": np.stack([g.reached_p for g in graphs]),
+        "valid": np.stack([g.valid for g in graphs]),
+    }
+    store.make_group("graphs", "graphs", node=int(nodes[-1]), edge=int(edges[-1]))
+    for name, values in columns.items():
+        store.write("graphs", "graphs", name, values)
+    store.finish_stage("graphs", FINGERPRINT)
+
+
+def _write_embedding(store: Store, made: Made, rng: np.random.Generator) -> None:
+    places = rng.normal(size=(store.header.n_classes, 2)).cumsum(axis=0)
+    for layer in made.layer_graph.visible:
+        places = places + rng.normal(scale=0.5, size=places.shape)
+        store.make_group("embedding/{layer}", layer.name)
+        store.write("embedding/{layer}", layer.name, "x", places[:, 0].astype(np.float32))
+        store.write("embedding/{layer}", layer.name, "y", places[:, 1].astype(np.float32))
+    store.finish_stage("embedding", FINGERPRINT)
+
+
+def picture(rng: np.random.Generator, size: int = 32) -> bytes:
+    """A small encoded picture of coloured waves."""
+    y, x = np.mgrid[:size, :size] / size * 2 * np.pi
+    a, b, c = rng.uniform(0, 4, (3, 3))
+    waves = 0.5 + 0.5 * np.sin(a * x[..., None] + b * y[..., None] + c)
+    file = io.BytesIO()
+    Image.fromarray((waves * 255).astype(np.uint8)).save(file, "JPEG", quality=80)
+    return file.getvalue()
+
+
+def _write_pictures(store: Store, made: Made, rng: np.random.Generator) -> None:
+    for layer in made.layer_graph.visible:
+        kinds = len(schema.PICTURE_KINDS)
+        made_kinds = 7
+        items = [picture(rng) if i % kinds < made_kinds and i // kinds else b"" for i in range(layer.channels * kinds)]
+        data, offsets = encoded.pack(items)
+        lengths = {"picture_byte": len(data), "picture_bound": len(offsets), "channel": layer.channels, "kind": kinds}
+        store.make_group("pictures/{layer}", layer.name, **lengths)
+        store.write("pictures/{layer}", layer.name, "picture_bytes", data)
+        store.write("pictures/{layer}", layer.name, "picture_offset", offsets)
+    store.finish_stage("pictures", FINGERPRINT)
+
+
+def _write_examples(store: Store, made: Made, rng: np.random.Generator) -> None:
+    names = ("image_index", "value", "box", "thumbnail_bytes", "thumbnail_offset")
+    n = store.header.n_images
+    for layer in made.layer_graph.visible:
+        shape = (layer.channels, RANKS)
+        data, offsets = encoded.pack([picture(rng, 16) for _ in range(layer.channels * RANKS)])
+        lengths = {"channel": layer.channels, "rank": RANKS, "side": 4}
+        lengths |= {"thumbnail_byte": len(data), "thumbnail_bound": len(offsets)}
+        store.make_group("examples/{layer}", layer.name, names, **lengths)
+        values = {
+            "image_index": rng.integers(0, n, shape, dtype=np.int32) if n else np.full(shape, -1, np.int32),
+            "value": np.sort(rng.gamma(2, 2, shape).astype(np.float32), axis=1)[:, ::-1],
+            "box": np.broadcast_to(np.array([2, 3, 18, 19], np.int32), (*shape, 4)),
+            "thumbnail_bytes": data,
+            "thumbnail_offset": offsets,
+        }
+        for name, array in values.items():
+            store.write("examples/{layer}", layer.name, name, array)
+    store.finish_stage("examples", FINGERPRINT)
