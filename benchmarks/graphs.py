@@ -43,15 +43,14 @@ INCEPTION_V1 = {
 def inception_v1() -> LayerGraph:
     """The nine visible layers and the bottlenecks above the lowest."""
     layers, hops = [_layer("3a", sum(INCEPTION_V1["3a"][0]))], []
-    for below, (name, (branches, bottlenecks)) in zip(INCEPTION_V1, list(INCEPTION_V1.items())[1:], strict=False):
+    for below, name in pairwise(INCEPTION_V1):
+        branches, bottlenecks = INCEPTION_V1[name]
         for k, size in enumerate(bottlenecks):
             layers.append(_layer(f"{name}.{k}", size, visible=False))
             hops.append(Hop(f"{name}.{k}.in", below, f"{name}.{k}", 0, size, Convolution()))
         ends = [0, *np.cumsum(branches).tolist()]
-        for k, (source, (start, stop)) in enumerate(
-            zip((below, f"{name}.0", f"{name}.1", below), pairwise(ends), strict=True)
-        ):
-            hops.append(Hop(f"{name}.hop{k}", source, name, start, stop - start, Convolution()))
+        for k, source in enumerate((below, f"{name}.0", f"{name}.1", below)):
+            hops.append(Hop(f"{name}.hop{k}", source, name, ends[k], branches[k], Convolution()))
         layers.append(_layer(name, ends[-1]))
     return LayerGraph(tuple(layers), tuple(hops))
 
@@ -94,6 +93,7 @@ def main() -> None:
     print(
         f"first call, with loading the compiled code: {cpu_ms(lambda: class_graph(layer_graph, classes[0], {})):.0f} ms"
     )
+    unified = GraphOptions(unified=True)
     times: dict[str, list[float]] = {"widest paths": [], "pagerank": [], "whole class": [], "whole class, unified": []}
     for counts in classes * REPEATS:
         whole = whole_graph(layer_graph, counts, excluded)
@@ -101,12 +101,10 @@ def main() -> None:
         times["widest paths"].append(cpu_ms(lambda c=counts: whole_graph(layer_graph, c, excluded)))
         times["pagerank"].append(cpu_ms(lambda w=whole, p=weights: pagerank(w.edges, w.is_node, p)))
         times["whole class"].append(cpu_ms(lambda c=counts: class_graph(layer_graph, c, excluded)))
-        unified = GraphOptions(unified=True)
         times["whole class, unified"].append(cpu_ms(lambda c=counts: class_graph(layer_graph, c, excluded, unified)))
     graph = class_graph(layer_graph, classes[0], excluded)
-    print(
-        f"{whole.is_node.sum()} nodes, {whole.edges.nnz} edges; graph {graph.node_layer.size}, {graph.edge_influence.size}"
-    )
+    print(f"whole graph: {whole.is_node.sum()} nodes, {whole.edges.nnz} edges")
+    print(f"attribution graph: {graph.node_layer.size} nodes, {graph.edge_influence.size} edges")
     for name, values in times.items():
         low, _, high = quantiles(values)
         print(f"{name}: {median(values):.1f} ms ({low:.1f} to {high:.1f})")

@@ -11,11 +11,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Int, Int32
 from scipy import sparse
 
 from summit_dask.errors import StoreError, StoreIncompleteError
 from summit_dask.layergraph import Hop, Layer, LayerGraph
+
+_Arrays = tuple[Int32[np.ndarray, "_"], Int32[np.ndarray, "_"], Int32[np.ndarray, "_"]]
 
 
 @dataclass(frozen=True)
@@ -88,14 +90,15 @@ def layer_edges(layer_graph: LayerGraph, counts: ClassCounts, target_layer: str)
     """
     target, below = layer_graph.layer(target_layer), layer_graph.below(target_layer)
     if below is None:
-        return _empty(target.channels, 0)
+        return sparse.csr_array(np.zeros((target.channels, 0), np.int32))
     reach: dict[str, sparse.csr_array] = {}
     for layer in _between(layer_graph, below, target):
         hops = [h for h in layer_graph.incoming(layer.name) if h.source == below.name or h.source in reach]
         if hops:
-            reach[layer.name] = _widest(layer, below, hops, counts, reach, below.channels)
+            reach[layer.name] = _widest(layer_graph, layer, below, hops, counts, reach, below.channels)
     hops = [h for h in layer_graph.incoming(target.name) if h.source == below.name or h.source in reach]
-    return _widest(target, below, hops, counts, reach, _mean_sources(layer_graph, below, hops, counts))
+    keep = _mean_sources(layer_graph, below, hops, counts)
+    return _widest(layer_graph, target, below, hops, counts, reach, keep)
 
 
 def strongest_sources(
@@ -152,6 +155,7 @@ def _between(layer_graph: LayerGraph, below: Layer, target: Layer) -> list[Layer
 
 
 def _widest(
+    layer_graph: LayerGraph,
     target: Layer,
     below: Layer,
     hops: Sequence[Hop],
@@ -162,41 +166,46 @@ def _widest(
     """Widest paths (target channel, channel of `below`), given those of the hidden layers between."""
     from summit_dask.widest import widest_rows
 
-    direct = [(h, below.channels) for h in hops if h.source == below.name]
-    last = [(h, reach[h.source].shape[0]) for h in hops if h.source != below.name]
-    paths = [_empty(0, below.channels), *(reach[h.source] for h, _ in last)]
-    matrices = (_stack(target, direct, counts), _stack(target, last, counts), sparse.vstack(paths, format="csr"))
-    indptr, indices, data = widest_rows(*map(_arrays, matrices), below.channels, keep)
+    direct = [(h, 0) for h in hops if h.source == below.name]
+    last = [h for h in hops if h.source != below.name]
+    blocks = [reach[h.source] for h in last]
+    starts = np.cumsum([0, *(block.shape[0] for block in blocks)])[:-1].tolist()
+    matrices = (
+        _compressed(target, _entries(layer_graph, direct, counts)),
+        _compressed(target, _entries(layer_graph, list(zip(last, starts, strict=True)), counts)),
+        _stacked(blocks),
+    )
+    indptr, indices, data = widest_rows(*matrices, below.channels, keep)
     return sparse.csr_array((data, indices, indptr), shape=(target.channels, below.channels))
 
 
-def _empty(n_rows: int, n_columns: int) -> sparse.csr_array:
-    return sparse.csr_array(np.zeros((n_rows, n_columns), np.int32))
+def _entries(layer_graph: LayerGraph, hops: Iterable[tuple[Hop, int]], counts: ClassCounts) -> _Arrays:
+    """Target channel, column and count of every entry of some hops, whose sources begin at a given column each."""
+    parts = [(h, counts.of_hop(h, layer_graph.layer(h.source).channels), column) for h, column in hops]
+    return (
+        _joined([np.repeat(np.arange(h.start, h.stop), np.diff(m.indptr)) for h, m, _ in parts]),
+        _joined([m.indices + column for _, m, column in parts]),
+        _joined([m.data for _, m, _ in parts]),
+    )
 
 
-def _arrays(matrix: sparse.csr_array) -> tuple[Int[np.ndarray, " row"], ...]:
-    return tuple(a.astype(np.int32, copy=False) for a in (matrix.indptr, matrix.indices, matrix.data))
+def _compressed(target: Layer, entries: _Arrays) -> _Arrays:
+    """CSR arrays; entries at the same place stay apart."""
+    rows, columns, data = entries
+    order = np.argsort(rows, kind="stable")  # linear: the rows of a hop ascend already
+    indptr = np.cumsum(np.bincount(rows + 1, minlength=target.channels + 1)).astype(np.int32)
+    return indptr, columns[order], data[order]
 
 
-def _stack(target: Layer, hops: Sequence[tuple[Hop, int]], counts: ClassCounts) -> sparse.csr_array:
-    """Counts of several hops in the target's rows, each hop with columns of its own.
-
-    hop 0 | . |
-      .   | hop 1
-    """
-    ends = np.cumsum([0, *(width for _, width in hops)])
-    columns = dict(zip((h.name for h, _ in hops), ends.tolist(), strict=False))
-    return _place(target.channels, [(h, counts.of_hop(h, width), columns[h.name]) for h, width in hops], int(ends[-1]))
+def _stacked(blocks: Sequence[sparse.csr_array]) -> _Arrays:
+    """CSR arrays of one matrix on top of the other."""
+    lengths = _joined([np.diff(block.indptr) for block in blocks])
+    indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+    return indptr, _joined([block.indices for block in blocks]), _joined([block.data for block in blocks])
 
 
-def _place(n_rows: int, parts: Sequence[tuple[Hop, sparse.csr_array, int]], n_columns: int) -> sparse.csr_array:
-    """Matrix of blocks, each at its hop's start row and a given column; where blocks overlap the sum."""
-    empty = np.empty(0, np.int32)
-    rows = [np.repeat(np.arange(h.start, h.stop, dtype=np.int32), np.diff(m.indptr)) for h, m, _ in parts]
-    columns = [m.indices + column for _, m, column in parts]
-    data = [m.data for _, m, _ in parts]
-    entries = tuple(np.concatenate([empty, *a]) for a in (data, rows, columns))
-    return sparse.csr_array((entries[0], (entries[1], entries[2])), shape=(n_rows, n_columns))
+def _joined(parts: Iterable[np.ndarray]) -> Int32[np.ndarray, " entry"]:
+    return np.concatenate([np.empty(0, np.int32), *(part.astype(np.int32, copy=False) for part in parts)])
 
 
 def _mean_sources(layer_graph: LayerGraph, below: Layer, hops: Sequence[Hop], counts: ClassCounts) -> int:
@@ -210,9 +219,9 @@ def _mean_sources(layer_graph: LayerGraph, below: Layer, hops: Sequence[Hop], co
     measured = [h for h in convolutions if h.source == below.name] or convolutions
     if not measured:
         return below.channels
-    widths = {h.source: layer_graph.layer(h.source).channels for h in measured}
-    columns = dict(zip(widths, np.cumsum([0, *widths.values()]).tolist(), strict=False))
-    parts = [(h, counts.of_hop(h, widths[h.source]), columns[h.source]) for h in measured]
-    n_rows = max(h.stop for h in measured)
-    covered = {channel for h in measured for channel in range(h.start, h.stop)}
-    return int((_place(n_rows, parts, sum(widths.values())).data > 0).sum()) // len(covered)
+    sources = list(dict.fromkeys(h.source for h in measured))
+    starts = np.cumsum([0, *(layer_graph.layer(source).channels for source in sources)]).tolist()
+    blocks = [(h, starts[sources.index(h.source)]) for h in measured]
+    rows, columns, data = _entries(layer_graph, blocks, counts)
+    distinct = np.unique((rows.astype(np.int64) * starts[-1] + columns)[data > 0])
+    return distinct.size // len({channel for h in measured for channel in range(h.start, h.stop)})

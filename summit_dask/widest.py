@@ -17,8 +17,7 @@ def widest_rows(direct, last, reach, n_sources, keep):
     Parameters
     ----------
     direct
-        CSR arrays (indptr, indices, data; int32): hops straight from the sources, one block of `n_sources`
-        columns per hop.
+        CSR arrays (indptr, indices, data; int32): hops straight from the sources; an entry may occur twice.
     last
         CSR arrays: hops from hidden channels; column h belongs to row h of `reach`.
     reach
@@ -42,7 +41,7 @@ def widest_rows(direct, last, reach, n_sources, keep):
     n = 0
     for row in range(n_rows):
         for e in range(direct[0][row], direct[0][row + 1]):
-            i = direct[1][e] % n_sources
+            i = direct[1][e]
             straight[i] = max(straight[i], direct[2][e])
         for e in range(last[0][row], last[0][row + 1]):
             h = last[1][e]
@@ -51,6 +50,8 @@ def widest_rows(direct, last, reach, n_sources, keep):
                 through[i] = max(through[i], min(last[2][e], reach[2][f]))
         least, ties = _cut(through, keep)
         for i in range(n_sources):
+            if straight[i] == 0 and through[i] == 0:
+                continue
             tied = through[i] == least and ties > 0
             ties -= tied
             if straight[i] > 0 or through[i] > least or tied:
@@ -79,10 +80,16 @@ def _bound(direct, last, reach, n_sources):
 @no_type_check
 def _cut(widths, keep):
     """Value above which all are kept, and how many of those equal to it; (0, 0) keeps all that are positive."""
-    positive = widths[widths > 0]
-    if positive.size <= keep:
+    if keep >= widths.size:
         return 0, 0
     if keep == 0:
-        return positive.max(), 0
-    least = np.partition(positive, positive.size - keep)[positive.size - keep]
-    return least, keep - (positive > least).sum()
+        return widths.max(), 0
+    top = np.zeros(keep, np.int32)  # descending; few values get in, so that inserting beats partitioning
+    for width in widths:
+        if width > top[-1]:
+            place = keep - 1
+            while place > 0 and top[place - 1] < width:
+                top[place] = top[place - 1]
+                place -= 1
+            top[place] = width
+    return top[-1], (top == top[-1]).sum() if top[-1] > 0 else 0

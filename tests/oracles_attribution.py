@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import networkx as nx
 
@@ -79,7 +80,7 @@ def weighted_graph(
     """Nodes and edges of the class's whole graph."""
     names = [layer.name for layer in layer_graph.visible]
     weights: Weights = {}
-    for below, layer in zip(names, names[1:], strict=False):
+    for below, layer in pairwise(names):
         weights |= edges_between(layer_graph, counts, layer, below)
     nodes = {c for target, sources in weights.items() if sources for c in (target, *sources)}
     out = {Channel(name, c) for name, channels in excluded.items() for c in channels}

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -104,12 +105,12 @@ def random_case(seed: int) -> tuple[LayerGraph, ClassCounts, Excluded, GraphOpti
 seeds = st.integers(0, 2**32 - 1)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(seeds)
 def test_edges_are_the_widest_paths(seed: int) -> None:
     layer_graph, counts, _, _ = random_case(seed)
     names = [known.name for known in layer_graph.visible]
-    for below, target in zip(names, names[1:], strict=False):
+    for below, target in pairwise(names):
         expected = oracle.edges_between(layer_graph, counts, target, below)
         found = layer_edges(layer_graph, counts, target)
         assert found.has_sorted_indices
@@ -119,7 +120,7 @@ def test_edges_are_the_widest_paths(seed: int) -> None:
         }
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(seeds)
 def test_scores_and_selection_equal_the_slow_ones(seed: int) -> None:
     layer_graph, counts, excluded, options = random_case(seed)
@@ -171,7 +172,7 @@ def inception_layer_graph(data: dict[str, Any]) -> LayerGraph:
     """1x1 and pool branch straight from the layer below, 3x3 and 5x5 through a bottleneck each."""
     names = data["layers"]
     layers, hops = [layer(names[0], sum(data["branch_sizes"][names[0]]))], []
-    for below, name in zip(names, names[1:], strict=False):
+    for below, name in pairwise(names):
         branches = data["branch_sizes"][name]
         starts = np.cumsum([0, *branches]).tolist()
         for k, size in enumerate(data["bottlenecks"][name], start=1):
