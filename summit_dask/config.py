@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -82,7 +82,7 @@ class RunConfig(BaseModel):
         return value
 
     @classmethod
-    def of(cls, options: Mapping[str, Any], where: str = "the configuration") -> Self:
+    def of(cls, options: Mapping[str, Any], where: str = "the configuration") -> "RunConfig":
         """Checked options.
 
         Raises
@@ -95,7 +95,7 @@ class RunConfig(BaseModel):
         except ValidationError as error:
             raise ConfigError("\n".join(_sentence(e, where) for e in error.errors())) from error
 
-    def replaced(self, **changes: Any) -> Self:
+    def replaced(self, **changes: Any) -> "RunConfig":
         """A copy with some options changed, checked like new."""
         return type(self).of({**self.model_dump(), **changes})
 

@@ -3,7 +3,7 @@
 import sys
 import time
 from types import TracebackType
-from typing import Self, TextIO
+from typing import TextIO
 
 PLAIN_SECONDS = 10.0
 TERMINAL_SECONDS = 0.2
@@ -46,7 +46,7 @@ class Progress:
         self._terminal = self._stream.isatty()
         self._start = self._shown = time.monotonic()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Progress":
         return self
 
     def __exit__(

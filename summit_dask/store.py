@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import ceil, prod
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -80,7 +80,7 @@ class Header:
         }
 
     @classmethod
-    def of(cls, attributes: Mapping[str, Any], path: Path) -> Self:
+    def of(cls, attributes: Mapping[str, Any], path: Path) -> "Header":
         """From the root's attributes.
 
         Raises
@@ -109,7 +109,7 @@ class Store:
         self.path, self.group = path, group
 
     @classmethod
-    def open(cls, path: Path | str, writable: bool = False) -> Self:
+    def open(cls, path: Path | str, writable: bool = False) -> "Store":
         """Open an existing store.
 
         Raises
@@ -124,7 +124,7 @@ class Store:
     @classmethod
     def create(
         cls, path: Path, header: Header, tables: Mapping[str, Mapping[str, NDArray[Any]]], k: int | None
-    ) -> Self:
+    ) -> "Store":
         """Lay out a store and fill the tables of images, classes and outputs; appears whole or not at all.
 
         Parameters
