@@ -223,5 +223,6 @@ def _mean_sources(layer_graph: LayerGraph, below: Layer, hops: Sequence[Hop], co
     starts = np.cumsum([0, *(layer_graph.layer(source).channels for source in sources)]).tolist()
     blocks = [(h, starts[sources.index(h.source)]) for h in measured]
     rows, columns, data = _entries(layer_graph, blocks, counts)
-    distinct = np.unique((rows.astype(np.int64) * starts[-1] + columns)[data > 0])
-    return distinct.size // len({channel for h in measured for channel in range(h.start, h.stop)})
+    is_source = np.zeros((max(h.stop for h in measured), starts[-1]), np.bool_)
+    is_source[rows[data > 0], columns[data > 0]] = True
+    return int(is_source.sum()) // len({channel for h in measured for channel in range(h.start, h.stop)})

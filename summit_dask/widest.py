@@ -50,14 +50,14 @@ def widest_rows(direct, last, reach, n_sources, keep):
                 through[i] = max(through[i], min(last[2][e], reach[2][f]))
         least, ties = _cut(through, keep)
         for i in range(n_sources):
-            if straight[i] == 0 and through[i] == 0:
+            if straight[i] == 0 and through[i] < max(least, 1):
                 continue
             tied = through[i] == least and ties > 0
             ties -= tied
             if straight[i] > 0 or through[i] > least or tied:
                 indices[n], data[n] = i, max(straight[i], through[i])
                 n += 1
-            straight[i] = through[i] = 0
+        straight[:] = through[:] = 0
         indptr[row + 1] = n
     return indptr, indices[:n].copy(), data[:n].copy()
 

@@ -91,7 +91,10 @@ def random_counts(rng: np.random.Generator, layer_graph: LayerGraph) -> ClassCou
 
     covered = [known for known in layer_graph.visible if rng.random() < 0.9]
     influence = {h.name: draw(h.channels, layer_graph.layer(h.source).channels) for h in layer_graph.hops}
-    return class_counts({known.name: draw(known.channels) for known in covered}, influence)
+    counts = class_counts({known.name: draw(known.channels) for known in covered}, influence)
+    for matrix in counts.influence.values():
+        matrix.data[rng.random(matrix.nnz) < 0.1] = 0  # a stored zero is no source
+    return counts
 
 
 def random_case(seed: int) -> tuple[LayerGraph, ClassCounts, Excluded, GraphOptions]:
