@@ -1,0 +1,279 @@
+"""The original's files, in and out."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from summit_dask.errors import FormatError, StoreError
+from summit_dask.formats import graph_json, parse_graph, read_json
+from summit_dask.graph_tables import read_graphs
+from summit_dask.imports import import_summit
+from summit_dask.inceptionv1 import layer_graph
+from summit_dask.store import Store, open_store
+from tests import originals
+
+Change = Callable[[Path], None]
+
+
+@pytest.fixture(scope="module")
+def real_graphs(shared_data: Path) -> dict[int, Any]:
+    """The published graphs by class, as parsed JSON."""
+    return {n: read_json(shared_data / f"summit/ag/ag-{n}.json") for n in range(1000)}
+
+
+@pytest.fixture(scope="module")
+def real_store(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All the published graphs, imported."""
+    path = tmp_path_factory.mktemp("real") / "store"
+    report = import_summit(shared_data / "summit", path, shared_data / "imagenet_classes.json")
+    assert report.problems == ()
+    return path
+
+
+def test_inceptionv1_has_the_published_sizes() -> None:
+    sizes = [256, 480, 508, 512, 512, 528, 832, 832, 1024]
+    assert [layer.channels for layer in layer_graph().visible] == sizes
+    for layer in layer_graph().visible[1:]:
+        hops = layer_graph().incoming(layer.name)
+        assert [hop.start for hop in hops] + [layer.channels] == [0, *(hop.stop for hop in hops)]
+    assert layer_graph().layer("mixed5b").window.size == (715, 715)
+
+
+def test_published_graphs_are_what_readme_says(shared_data: Path, real_graphs: dict[int, Any]) -> None:
+    """Every rule under "True of all 1000 graphs"."""
+    excluded = {("mixed3a", 67), ("mixed3a", 190), ("mixed3b", 390), ("mixed3b", 399), ("mixed3b", 412)}
+    sizes = []
+    for target, data in real_graphs.items():
+        graph = parse_graph(data, layer_graph(), target)
+        names = [layer_graph().layers[place].name for place in graph.node_layer.tolist()]
+        nodes = list(zip(names, graph.node_channel.tolist(), strict=True))
+        assert len(set(nodes)) == len(nodes)
+        assert not excluded & set(nodes)
+        assert all(channel < originals.SIZES[layer] for layer, channel in nodes)
+        edges = list(zip(graph.edge_source_layer, graph.edge_source_channel, strict=True))
+        assert set(edges) <= set(zip(graph.node_layer, graph.node_channel, strict=True))
+        visible = [layer_graph().layers.index(layer) for layer in layer_graph().visible]
+        steps = np.searchsorted(visible, graph.edge_target_layer) - np.searchsorted(visible, graph.edge_source_layer)
+        assert (steps == 1).all()
+        assert graph.node_count.max() <= graph.edge_influence.max() <= 1300
+        above = graph.node_layer > 0
+        assert (graph.node_source_channel[above] >= 0).all()
+        assert (graph.node_source_channel[~above] == -1).all()
+        assert (np.diff(graph.node_source_influence, axis=1) <= 0).all()
+        strongest = dict(zip(nodes, graph.node_source_influence[:, 0].tolist(), strict=True))
+        targets = [layer_graph().layers[place].name for place in graph.edge_target_layer.tolist()]
+        ends = zip(targets, graph.edge_target_channel.tolist(), graph.edge_influence.tolist(), strict=True)
+        assert all(influence <= strongest[layer, channel] for layer, channel, influence in ends)
+        assert 0.077 <= graph.node_score.sum() <= 0.090
+        sizes.append((len(nodes), len(edges)))
+    counts = np.array(sizes)
+    assert counts.sum(axis=0).tolist() == [57923, 202479]
+    assert counts.min(axis=0).tolist() == [33, 61]
+    assert np.median(counts, axis=0).tolist() == [56, 184]
+    assert counts.max(axis=0).tolist() == [91, 506]
+
+
+def test_published_graphs_survive_the_store(real_store: Path, real_graphs: dict[int, Any]) -> None:
+    stored = read_graphs(Store.open(real_store))
+    assert all(graph_json(graph, layer_graph()) == real_graphs[n] for n, graph in enumerate(stored))
+
+
+def test_published_store_opens(real_store: Path) -> None:
+    tree = open_store(real_store)
+    place = tree["class"].values.tolist().index("n02114548")
+    assert (place, tree["classes/name"].values[place]) == (270, "white wolf")
+    assert tree.sizes["image"] == 0
+    assert not {"activations", "influences", "matrices", "embedding"} & set(tree.children)
+
+
+def test_golden_paths(real_store: Path) -> None:
+    graphs = list(read_graphs(Store.open(real_store)))
+    assert {177, 483, 229} <= _sources(graphs[0], "mixed4e", 346)
+    assert {767, 791} <= _sources(graphs[396], "mixed5a", 813)
+
+
+def _sources(graph: Any, layer: str, channel: int) -> set[int]:
+    target = layer_graph().layers.index(layer_graph().layer(layer))
+    rows = (graph.edge_target_layer == target) & (graph.edge_target_channel == channel)
+    return set(graph.edge_source_channel[rows].tolist())
+
+
+def test_sources_name_what_the_hop_comes_from() -> None:
+    """In the 3x3 and 5x5 branches the bottleneck, in the 1x1 and pool branches the layer below."""
+    data: dict[str, Any] = {name: [] for name in originals.LAYERS}
+    data["mixed4b"] = originals.ag(np.random.default_rng(0))["mixed4b"]
+    data["mixed4b"].append({**data["mixed4b"][0]})
+    for node, channel in zip(data["mixed4b"], (0, 200, 400, 500), strict=True):
+        node.update(channel=channel, prev_channels=[])
+    graph = parse_graph(data, layer_graph(), "here")
+    names = [layer_graph().layers[place].name for place in graph.node_source_layer[:, 0].tolist()]
+    assert names == ["mixed4a", "mixed4b_3x3_bottleneck", "mixed4b_5x5_bottleneck", "mixed4a"]
+    assert graph.valid.tolist() == [1] + [0] * 8
+
+
+def test_imported_classes_images_and_counts(tmp_path: Path) -> None:
+    folder = originals.make(tmp_path / "from")
+    report = import_summit(folder, tmp_path / "store")
+    assert (report.n_classes, report.n_images, report.n_nodes) == (3, 12, 81)
+    entries = {entry["target_class"]: entry for entry in read_json(folder / "data/imagenet.json")}
+    tree = open_store(tmp_path / "store")
+    assert tree["classes/output_index"].values.tolist() == [0, 1, 2]
+    assert tree["class"].values.tolist() == [entries[n]["synset"] for n in range(3)]
+    assert tree["classes/name"].values.tolist() == [f"some class {n}" for n in range(3)]
+    assert tree["classes/n_correct"].values.tolist() == [entries[n]["topOneAccCount"] for n in range(3)]
+    assert tree["images/class_index"].values.tolist() == [0] * 4 + [1] * 4 + [2] * 4
+    percent = [float(text) for n in range(3) for text in entries[n]["accs"]]
+    np.testing.assert_allclose(100 * tree["images/probability"].values[:, 0], percent, rtol=1e-6)
+    assert np.isnan(tree["images/true_probability"].values).all()
+    assert (tree["images/predicted"].values == -1).all()
+    counts = tree["matrices/mixed4a/activation_count"].values
+    for top in entries[1]["topChannels"]["mixed4a"]:
+        assert counts[1, top["c"]] == top["i"]
+    assert counts[1].sum() == sum(top["i"] for top in entries[1]["topChannels"]["mixed4a"])
+    assert tree["embedding/mixed5a/y"].values[2] == np.float32(entries[2]["embed"]["mixed5a"]["y"])
+
+
+def _change(name: str, change: Callable[[Any], Any]) -> Change:
+    def apply(data: Path) -> None:
+        originals.write(data / name, change(json.loads((data / name).read_text())))
+
+    return apply
+
+
+def _set(*path: Any, to: Any) -> Callable[[Any], Any]:
+    def change(data: Any) -> Any:
+        inner = data
+        for key in path[:-1]:
+            inner = inner[key]
+        inner[path[-1]] = to
+        return data
+
+    return change
+
+
+def _cut(name: str) -> Change:
+    def apply(data: Path) -> None:
+        text = (data / name).read_text()
+        (data / name).write_text(text[: len(text) * 2 // 3])
+
+    return apply
+
+
+GRAPH, TABLE = "ag/ag-1.json", "imagenet.json"
+ENTRY = ("topChannels", "mixed3a", 0)
+
+# What is done to the folder, words that the message must hold, classes and graphs that keep_going imports.
+BAD: dict[str, tuple[Change, tuple[str, ...], int, int]] = {
+    "graph cut off": (_cut(GRAPH), (GRAPH, "JSON", "line 1"), 3, 2),
+    "graph missing in the middle": (lambda d: (d / GRAPH).unlink(), (GRAPH, "found none"), 3, 2),
+    "graph is a list": (_change(GRAPH, lambda _: []), (GRAPH, "mixed5b", "[]"), 3, 2),
+    "layer missing": (
+        _change(GRAPH, lambda d: {k: d[k] for k in d if k != "mixed4a"}),
+        (GRAPH, "mixed4a", "mixed4b"),
+        3,
+        2,
+    ),
+    "channel is text": (_change(GRAPH, _set("mixed4a", 0, "channel", to="7")), (GRAPH, "mixed4a", "507", "'7'"), 3, 2),
+    "channel beyond its layer": (_change(GRAPH, _set("mixed4a", 0, "channel", to=508)), (GRAPH, "507", "508"), 3, 2),
+    "channel twice": (
+        _change(GRAPH, lambda d: {**d, "mixed5b": d["mixed5b"] * 2}),
+        (GRAPH, "mixed5b", "once"),
+        3,
+        2,
+    ),
+    "another layer's name": (_change(GRAPH, _set("mixed4a", 0, "layer", to="mixed4b")), (GRAPH, "mixed4b"), 3, 2),
+    "score is no number": (_change(GRAPH, _set("mixed4a", 0, "pagerank", to=None)), (GRAPH, "pagerank", "None"), 3, 2),
+    "key missing": (_change(GRAPH, _set("mixed4a", 0, to={"channel": 1})), (GRAPH, "attr_channels"), 3, 2),
+    "edge to no node": (
+        _change(GRAPH, _set("mixed4a", 0, "prev_channels", to=[{"prev_channel": 479, "inf": 1}])),
+        (GRAPH, "among the nodes of mixed3b", "479"),
+        3,
+        2,
+    ),
+    "edge in the lowest layer": (
+        _change(GRAPH, _set("mixed3a", 0, "prev_channels", to=[{"prev_channel": 1, "inf": 1}])),
+        (GRAPH, "lowest layer"),
+        3,
+        2,
+    ),
+    "source beyond its layer": (
+        _change(GRAPH, _set("mixed4a", 0, "attr_channels", to=[{"prev_channel": "480", "inf": 1}])),
+        (GRAPH, "attr_channels below 96", "480"),
+        3,
+        2,
+    ),
+    "source is a number": (
+        _change(GRAPH, _set("mixed4a", 0, "attr_channels", to=[{"prev_channel": 4, "inf": 1}])),
+        (GRAPH, "attr_channels", "text of digits"),
+        3,
+        2,
+    ),
+    "four sources": (
+        _change(GRAPH, _set("mixed4a", 0, "attr_channels", to=[{"prev_channel": "4", "inf": 1}] * 4)),
+        (GRAPH, "at most 3", "4"),
+        3,
+        2,
+    ),
+    "graph of an unknown class": (
+        lambda d: (d / "ag/ag-1.json").rename(d / "ag/ag-7.json"),
+        ("ag-7.json", "imagenet.json knows", "7"),
+        3,
+        2,
+    ),
+    "table cut off": (_cut(TABLE), (TABLE, "JSON"), 2, 2),
+    "table is an object": (_change(TABLE, lambda _: {}), (TABLE, "list of classes"), 0, 0),
+    "entry is text": (_change(TABLE, _set(1, to="x")), (TABLE, "entry 1", "synset"), 2, 2),
+    "entry missing": (_change(TABLE, lambda d: d[:1] + d[2:]), ("ag-1.json", "imagenet.json knows"), 2, 2),
+    "name is a number": (_change(TABLE, _set(1, "name", to=3)), (TABLE, "name as text", "3"), 2, 2),
+    "label is a number": (_change(TABLE, _set(1, "label", to=2)), (TABLE, "label", "text of digits"), 2, 2),
+    "synset twice": (_change(TABLE, _set(1, "synset", to="n00000002")), (TABLE, "once", "n00000002"), 2, 2),
+    "no counts": (_change(TABLE, _set(1, "topChannels", to={})), (TABLE, "n00000001", "topChannels"), 2, 2),
+    "top channel beyond its layer": (_change(TABLE, _set(1, *ENTRY, "c", to=256)), (TABLE, "mixed3a", "255"), 2, 2),
+    "count is text": (_change(TABLE, _set(1, *ENTRY, "i", to="3")), (TABLE, "mixed3a", "'3'"), 2, 2),
+    "probability over 100": (_change(TABLE, _set(1, "accs", 0, to="101.")), (TABLE, "accs", "101"), 2, 2),
+    "probability is a word": (_change(TABLE, _set(1, "accs", 0, to="high")), (TABLE, "accs", "high"), 2, 2),
+    "wrong number of images": (_change(TABLE, _set(1, "numOfInstances", to=5)), (TABLE, "numOfInstances", "5"), 2, 2),
+    "more right than there are": (_change(TABLE, _set(1, "topOneAccCount", to=5)), (TABLE, "topOneAccCount"), 2, 2),
+    "no number for the embedding": (
+        _change(TABLE, _set(1, "embed", "mixed3a", "x", to="1")),
+        (TABLE, "embed", "mixed3a"),
+        2,
+        2,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_named_and_the_rest_goes_on(case: str, tmp_path: Path) -> None:
+    change, words, n_classes, n_graphs = BAD[case]
+    folder = originals.make(tmp_path / "from")
+    change(folder / "data")
+    with pytest.raises(FormatError) as error:
+        import_summit(folder, tmp_path / "strict")
+    assert all(word in str(error.value) for word in words), str(error.value)
+    assert not (tmp_path / "strict").exists()
+    if n_classes:
+        report = import_summit(folder, tmp_path / "store", keep_going=True)
+        assert (report.n_classes, report.n_nodes) == (n_classes, 27 * n_graphs)
+        assert any(all(word in problem for word in words) for problem in report.problems)
+
+
+def test_gap_without_a_table_of_classes(tmp_path: Path) -> None:
+    folder = originals.make(tmp_path / "from", imagenet=False)
+    (folder / "data/ag/ag-1.json").unlink()
+    with pytest.raises(FormatError, match="1 missing: 1"):
+        import_summit(folder, tmp_path / "store")
+    import_summit(folder, tmp_path / "store", keep_going=True)
+    assert open_store(tmp_path / "store")["class"].values.tolist() == ["0", "2"]
+
+
+def test_empty_folder_and_existing_store(tmp_path: Path) -> None:
+    with pytest.raises(FormatError, match="ag-N"):
+        import_summit(tmp_path, tmp_path / "store")
+    (tmp_path / "store").mkdir()
+    with pytest.raises(StoreError, match="exists"):
+        import_summit(originals.make(tmp_path / "from"), tmp_path / "store")
