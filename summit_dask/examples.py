@@ -64,7 +64,7 @@ def strongest(block: Block, k: int) -> Strongest:
     Values are compared as float32; a channel that never fires gets its first images, with value 0.
     """
     rows = np.flatnonzero(block.class_index >= 0)
-    keys = _keys(block.value[rows], rows + block.first_image)
+    keys = _keys(block.value[rows], rows[:, None] + block.first_image)
     best = _largest(keys, k)
     image = _image_of(best)
     position = np.take_along_axis(block.position, np.maximum(image - block.first_image, 0), axis=0)
@@ -98,7 +98,7 @@ def merge_by_class(parts: Sequence[Mapping[int, Strongest]], k: int) -> dict[int
 def _keys(value: Float32[np.ndarray, "row channel"], image: Int[np.ndarray, "..."]) -> Int64[np.ndarray, "row channel"]:
     bits = (value + np.float32(0)).view(np.int32)  # + 0 makes -0 equal to 0
     ordered = np.where(bits < 0, bits ^ 0x7FFFFFFF, bits).astype(np.int64)
-    return (ordered << 32) | (_LAST_IMAGE - image.reshape(len(image), -1).astype(np.int64))
+    return (ordered << 32) | (_LAST_IMAGE - image.astype(np.int64))
 
 
 def _largest(keys: Int64[np.ndarray, "row channel"], k: int) -> Int64[np.ndarray, "rank channel"]:

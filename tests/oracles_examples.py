@@ -1,0 +1,33 @@
+"""Slow second implementations for `examples`: sorting whole columns, resizing a picture of its own coordinates."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torchvision.transforms import functional
+
+
+def strongest(
+    value: NDArray[np.float32], position: NDArray[np.int32], class_index: NDArray[Any], k: int
+) -> list[list[tuple[float, int, int]]]:
+    """(value, image, position) of each channel's k strongest images."""
+    images = [n for n in range(len(value)) if class_index[n] >= 0]
+    return [
+        [
+            (float(value[n, c]), n, int(position[n, c]))
+            for n in sorted(images, key=lambda n: (-float(value[n, c]), n))[:k]
+        ]
+        for c in range(value.shape[1])
+    ]
+
+
+def original_rows(original: tuple[int, int], resize: int | None, crop: tuple[int, int]) -> NDArray[np.float64]:
+    """Where the centre of each of the input's rows lies in the original; 0 for rows of padding.
+
+    Every pixel of a picture holds the row of its centre; torchvision resizes and crops it.
+    """
+    rows = (torch.arange(original[0]) + 0.5).view(1, -1, 1).expand(1, *original).double()
+    if resize is not None:
+        rows = functional.resize(rows, [resize], antialias=False)
+    return functional.center_crop(rows, list(crop))[0, :, crop[1] // 2].numpy()
