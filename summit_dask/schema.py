@@ -57,6 +57,7 @@ class Variable:
 
 _IMAGE, _CLASS = ("image",), ("class",)
 _NODE, _EDGE = ("node",), ("edge",)
+_CHANNEL = ("channel",)
 _EXAMPLE, _CLASS_EXAMPLE = ("channel", "rank"), ("class", "channel", "class_rank")
 _BOX = "what the channel saw, in the original's pixels: top, left, bottom, right; the last two are outside"
 _BYTES = "encoded pictures, one after the other (JPEG, PNG or WebP; see `encoded`)"
@@ -215,6 +216,24 @@ VARIABLES: tuple[Variable, ...] = (
         ("channel", "kind"),
         "uint64",
         "settings that the picture was made with; 0: imported, or no picture",
+    ),
+    Variable("usage/{layer}", "class_count", _CHANNEL, "int32", "classes of which any image uses the channel"),
+    Variable(
+        "usage/{layer}",
+        "top_class_count",
+        _CHANNEL,
+        "int32",
+        "classes among whose four most used channels it is; ties: the lower channel",
+    ),
+    Variable("usage/{layer}", "image_count", _CHANNEL, "int64", "images of all classes that use the channel"),
+    Variable(
+        "usage/{layer}",
+        "entropy",
+        _CHANNEL,
+        "float64",
+        "of the share of images that use the channel over the classes: 0 one class alone; NaN: not used",
+        "bit",
+        fill=float("nan"),
     ),
     Variable("partitions", "fingerprint", ("partition",), "uint64", "configuration it was extracted with; 0: not yet"),
 )

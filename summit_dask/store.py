@@ -265,9 +265,12 @@ class Store:
         try:
             return self.group[path]
         except KeyError:
-            raise StoreIncompleteError(
-                f"{self.path} has no {path}; run the stage that makes it ('summit-dask run' does all)."
-            ) from None
+            remedy = (
+                "it was imported, and the imported files do not hold that"
+                if "imported" in self.header.run
+                else "run the stage that makes it ('summit-dask run' does all)"
+            )
+            raise StoreIncompleteError(f"{self.path} has no {path}; {remedy}.") from None
 
     def _node(self, path: str) -> zarr.Group:
         return self.group if not path else self.group.require_group(path)
