@@ -13,6 +13,7 @@ import numpy as np
 from dask.delayed import Delayed, delayed
 from jaxtyping import Bool, Float32, Int, Int32
 from numba import njit
+from numba.cpython.unsafe.numbers import trailing_zeros
 from scipy.sparse import csr_array
 
 from summit_dask.activations import select_channels
@@ -159,10 +160,12 @@ def _add_selected(selected, class_index, counts):
 
 # One class at a time and a tile of its channels at a time:
 #
-#                      sources                     counts of the tile, dense, then written out
-#     channel c0   | 0 3 0 0 1 … |    ->    indices 1 4 …   data 3 1 …
-#         …        |     …       |
+#                     sources             counts of the tile, dense, then written out
+#     channel first | 0 3 0 0 1 … |   ->   indices 1 4 …   data 3 1 …
+#          …        |      …      |
 #
+#     channel first | 010010… |            marks: a bit for each count above 0, so that few sources are
+#          …        |    …    |            found among many without looking at all
 @njit(cache=True, nogil=True)
 @no_type_check
 def _add_sources(source, order, bounds, n_sources):
@@ -172,6 +175,7 @@ def _add_sources(source, order, bounds, n_sources):
     indptr = np.zeros(n_classes * n_channels + 1, np.int32)
     indices, data = np.empty(source.size, np.int32), np.empty(source.size, np.int32)
     tile = np.zeros((_TILE, n_sources), np.int32)
+    marks = np.zeros((_TILE, (n_sources + 63) // 64), np.uint64)
     stored = 0
     for k in range(n_classes):
         for first in range(0, n_channels, _TILE):
@@ -179,24 +183,28 @@ def _add_sources(source, order, bounds, n_sources):
             for place in range(bounds[k], bounds[k + 1]):
                 for c in range(first, last):
                     for r in range(n_ranks):
-                        s = source[order[place], c, r]
+                        s = np.int64(source[order[place], c, r])
                         if s >= 0:
                             tile[c - first, s] += 1
+                            marks[c - first, s // 64] |= np.uint64(1) << np.uint64(s % 64)
             for c in range(first, last):
                 if bounds[k] < bounds[k + 1]:
-                    stored = _move_row(tile[c - first], indices, data, stored)
+                    stored = _move_row(tile[c - first], marks[c - first], indices, data, stored)
                 indptr[k * n_channels + c + 1] = stored
     return indptr, indices[:stored].copy(), data[:stored].copy()
 
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def _move_row(counts, indices, data, stored):
-    """Append the positive counts to the sparse arrays and set them to zero; returns the new length."""
-    for s in range(len(counts)):
-        if counts[s]:
-            indices[stored] = s
-            data[stored] = counts[s]
+def _move_row(counts, marks, indices, data, stored):
+    """Append the marked counts to the sparse arrays, and forget them; returns the new length."""
+    for word in range(len(marks)):
+        bits = marks[word]
+        marks[word] = 0
+        while bits:
+            s = 64 * word + np.int64(trailing_zeros(bits))
+            bits &= bits - np.uint64(1)
+            indices[stored], data[stored] = s, counts[s]
             counts[s] = 0
             stored += 1
     return stored

@@ -25,7 +25,7 @@ from summit_dask.matrices import (
 )
 from tests import oracles_matrices as oracle
 
-N_CLASSES, N_SOURCES = 3, 20
+N_CLASSES, N_SOURCES = 3, 70  # more sources than the 64 bits of a word
 
 # Few different values, so that ties, zeros, negatives and sums that meet the mass exactly are common.
 tied = st.sampled_from([-1.0, -0.0, 0.0, 0.25, 1.0, 1.0, 3.0])
