@@ -10,7 +10,7 @@ a shorter chain                          every convolution's activation (AlexNet
 =======================================  ====================================================
 """
 
-from torch import fx
+from torch import fx, nn
 
 from summit_dask.errors import TraceError
 from summit_dask.fxgraph import POOLING, NetworkGraph
@@ -46,7 +46,7 @@ def _concatenating_blocks(graph: NetworkGraph) -> tuple[str, ...]:
 
 
 def _stages(graph: NetworkGraph) -> tuple[str, ...]:
-    convolutions = [n for n in graph.nodes if graph.operation(n) == "conv2d"]
+    convolutions = [n for n in graph.nodes if isinstance(graph.called(n), nn.Conv2d)]
     poolings = [n for n in graph.nodes if graph.operation(n) in POOLING]
     if len(poolings) >= _MANY_STAGES:
         pooled = [graph.value(c) for c in convolutions]

@@ -225,6 +225,7 @@ def _simplify(traced: fx.GraphModule) -> dict[fx.Node, fx.Node]:
     replaced = _remove_nothings(traced) | _replace_means(traced)
     traced.graph.eliminate_dead_code()
     replaced |= _fold_batch_norms(traced)
+    _reshape_instead_of_view(traced)
     _make_out_of_place(traced)
     _remove_extra_inputs(traced)
     traced.delete_all_unused_submodules()
@@ -307,6 +308,12 @@ def _make_out_of_place(traced: fx.GraphModule) -> None:
             changed = copy.copy(called)
             changed.__dict__["inplace"] = False
             _set_module(traced, node, changed)
+
+
+def _reshape_instead_of_view(traced: fx.GraphModule) -> None:
+    """A view fails on maps that are laid out channels last; reshaping gives the same values."""
+    for node in traced.graph.find_nodes(op="call_method", target="view"):
+        node.target = "reshape"
 
 
 def _set_module(traced: fx.GraphModule, node: fx.Node, module: nn.Module) -> None:

@@ -11,6 +11,7 @@ A and C give hops from the visible layer below, the third branch an identity hop
 and the walk goes on from there. What leads to the image alone is left out. DESIGN section 4.
 """
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count, pairwise
@@ -156,7 +157,7 @@ class _Walk:
         That is a visible layer (not the `first` node itself), a linear step or a concatenation; None: the image alone.
         """
         shared, norms = False, list[fx.Node]()
-        while any(n in self.above for n in (node, *node.all_input_nodes) if not (first and n is node)):
+        while any(n in self.above for n in (node.all_input_nodes if first else [node])):
             shared |= len(node.users) > 1
             seen = node in self.visible and not first
             if seen or self.graph.is_linear_step(node) or self.graph.is_concatenation(node):
@@ -266,6 +267,7 @@ def _assemble(
     for value in sorted(hidden, key=order.__getitem__):
         layers[value] = _unique(_hidden_name(graph, value, hidden[value]), used)
     hops = {_unique(_hop_name(link, links, layers), used): link for link in links}
+    _check_n_hops(links, layers)
     fields = windows(graph)
     return TracedNetwork(
         module=graph.module,
@@ -280,6 +282,15 @@ def _assemble(
         input_node={name: link.input.name for name, link in hops.items()},
         weight={name: _weight(graph, link) for name, link in hops.items() if link.step is not None},
     )
+
+
+def _check_n_hops(links: list[_Link], layers: Mapping[fx.Node, str]) -> None:
+    target, n = Counter(link.target for link in links).most_common(1)[0] if links else (None, 0)
+    if target is not None and n > MAX_HOPS:
+        raise TraceError(
+            f"{n} hops lead into the layer {layers[target]!r}; at most {MAX_HOPS} can be stored. "
+            "Name more layers between with --layers."
+        )
 
 
 def _unique(name: str, used: set[str]) -> str:

@@ -11,7 +11,7 @@ A position that sees the whole image has stride 0 and stays so through every lat
 
 from collections.abc import Iterable, Sequence
 
-from torch import fx
+from torch import fx, nn
 
 from summit_dask.fxgraph import ADAPTIVE_POOLING, CONCATENATION, POINTWISE, POOLING, NetworkGraph, geometry
 from summit_dask.layergraph import Convolution, Window
@@ -44,7 +44,7 @@ def _window(
     graph: NetworkGraph, node: fx.Node, inputs: Sequence[fx.Node], below: Sequence[Window], whole: Window
 ) -> Window:
     operation = graph.operation(node)
-    if operation == "conv2d" or operation in POOLING:
+    if isinstance(graph.called(node), nn.Conv2d) or operation in POOLING:
         return _through_kernel(below[0], geometry(node, graph.called(node)))
     if operation in ADAPTIVE_POOLING:
         return _through_adaptive(below[0], _map(graph, inputs[0]), _map(graph, node), whole)
