@@ -6,10 +6,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import dask
-from distributed import Client, LocalCluster
+from distributed import Client, LocalCluster, as_completed
+from distributed.scheduler import KilledWorker
 
 from summit_dask.config import RunConfig
-from summit_dask.errors import ClusterError
+from summit_dask.errors import ClusterError, StoreError
 
 GPU = "GPU"
 CONNECT_SECONDS = 15
@@ -75,3 +76,37 @@ def resources(client: Client) -> dict[str, float]:
     """
     workers: Sequence[dict[str, Any]] = list(client.scheduler_info(n_workers=-1)["workers"].values())
     return {GPU: 1} if any(worker.get("resources", {}).get(GPU) for worker in workers) else {}
+
+
+def finished(futures: Sequence[Any], labels: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
+    """Label and result of each task as it ends; a failure ends all."""
+    label = {future.key: name for future, name in zip(futures, labels, strict=True)}
+    try:
+        for future in as_completed(futures):
+            yield label[future.key], result_of(future)
+    except BaseException:
+        for future in futures:
+            future.cancel()
+        raise
+
+
+def result_of(future: Any) -> Any:
+    """Result of a task, once it has ended.
+
+    Raises
+    ------
+    ClusterError, StoreError
+        If its worker died, or writing failed; else what the task raised.
+    """
+    try:
+        return future.result()
+    except KilledWorker as error:
+        raise ClusterError(
+            f"Workers died again and again on the same task ({error}); memory may have run out. Use fewer "
+            "--workers, then run the same command: finished partitions are kept."
+        ) from error
+    except OSError as error:
+        raise StoreError(
+            f"Writing failed on a worker: {error}. Make room or restore access, then run the same command: "
+            "finished partitions are kept."
+        ) from error

@@ -10,24 +10,23 @@ What a stage makes is kept under a fingerprint of the options it depends on. A s
 missing or was made with other options, and refuses to mix extractions.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from distributed import Client, as_completed
-from distributed.scheduler import KilledWorker
+from distributed import Client
 from numpy.typing import NDArray
 
 from summit_dask import schema
 from summit_dask.attribution import ClassGraph, GraphOptions, class_graph
-from summit_dask.cluster import cluster, resources
+from summit_dask.cluster import cluster, finished, resources, result_of
 from summit_dask.config import RESULT_STAGES, RunConfig, fingerprint, options_of
 from summit_dask.dataset import ImageSet, Outputs, map_classes, read_image_set
 from summit_dask.embedding import embed_layers
-from summit_dask.errors import ClusterError, StoreError, StoreIncompleteError, StoreMismatchError
+from summit_dask.errors import StoreError, StoreIncompleteError, StoreMismatchError
 from summit_dask.progress import Progress, say, size
 from summit_dask.query import read_counts, run_config
 from summit_dask.reduction import count_activations, count_influences, make_matrices, write_statistics
@@ -234,38 +233,11 @@ def extract(store: Store, client: Client) -> None:
             extract_task, todo, path=store.path, fingerprint=key, pure=False, resources=resources(client)
         )
         unreadable = 0
-        for index, lost in _finished(futures, todo):
+        for index, lost in finished(futures, todo):
             unreadable += lost
             progress.add(sizes[index])
     if unreadable:
         say(f"{unreadable} images could not be read and are left out; /images/reason says why.")
-
-
-def _finished(futures: Sequence[Any], labels: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
-    """Label and result of each task as it ends; a failure ends all."""
-    label = {future.key: name for future, name in zip(futures, labels, strict=True)}
-    try:
-        for future in as_completed(futures):
-            yield label[future.key], _result(future)
-    except BaseException:
-        for future in futures:
-            future.cancel()
-        raise
-
-
-def _result(future: Any) -> Any:
-    try:
-        return future.result()
-    except KilledWorker as error:
-        raise ClusterError(
-            f"Workers died again and again on the same task ({error}); memory may have run out. Use fewer "
-            "--workers, then run the same command: finished partitions are kept."
-        ) from error
-    except OSError as error:
-        raise StoreError(
-            f"Writing failed on a worker: {error}. Make room or restore access, then run the same command: "
-            "finished partitions are kept."
-        ) from error
 
 
 def reduce(store: Store, client: Client) -> None:
@@ -289,11 +261,11 @@ def reduce(store: Store, client: Client) -> None:
     influenced = store.layer_graph.influenced
     with Progress("reduce", "layers", len(influenced) + len(store.layer_graph.visible)) as progress:
         for task in count_activations(store, config.mass, excluded, n_partitions):
-            _result(client.compute(task))
+            result_of(client.compute(task))
             progress.add(1)
         for layer in influenced:
             for future in client.compute(count_influences(store, layer.name, n_partitions)):
-                _result(future)
+                result_of(future)
             progress.add(1)
     store.finish_stage("matrices", prints["reduce"])
 
@@ -324,7 +296,7 @@ def graphs(store: Store, client: Client) -> None:
     found: dict[int, ClassGraph] = {}
     with Progress("graphs", "classes", n_classes) as progress:
         futures = client.map(graph_task, starts, path=store.path, pure=False)
-        for start, made in _finished(futures, starts):
+        for start, made in finished(futures, starts):
             found.update(enumerate(made, start))
             progress.add(len(made))
     write_graphs(store, [found[i] for i in range(n_classes)])
