@@ -9,7 +9,7 @@ import importlib
 import importlib.util
 import pickle
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -228,13 +228,12 @@ def _with_batch_counts(module: nn.Module, state: State) -> State:
 # The user's own modules
 
 
-def _own_factory(place: str, name: str) -> Callable[[], nn.Module]:
+def _own_factory(place: str, name: str) -> Any:
     module = _file_module(Path(place)) if place.endswith(".py") else _package_module(place)
     if not hasattr(module, name):
         public = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
         raise ModelError(f"There is no {name!r} in {place}. {suggestion(name, public)}")
-    factory: Callable[[], nn.Module] = getattr(module, name)
-    return factory
+    return getattr(module, name)
 
 
 def _file_module(path: Path) -> ModuleType:
@@ -265,7 +264,7 @@ def _package_module(name: str) -> ModuleType:
         ) from error
 
 
-def _built(model: str, factory: Callable[[], Any]) -> nn.Module:
+def _built(model: str, factory: Any) -> nn.Module:
     try:
         module = factory()
     except Exception as error:
