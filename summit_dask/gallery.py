@@ -73,6 +73,17 @@ def add_pictures(store: Store, layer: str, pictures: Pictures, settings: int = 0
     _forget(store, layer)
 
 
+def drafts_folder(store: Store) -> Path:
+    """Beside the store: where pictures lie while a layer is incomplete or written anew."""
+    return store.path.with_name(f"{store.path.name}.pictures")
+
+
+def tidy(store: Store) -> None:
+    """Remove the folder of drafts if nothing is left in it."""
+    with suppress(OSError):
+        drafts_folder(store).rmdir()
+
+
 def _check(layer: str, channel: int, channels: int, kind: str) -> None:
     if not 0 <= channel < channels:
         raise FormatError(f"A picture is for channel {channel} of {layer}, which has the channels 0 to {channels - 1}.")
@@ -89,7 +100,7 @@ def _place(store: Store, layer: str) -> Path:
 
 
 def _aside(store: Store, layer: str) -> Path:
-    return store.path.with_name(f"{store.path.name}.pictures") / f"before-{layer}"
+    return drafts_folder(store) / f"before-{layer}"
 
 
 def _set_aside(store: Store, layer: str) -> None:
@@ -104,8 +115,7 @@ def _forget(store: Store, layer: str) -> None:
         old = _aside(store, layer).with_name(f"old-{layer}")
         _aside(store, layer).rename(old)  # at once, where deleting is not
         shutil.rmtree(old)
-        with suppress(OSError):  # not empty: another stage's drafts
-            old.parent.rmdir()
+    tidy(store)
 
 
 def _recover(store: Store, layer: str) -> None:

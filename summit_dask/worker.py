@@ -114,13 +114,24 @@ def register(client: Client, spec: NetworkSpec, fingerprint: int) -> None:
     SummitError
         What a worker raised: the files may be out of its reach.
     """
+    install(client, ExtractorPlugin(spec, fingerprint), spec.model)
+
+
+def install(client: Client, plugin: WorkerPlugin, model: str) -> None:
+    """Set up a plugin that builds a network on every worker.
+
+    Raises
+    ------
+    SummitError
+        What a worker raised: the files may be out of its reach.
+    """
     try:
-        client.register_plugin(ExtractorPlugin(spec, fingerprint))
+        client.register_plugin(plugin)
     except SummitError:
         raise
     except Exception as error:
         raise ClusterError(
-            f"A worker could not build the network {spec.model}: {error}. Workers need summit-dask and the same "
+            f"A worker could not build the network {model}: {error}. Workers need summit-dask and the same "
             "paths to the model, the weights, the images and the store."
         ) from error
 
