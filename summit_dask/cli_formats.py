@@ -1,13 +1,40 @@
 """Commands that read and write files of other programs."""
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from summit_dask.formats import fault, read_json
 from summit_dask.progress import say
+
+if TYPE_CHECKING:
+    from summit_dask.exports import Format
 
 _EXISTING = click.Path(exists=True, path_type=Path)
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+
+
+def layer_table(path: Path | None) -> dict[str, str] | None:
+    """A table of layer names from a JSON file.
+
+    Raises
+    ------
+    FormatError
+        If it isn't an object of texts.
+    """
+    if path is None:
+        return None
+    table = read_json(path)
+    if not isinstance(table, dict) or not all(isinstance(name, str) for name in table.values()):
+        raise fault(path, "an object of layer names", table)
+    return table
+
+
+def _say_problems(problems: Iterable[str]) -> None:
+    for problem in problems:
+        say(f"left out: {problem}")
 
 
 @click.command("import-summit")
@@ -15,17 +42,46 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The store that is made.")
 @click.option("--classes", type=_EXISTING, help="JSON or CSV table (index, synset, name) of the outputs.")
 @click.option("--keep-going", is_flag=True, help="Leave out what is wrong and import the rest.")
-def import_summit(folder: Path, out: Path, classes: Path | None, keep_going: bool) -> None:
+def import_command(folder: Path, out: Path, classes: Path | None, keep_going: bool) -> None:
     """Make a store of the original's published data, a folder like fredhohman/summit-data."""
     from summit_dask.imports import import_summit
 
     report = import_summit(folder, out, classes, keep_going)
-    for problem in report.problems:
-        say(f"left out: {problem}")
+    _say_problems(report.problems)
     click.echo(
         f"{out}: {report.n_classes} classes, {report.n_images} images, {report.n_nodes} nodes and "
         f"{report.n_edges} edges of graphs; {len(report.problems)} problems."
     )
 
 
-COMMANDS: list[click.Command] = [import_summit]
+@click.command("export")
+@click.argument("store", type=_FOLDER)
+@click.argument("folder", metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--format", "kind", required=True, type=click.Choice(["summit", "csv", "parquet", "graphml", "json"]))
+@click.option("--class", "classes", multiple=True, help="A class to export, instead of all; may be repeated.")
+@click.option("--layers", type=_EXISTING, help="JSON object: the original's name of each layer.")
+def export_command(store: Path, folder: Path, kind: "Format", classes: tuple[str, ...], layers: Path | None) -> None:
+    """Write a store's results for other programs; summit: as the original's front end reads them."""
+    from summit_dask.exports import export
+
+    report = export(store, folder, kind, classes or None, layer_table(layers))
+    _say_problems(report.left_out)
+    click.echo(f"{folder}: {report.n_files} files.")
+
+
+@click.command("usage")
+@click.argument("store", type=_FOLDER)
+@click.option("--csv", type=click.Path(path_type=Path), help="Write a row a channel to this file.")
+def usage_command(store: Path, csv: Path | None) -> None:
+    """Say which channels the classes use, and keep it in the store."""
+    from summit_dask.store import Store, open_store
+    from summit_dask.usage import channel_usage, usage_summary, write_usage
+
+    channels = channel_usage(open_store(store))
+    write_usage(Store.open(store, writable=True), channels)
+    if csv:
+        channels.to_csv(csv, index=False)
+    click.echo(usage_summary(channels).to_string(index=False))
+
+
+COMMANDS: list[click.Command] = [import_command, export_command, usage_command]

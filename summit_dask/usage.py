@@ -85,14 +85,17 @@ def channel_usage(tree: xr.DataTree) -> pd.DataFrame:
     read = reader_of(tree)
     n_images = read("classes/n_images", slice(None))
     frames = [
-        _frame(layer, usage(read(f"matrices/{layer.name}/activation_count", slice(None)), n_images))
+        usage_frame(layer, read(f"matrices/{layer.name}/activation_count", slice(None)), n_images)
         for layer in layer_graph_of(tree).visible
     ]
     return pd.concat(frames, ignore_index=True)
 
 
-def _frame(layer: Layer, used: Usage) -> pd.DataFrame:
-    return pd.DataFrame({"layer": layer.name, "channel": np.arange(layer.channels), **vars(used)})
+def usage_frame(
+    layer: Layer, counts: Int32[np.ndarray, "class channel"], n_images: Int32[np.ndarray, " class"]
+) -> pd.DataFrame:
+    """What `usage` gives, a row a channel."""
+    return pd.DataFrame({"layer": layer.name, "channel": np.arange(layer.channels), **vars(usage(counts, n_images))})
 
 
 def usage_summary(channels: pd.DataFrame) -> pd.DataFrame:
