@@ -355,10 +355,10 @@ def test_a_layer_that_can_never_be_joined_is_reported() -> None:
 
 def test_strongest_sources_compete_over_all_hops() -> None:
     layer_graph = bottleneck(LOW_MID, MID_HIGH, hop("skip", "low", "high", 0, 1), hop("skip2", "low", "high", 0, 1))
-    counts = class_counts({}, THROUGH | {"skip": [[5, 2, 0, 0]], "skip2": [[3, 7, 0, 0]]})
+    counts = class_counts({}, THROUGH | {"skip": [[2, 7, 5, 0]], "skip2": [[4, 2, 0, 0]]})
     found = strongest_sources(layer_graph, counts, "high", [0, 1, 2])
-    assert found.layer.tolist() == [[0, 0, 1], [1, -1, -1], [-1, -1, -1]]
-    assert found.channel.tolist() == [[1, 0, 1], [0, -1, -1], [-1, -1, -1]]
+    assert found.layer.tolist() == [[0, 1, 0], [1, -1, -1], [-1, -1, -1]]
+    assert found.channel.tolist() == [[1, 1, 2], [0, -1, -1], [-1, -1, -1]]
     assert found.influence.tolist() == [[7, 5, 5], [8, 0, 0], [0, 0, 0]]
     assert strongest_sources(layer_graph, counts, "mid", [1], 1).channel.tolist() == [[2]]
 
