@@ -3,26 +3,76 @@
 Started by ``summit-dask dashboard STORE``, which is ``streamlit run app.py -- STORE``.
 """
 
+from pathlib import Path
+
 import streamlit as st
 
-from dashboard import session
-from summit_dask.errors import SummitError
+from dashboard import components, session
+from dashboard.data import StoreData, open_data, stores_in
+from summit_dask.errors import StoreError, StoreVersionError, SummitError
 
-PAGES = (("explore", "Explore"),)
+PAGES = {"explore": "Explore", "channel": "Channel", "layers": "Layers", "classes": "Class", "run": "Run"}
+
+_STYLE = Path(__file__).with_name("style.css")
 
 
 def main() -> None:
-    """Show the chosen page."""
-    st.set_page_config(page_title="summit-dask", layout="wide", initial_sidebar_state="collapsed")
-    pages = [
-        st.Page(session.page(name), title=title, default=name == "explore", url_path=name)
-        for name, title in PAGES
-    ]
-    chosen = st.navigation(pages, position="hidden")
+    """Show the chosen page of the chosen store, or what is in the way."""
+    st.set_page_config(page_title="summit-dask", page_icon="🏔", layout="wide", initial_sidebar_state="collapsed")
+    st.html(_STYLE)
+    pages = {
+        name: st.Page(session.page(name), title=title, default=name == "explore", url_path=name)
+        for name, title in PAGES.items()
+    }
+    chosen = st.navigation(list(pages.values()), position="hidden")
     try:
+        path = session.chosen_store()
+        if path is None:
+            _choose_store()
+            return
+        _header(open_data(path))
         chosen.run()
     except SummitError as error:
-        st.error(str(error))
+        _explain(error)
+
+
+def _header(data: StoreData) -> None:
+    wanted = session.selection()
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="top"):
+        components.facts("header", "Summit", _run_facts(data), level=1)
+        for name, title in PAGES.items():
+            st.page_link(session.page(name), label=title, query_params=wanted.to_query())
+        if len(stores_in(session.folder())) > 1:
+            st.page_link(session.page("explore"), label="Stores")
+
+
+def _run_facts(data: StoreData) -> list[tuple[str, str]]:
+    config = data.config
+    images = f"{data.n_images:,}" if data.n_images else "–"
+    facts = {"Model": config.get("model"), "Data set": Path(str(config.get("images", "–"))).name}
+    facts |= {"Classes": f"{data.n_classes:,}", "Images": images}
+    facts |= {"Mass": f"{config['mass']:.3g}" if "mass" in config else "–", "k": config.get("k", "–")}
+    return [(label, str(value)) for label, value in facts.items()]
+
+
+def _choose_store() -> None:
+    components.facts("header", "Summit", level=1, note="Several stores lie in this folder; choose one.")
+    for path in stores_in(session.folder()):
+        query = session.selection().but(store=path.name).to_query()
+        with st.container(border=True):
+            try:
+                data = open_data(path)
+            except SummitError as error:
+                components.facts(f"store {path.name}", path.name, note=f"Can't be shown: {error}")
+                continue
+            components.facts(f"store {path.name}", path.name, _run_facts(data))
+            st.page_link(session.page("explore"), label="Explore this store", query_params=query)
+
+
+def _explain(error: SummitError) -> None:
+    titles = {StoreVersionError: "This store has another format", StoreError: "There is no store to show"}
+    title = next((text for kind, text in titles.items() if isinstance(error, kind)), "This can't be shown")
+    components.facts("error", title, level=1, note=str(error))
 
 
 main()

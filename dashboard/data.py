@@ -4,7 +4,7 @@ Values are read when they are first asked for, and kept; what belongs to one cla
 What the store lacks is None here, and `why_absent` says in plain words what would make it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -25,6 +25,8 @@ from summit_dask.store import Store
 Part = Literal["matrices", "graphs", "embedding", "examples", "pictures", "activations"]
 
 HISTOGRAM_BINS = 20
+
+_DONE = "partitions/fingerprint/c"
 
 _WHY_ABSENT: Mapping[Part, str] = {
     "matrices": "This store holds no counts per class and channel; 'summit-dask reduce' makes them.",
@@ -149,7 +151,7 @@ class StoreData:
         """Whether a part of the store is there, finished where it is a stage, and (if given) holds the layer."""
         if part in ("matrices", "graphs", "embedding") and self.store.stage_fingerprint(part) is None:
             return False
-        if part == "activations" and not self.n_images_read:
+        if part == "activations" and not self.read("partitions/fingerprint").any():
             return False
         return (f"{part}/{layer}" if layer else part) in self.store.group
 
@@ -170,6 +172,11 @@ class StoreData:
     def n_classes(self) -> int:
         """Number of classes."""
         return self.store.header.n_classes
+
+    @cached_property
+    def n_images(self) -> int:
+        """Images that were counted: of all classes, or read so far."""
+        return int(self.classes["n_images"].sum())
 
     @cached_property
     def n_images_read(self) -> int:
@@ -236,6 +243,10 @@ class StoreData:
         start, stop = np.searchsorted(of_class, [place, place + 1])
         return slice(int(start), int(stop))
 
+    def label_of_image(self, image: int) -> str:
+        """Label of an image's class."""
+        return str(self.classes["label"].iloc[int(self.read("images/class_index")[image])])
+
     # Channels
 
     def counts(self, layer: str) -> NDArray[np.int32] | None:
@@ -258,12 +269,13 @@ class StoreData:
         product = rows @ rows[place]
         return np.asarray(product / np.maximum(norm * norm[place], np.finfo(float).tiny))
 
-    def picture(self, channel: Channel, kind: str = "channel") -> bytes:
-        """A channel's encoded picture of one kind; empty if there is none."""
+    def pictures(self, channel: Channel) -> dict[str, bytes]:
+        """A channel's encoded pictures by kind (`schema.PICTURE_KINDS`); only those there are."""
         if not self.has("pictures", channel.layer):
-            return b""
-        item = channel.index * len(schema.PICTURE_KINDS) + schema.PICTURE_KINDS.index(kind)
-        return self._encoded(f"pictures/{channel.layer}/picture", item)
+            return {}
+        kinds = schema.PICTURE_KINDS
+        items = self._encoded(f"pictures/{channel.layer}/picture", channel.index * len(kinds), len(kinds))
+        return {kind: item for kind, item in zip(kinds, items, strict=True) if item}
 
     def examples(self, channel: Channel) -> list[Example]:
         """The images that excite a channel most, strongest first; empty if the store has none."""
@@ -271,29 +283,25 @@ class StoreData:
         if not self.has("examples", channel.layer):
             return []
         image, value, box = (self.read(f"{group}/{n}")[channel.index] for n in ("image_index", "value", "box"))
-        first = channel.index * len(image)
+        thumbnails = self._encoded(f"{group}/thumbnail", channel.index * len(image), len(image))
         return [
-            Example(int(i), float(value[k]), tuple(box[k].tolist()), self._encoded(f"{group}/thumbnail", first + k))
+            Example(int(i), float(value[k]), tuple(box[k].tolist()), thumbnails[k])
             for k, i in enumerate(image)
             if i >= 0
         ]
 
-    def _encoded(self, stem: str, item: int) -> bytes:
-        offsets = self.read(f"{stem}_offset")
-        return encoded.unpack(self.store.group[f"{stem}_bytes"], offsets, item)
+    def _encoded(self, stem: str, first: int, n: int) -> list[bytes]:
+        """Some neighbouring encoded pictures, read together."""
+        offsets = self.read(f"{stem}_offset")[first : first + n + 1]
+        data = self.store.read(f"{stem}_bytes", slice(int(offsets[0]), int(offsets[-1])))
+        return [encoded.unpack(data, offsets - offsets[0], k) for k in range(n)]
 
     # Graphs
 
     def _class_counts(self, place: int) -> ClassCounts:
         counts = {layer.name: self.counts(layer.name) for layer in self.layers}
         activation = {name: values[place] for name, values in counts.items() if values is not None}
-        rows = slice(place, place + 1)
-        influence = {
-            hop.name: sparse.csr_array(self.store.read(f"matrices/{hop.name}/influence_count", rows)[0])
-            for hop in self.layer_graph.hops
-            if self.has("matrices", hop.name)
-        }
-        return ClassCounts(activation, influence)
+        return ClassCounts(activation, _Influence(self, place))
 
     @property
     def can_reselect(self) -> bool:
@@ -320,18 +328,14 @@ class StoreData:
 
     def _activation_at(
         self, place: int, mass: float, excluded: Mapping[str, tuple[int, ...]]
-    ) -> dict[str, NDArray[np.int64]]:
+    ) -> Mapping[str, NDArray[np.int32]]:
         # Brings numba, which a page that doesn't ask for another mass need not load.
-        from summit_dask.activations import select_channels
+        from summit_dask.query import count_activations
 
-        rows = self.images_of(place)
-        read = self.read("images/status")[rows] == schema.READ
-        return {
-            layer.name: select_channels(
-                self.store.read(f"activations/{layer.name}/value", rows)[read], mass, excluded.get(layer.name, ())
-            ).sum(axis=0)
-            for layer in self.layers
-        }
+        rows = np.zeros(self.store.header.n_images, bool)
+        rows[self.images_of(place)] = True
+        rows &= self.read("images/status") == schema.READ
+        return count_activations(self.store.read, self.layer_graph, rows, mass, excluded)
 
     def _stored_graph(self, place: int) -> ClassGraph:
         nodes, edges = (_rows(self.read(f"graphs/{part}_offset"), place) for part in ("node", "edge"))
@@ -350,10 +354,33 @@ class StoreData:
         return max(1, int(self.read("graphs/node_count").max(initial=1))) if self.has("graphs") else 1
 
 
+class _Influence(Mapping[str, sparse.csr_array]):
+    """Influence counts of one class by hop, each read when it is asked for."""
+
+    def __init__(self, data: StoreData, place: int) -> None:
+        self._data, self._rows = data, slice(place, place + 1)
+        self._names = [hop.name for hop in data.layer_graph.hops if data.has("matrices", hop.name)]
+        self._kept: dict[str, sparse.csr_array] = {}
+
+    def __getitem__(self, name: str) -> sparse.csr_array:
+        if name not in self._names:
+            raise KeyError(name)
+        if name not in self._kept:
+            self._kept[name] = sparse.csr_array(self._data.read(f"matrices/{name}/influence_count", self._rows)[0])
+        return self._kept[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
 def stamp(path: Path) -> tuple[int, ...]:
-    """When each part of the store was last made; 0 for a part that is absent."""
-    parts = ("", "matrices", "graphs", "embedding", "examples", "pictures")
-    return tuple(_modified(path / part / "zarr.json") for part in parts)
+    """When each part of the store was last made, 0 for a part that is absent."""
+    groups = ("", "matrices", "graphs", "embedding", "examples", "pictures")
+    # A partition that is done adds a file.
+    return (*(_modified(path / group / "zarr.json") for group in groups), _modified(path / _DONE))
 
 
 @st.cache_resource(max_entries=4, validate=StoreData.unchanged, show_spinner=False)

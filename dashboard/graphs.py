@@ -2,21 +2,25 @@
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
 from dashboard.data import StoreData
 from summit_dask import encoded
-from summit_dask.attribution import ClassGraph
+from summit_dask.attribution import ClassGraph, strongest_sources, to_networkx
 from summit_dask.layergraph import Channel
 
 #: Longest side in pixels and largest size in bytes of a node's picture.
 NODE_PIXELS, NODE_BYTES = 128, 12_000
+
+#: The same of the small pictures on a card.
+CARD_PIXELS, CARD_BYTES = 64, 3_000
 
 #: Sweeps up and down in `ordered`.
 SWEEPS = 4
@@ -73,10 +77,103 @@ def node_picture(data: StoreData, channel: Channel) -> str | None:
 
 @lru_cache(maxsize=8192)
 def _node_picture(data: StoreData, channel: Channel) -> str | None:
-    picture = data.picture(channel)
+    picture = data.pictures(channel).get("channel", b"")
     if not picture:
         picture = next((e.thumbnail for e in data.examples(channel) if e.thumbnail), b"")
     return data_url(shrunk(picture)) if picture else None
+
+
+@lru_cache(maxsize=1024)
+def details(data: StoreData, channel: Channel) -> dict[str, Any]:
+    """What a node's card shows beside its facts: diversity versions and examples."""
+    pictures = data.pictures(channel)
+    diversity = [pictures[kind] for kind in pictures if kind.startswith("diversity-")]
+    examples = [
+        {"picture": data_url(shrunk(picture, CARD_PIXELS, CARD_BYTES)), "label": label}
+        for label, picture in labelled_examples(data, channel, pictures)
+    ]
+    return {
+        "layer": channel.layer,
+        "channel": channel.index,
+        "picture": None,
+        "diversity": [data_url(shrunk(picture, CARD_PIXELS, CARD_BYTES)) for picture in diversity],
+        "examples": examples,
+    }
+
+
+def labelled_examples(data: StoreData, channel: Channel, pictures: Mapping[str, bytes]) -> list[tuple[str, bytes]]:
+    """Examples with their class and value; those that were imported as pictures have only a number."""
+    found = [(f"{data.label_of_image(e.image)}, {e.value:.3g}", e.thumbnail) for e in data.examples(channel)]
+    imported = [(kind, picture) for kind, picture in pictures.items() if kind.startswith("dataset-p-")]
+    found = found or [(f"example {n + 1}", picture) for n, (_, picture) in enumerate(imported)]
+    return [(label, picture) for label, picture in found if picture]
+
+
+def sources(data: StoreData, place: int, graph: ClassGraph, channel: Channel) -> tuple[list[dict[str, Any]], str]:
+    """The strongest sources of a channel, whether or not they are in the graph, and what to say about them.
+
+    From the counts; where the store has none, as its graphs hold them. A source in a hidden layer comes with its own
+    strongest source, so that the way leads on to the visible layer below.
+    """
+    hops = data.layer_graph.incoming(channel.layer)
+    if not hops:
+        return [], "This is the lowest layer of the graph."
+    if data.can_reselect:
+        return _counted_sources(data, place, channel), ""
+    key = _keys(graph.node_layer, graph.node_channel) == _key(data, channel)
+    if not key.any():
+        return [], data.why_absent("matrices")
+    columns = (graph.node_source_layer, graph.node_source_channel, graph.node_source_influence)
+    rows = zip(*(column[key][0].tolist() for column in columns), strict=True)
+    return [_source(data, *row) for row in rows if row[0] >= 0], "As imported; this store holds no influence counts."
+
+
+def _counted_sources(data: StoreData, place: int, channel: Channel) -> list[dict[str, Any]]:
+    found = []
+    for row in _strongest(data, place, channel, 3):
+        through = _strongest(data, place, Channel(row["layer"], row["channel"]), 1) if row["hidden"] else []
+        found.append({**row, "through": through[0] if through else None})
+    return found
+
+
+def _strongest(data: StoreData, place: int, channel: Channel, n: int) -> list[dict[str, Any]]:
+    found = strongest_sources(data.layer_graph, data.class_counts(place), channel.layer, [channel.index], n)
+    columns = (found.layer, found.channel, found.influence)
+    return [_source(data, *row) for row in zip(*(c[0].tolist() for c in columns), strict=True) if row[0] >= 0]
+
+
+def _source(data: StoreData, layer: int, channel: int, influence: int) -> dict[str, Any]:
+    known = data.layer_graph.layers[layer]
+    facts = {"layer": known.name, "channel": channel, "influence": influence}
+    return {**facts, "hidden": not known.visible, "through": None}
+
+
+def files(data: StoreData, graph: ClassGraph) -> list[dict[str, str]]:
+    """The graph as GraphML and as two tables."""
+    layer = np.array([known.name for known in data.layer_graph.layers])
+    nodes = pd.DataFrame({"layer": layer[graph.node_layer], "channel": graph.node_channel, "count": graph.node_count})
+    nodes["score"] = graph.node_score
+    columns = ("edge_source_layer", "edge_source_channel", "edge_target_layer", "edge_target_channel", "edge_influence")
+    edges = pd.DataFrame({name.removeprefix("edge_"): getattr(graph, name) for name in columns})
+    for end in ("source_layer", "target_layer"):
+        edges[end] = layer[edges[end].to_numpy()]
+    return [
+        {"name": "nodes.csv", "type": "text/csv", "text": nodes.to_csv(index=False)},
+        {"name": "edges.csv", "type": "text/csv", "text": edges.to_csv(index=False)},
+        {"name": "graph.graphml", "type": "application/xml", "text": _graphml(data, graph)},
+    ]
+
+
+def _graphml(data: StoreData, graph: ClassGraph) -> str:
+    import networkx as nx
+
+    network = to_networkx(data.layer_graph, graph)
+    ids = {channel: k for k, channel in enumerate(network)}
+    for channel, attributes in network.nodes.items():
+        attributes.update(layer=channel.layer, channel=channel.index)
+    plain = nx.relabel_nodes(network, ids)
+    plain.graph.clear()
+    return "\n".join(nx.generate_graphml(plain))
 
 
 def shrunk(picture: bytes, pixels: int = NODE_PIXELS, largest: int = NODE_BYTES) -> bytes:
@@ -136,6 +233,10 @@ def _node(data: StoreData, graph: ClassGraph, k: int) -> dict[str, Any]:
         "score": float(graph.node_score[k]),
         "picture": node_picture(data, channel),
     }
+
+
+def _key(data: StoreData, channel: Channel) -> int:
+    return data.layer_graph.layers.index(data.layer_graph.layer(channel.layer)) << 32 | channel.index
 
 
 def _keys(layer: NDArray[Any], channel: NDArray[Any]) -> NDArray[np.int64]:

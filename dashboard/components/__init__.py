@@ -1,9 +1,10 @@
 """Streamlit components of our own: drawn by the bundles in ``bundle/``, which 'npm run build' makes from ``src/``."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import streamlit as st
 
@@ -31,6 +32,61 @@ def graph(
         Takes the layer and channel whose page is wanted.
     """
     _mount("graph", key, data, pin=on_pin, view=on_view, open=on_open)
+
+
+def classes(
+    key: str,
+    data: Mapping[str, Any],
+    on_select: Callable[[Any], None],
+    on_layer: Callable[[Any], None],
+    on_list: Callable[[Any], None],
+) -> None:
+    """The embedding and the list of all classes.
+
+    Parameters
+    ----------
+    data
+        What `dashboard.classtable.class_table` makes.
+    on_select
+        Takes the place of the chosen class.
+    on_layer
+        Takes the name of the chosen layer.
+    on_list
+        Takes the order ("sort") and the words that are searched for ("search").
+    """
+    _mount("classes", key, data, select=on_select, layer=on_layer, list=on_list)
+
+
+def facts(
+    key: str,
+    title: str,
+    facts: Sequence[tuple[str, str]] = (),
+    level: Literal[1, 2] = 2,
+    note: str = "",
+    histogram: tuple[str, Sequence[float]] | None = None,
+) -> None:
+    """A heading with facts beside it, as plain text; `histogram` has a label and heights from 0 to 1."""
+    bars = histogram and {"label": histogram[0], "heights": list(histogram[1])}
+    _mount("facts", key, {"title": title, "facts": facts, "level": level, "note": note, "histogram": bars})
+
+
+@dataclass(frozen=True)
+class Item:
+    """A picture of a gallery; `picture` is a data URL, None where there is none."""
+
+    picture: str | None
+    title: str
+    text: str
+    alt: str
+    open: bool = False
+
+
+def gallery(
+    key: str, label: str, items: Sequence[Item], size: int = 112, on_open: Callable[[Any], None] | None = None
+) -> None:
+    """Pictures with text; `on_open` takes the place of the one that was clicked."""
+    events = {"open": on_open} if on_open else {}
+    _mount("gallery", key, {"label": label, "size": size, "items": [asdict(item) for item in items]}, **events)
 
 
 def extras(key: str, data: Mapping[str, Any]) -> None:

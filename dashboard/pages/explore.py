@@ -1,13 +1,13 @@
-"""Explore: a class, what the network uses to recognise it, and how it connects."""
+"""Explore: which classes are alike, what the network uses to recognise one, and how it connects."""
 
 from typing import Any
 
 import pandas as pd
 import streamlit as st
 
-from dashboard import components, figures, session
+from dashboard import components, figures, graphs, reselect, session
+from dashboard.classtable import class_table, relative
 from dashboard.data import StoreData
-from dashboard.graphs import drawing
 from dashboard.selection import Selection
 from summit_dask.attribution import ClassGraph
 from summit_dask.layergraph import Channel
@@ -19,50 +19,69 @@ def main() -> None:
     """The page."""
     data, wanted = session.opened()
     place = data.place_of[wanted.class_ or ""]
-    _choose(data, place)
-    _facts(data, place)
-    _graph(data, wanted, place)
-    _top_channels(data, place)
+    left, right = st.columns([1, 2.75], gap="medium")
+    with left:
+        _classes(data, wanted, place)
+    with right:
+        with st.container(horizontal=True, vertical_alignment="center"):
+            class_facts(data, place)
+            reselect.controls(data, wanted)
+        _graph(data, wanted, place)
+        _top_channels(data, place)
+    _open_channel()
 
 
-def _choose(data: StoreData, place: int) -> None:
-    folders = data.classes["folder"].tolist()
-    st.session_state["class"] = folders[place]
-    st.selectbox(
-        "Class",
-        folders,
-        key="class",
-        format_func=lambda folder: data.classes["label"][data.place_of[folder]],
-        on_change=lambda: session.change(class_=st.session_state["class"], pinned=None),
+def _classes(data: StoreData, wanted: Selection, place: int) -> None:
+    folders = data.classes["folder"]
+    components.classes(
+        "classes",
+        class_table(data, wanted, place),
+        on_select=lambda c: session.change(class_=folders.iloc[int(c)], pinned=None),
+        on_layer=lambda layer: session.change(layer=str(layer)),
+        on_list=lambda given: session.change(sort=given["sort"], search=given["search"]),
     )
 
 
-def _facts(data: StoreData, place: int) -> None:
+def class_facts(data: StoreData, place: int) -> None:
+    """A class's name, accuracy and histogram."""
     facts = data.facts(place)
-    with st.container(horizontal=True):
-        st.metric("Accuracy", "–" if facts.accuracy is None else f"{facts.accuracy:.1%}")
-        st.metric("Images", facts.n_images or "–")
+    accuracy = "–" if facts.accuracy is None else f"{facts.accuracy:.1%}"
+    shown = [("Accuracy", accuracy), ("Images", f"{facts.n_images:,}" if facts.n_images else "–")]
+    bars = None if data.histograms is None else relative(data.histograms[place : place + 1])[0] / 255
+    histogram = None if bars is None else ("Probability, 0 to 1", bars.tolist())
+    components.facts("class", facts.label, shown, histogram=histogram)
 
 
 def _graph(data: StoreData, wanted: Selection, place: int) -> None:
-    graph = data.graph(place, wanted.how)
+    graph = reselect.graph(data, place, wanted.how)
     if graph is None:
-        st.info(data.why_absent("graphs"))
         return
-    components.graph("graph", _graph_data(data, wanted, place, graph), _pin, _view, _open)
+    identity = f"{data.path} {data.stamp} {place} {wanted.how}"
+    components.graph("graph", _drawing(data, wanted, place, graph, identity), _pin, _view, _open)
+    _extras(data, wanted, place, graph, identity)
 
 
-def _graph_data(data: StoreData, wanted: Selection, place: int, graph: ClassGraph) -> dict[str, Any]:
-    facts = data.facts(place)
-    pinned = wanted.pinned
+def _drawing(data: StoreData, wanted: Selection, place: int, graph: ClassGraph, identity: str) -> dict[str, Any]:
+    facts, pinned = data.facts(place), wanted.pinned
     return {
-        **drawing(data, graph, facts.n_images),
-        "id": f"{data.stamp} {place} {wanted.how}",
+        **graphs.drawing(data, graph, facts.n_images),
+        "id": identity,
         "title": f"Attribution graph of {facts.label}",
-        "view": {n: getattr(wanted, n) for n in ("least_count", "width", "height", "scale")},
+        "view": {name: getattr(wanted, name) for name in ("least_count", "width", "height", "scale")},
         "pinned": pinned and {"layer": pinned.layer, "channel": pinned.index},
         "note": "" if len(graph.node_layer) else "This class's graph is empty: none of its counts can be ranked.",
     }
+
+
+def _extras(data: StoreData, wanted: Selection, place: int, graph: ClassGraph, identity: str) -> None:
+    if wanted.pinned:
+        rows, note = graphs.sources(data, place, graph, wanted.pinned)
+        pinned = {"layer": wanted.pinned.layer, "channel": wanted.pinned.index, "sources": rows, "note": note}
+        components.extras("pinned", {"id": identity, "pinned": pinned})
+    layers = data.layer_graph.layers
+    nodes = zip(graph.node_layer.tolist(), graph.node_channel.tolist(), strict=True)
+    cards = [graphs.details(data, Channel(layers[layer].name, channel)) for layer, channel in nodes]
+    components.extras("cards", {"id": identity, "details": cards, "files": graphs.files(data, graph)})
 
 
 def _pin(node: Any) -> None:
@@ -70,11 +89,18 @@ def _pin(node: Any) -> None:
 
 
 def _view(view: Any) -> None:
-    session.change(**view)
+    names = ("least_count", "width", "height", "scale")
+    session.change(**{name: view[name] for name in names})
 
 
 def _open(node: Any) -> None:
-    session.change(layer=node["layer"], channel=node["channel"])
+    st.session_state["open channel"] = Channel(str(node["layer"]), int(node["channel"]))
+
+
+def _open_channel() -> None:
+    wanted = st.session_state.pop("open channel", None)
+    if wanted is not None:
+        session.open_page("channel", session.selection().but(layer=wanted.layer, channel=wanted.index))
 
 
 def _top_channels(data: StoreData, place: int) -> None:
@@ -82,12 +108,11 @@ def _top_channels(data: StoreData, place: int) -> None:
     for layer in reversed(data.layers):
         counts = data.counts(layer.name)
         if counts is None:
-            st.info(data.why_absent("matrices"))
             return
         best = (-counts[place]).argsort(kind="stable")[:TOP]
         rows += [{"layer": layer.name, "channel": str(c), "count": int(counts[place, c])} for c in best]
-    st.subheader("Channels that most images use")
-    st.altair_chart(figures.top_channels(pd.DataFrame(rows), data.facts(place).n_images))
+    with st.expander("Channels that most images of this class use, layer by layer"):
+        st.altair_chart(figures.top_channels(pd.DataFrame(rows), data.facts(place).n_images))
 
 
 main()

@@ -63,7 +63,7 @@ class GraphView {
     this.send = setTriggerValue;
     this.view = { ...data.view };
     if (data.id !== this.id) this.draw(data);
-    else this.scene.arrange(this.view);
+    else this.arrange();
     this.toolbar.show(this.view, this.model.largestCount);
     this.pinned = this.model.find(data.pinned);
     this.drawPinned();
@@ -82,7 +82,7 @@ class GraphView {
     this.note.textContent = data.note;
     this.note.hidden = !data.note;
     this.float.hidden = true;
-    this.scene.arrange(this.view);
+    this.arrange();
     this.rove(data.rows.find((row) => row.nodes.length)?.nodes[0] ?? -1);
     this.fit();
     this.stage.dataset.drawn = data.id;
@@ -94,9 +94,15 @@ class GraphView {
     return Math.max(...this.model.data.rows.map((row) => row.layer.length), 4) * 7.5 + 2 * MARGIN;
   }
 
+  private arrange(): void {
+    const { clientWidth, clientHeight } = this.stage;
+    this.scene.arrange(this.view, (clientWidth - this.nameWidth()) / Math.max(1, clientHeight));
+  }
+
   private fit(): void {
     const { clientWidth, clientHeight } = this.stage;
     if (!this.scene || clientWidth === 0) return;
+    if (!this.fitted) this.arrange();
     const left = this.nameWidth();
     const scale = Math.min((clientWidth - left - MARGIN) / this.scene.width, clientHeight / this.scene.height, 1.4);
     const x = left + Math.max(0, clientWidth - left - MARGIN - this.scene.width * scale) / 2;
@@ -116,7 +122,7 @@ class GraphView {
 
   private changeView(change: Partial<View>, final: boolean): void {
     this.view = { ...this.view, ...change };
-    this.scene.arrange(this.view);
+    this.arrange();
     this.toolbar.show(this.view, this.model.largestCount);
     if ("width" in change || "height" in change) this.fit();
     this.rest();

@@ -6,6 +6,7 @@ const COLUMN = 78;
 const ROW = 132;
 const SMALLEST = 16;
 const LARGEST = 60;
+const MOST_SPREAD = 1.8;
 const CAPTION = 14; // room for the channel's number above its node
 const THINNEST = 0.75;
 const THICKEST = 9;
@@ -56,14 +57,15 @@ export class Scene {
     return element;
   }
 
-  /** Put everything in its place for the given distances, sizes and least count. */
-  arrange(view: View): void {
+  /** Put everything in its place; `aspect` is the frame's, which the columns spread to fill as far as is seemly. */
+  arrange(view: View, aspect: number): void {
     const { rows, nodes, largest } = this.model.data;
     const top = view.scale === "all" ? largest : this.model.largestCount;
-    const column = COLUMN * view.width;
     const height = ROW * view.height;
     this.shown = nodes.map((node) => node.count >= view.least_count);
     const widest = Math.max(1, ...rows.map((row) => row.nodes.length));
+    const spread = (aspect * rows.length * height) / (widest * COLUMN);
+    const column = COLUMN * view.width * Math.min(MOST_SPREAD, Math.max(1, spread));
     this.width = widest * column;
     this.height = rows.length * height;
     this.rowY = rows.map((_, r) => (r + 0.5) * height);

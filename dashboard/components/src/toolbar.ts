@@ -30,10 +30,10 @@ export class Toolbar {
     this.element = el(
       "div",
       { className: "bar", attributes: { role: "toolbar", "aria-label": "Drawing of the graph" } },
-      el("label", {}, "Used by at least ", this.leastText, this.least),
+      el("label", {}, "At least", this.least, this.leastText),
       el("label", {}, "Width", this.width),
       el("label", {}, "Height", this.height),
-      el("label", {}, "Size relative to", this.scale),
+      el("label", {}, "Size by", this.scale),
       el(
         "span",
         { className: "buttons" },

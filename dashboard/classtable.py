@@ -1,0 +1,45 @@
+"""The classes as the embedding and the list show them."""
+
+import base64
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dashboard.data import HISTOGRAM_BINS, StoreData
+from dashboard.selection import Selection
+
+
+def class_table(data: StoreData, wanted: Selection, place: int) -> dict[str, Any]:
+    """All classes, their places in the layer's embedding and their similarity to one class there."""
+    layer = wanted.layer or data.layers[-1].name
+    places, similarity = data.embedding(layer), data.similarity(layer, place)
+    accuracy = data.classes["accuracy"].to_numpy(np.float32)
+    return {
+        "store": f"{data.path} {data.stamp}",
+        "names": data.classes["label"].tolist(),
+        "accuracy": packed(accuracy),
+        "images": packed(data.classes["n_images"].to_numpy(np.int32)),
+        "bins": HISTOGRAM_BINS,
+        "histograms": None if data.histograms is None else packed(relative(data.histograms)),
+        "layers": [known.name for known in data.layers],
+        "layer": layer,
+        "places": None if places is None else packed(places.astype(np.float32)),
+        "similarity": None if similarity is None else packed(similarity.astype(np.float32)),
+        "selected": place,
+        "sort": wanted.sort if similarity is not None or wanted.sort != "similarity" else "name",
+        "search": wanted.search,
+        "why": {"places": data.why_absent("embedding"), "similarity": data.why_absent("matrices")},
+    }
+
+
+def relative(histograms: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """Heights from 0 to 255, the fullest bin of each class being 255, (class, bin)."""
+    fullest = np.maximum(histograms.max(axis=1, keepdims=True), 1)
+    return np.asarray(np.ceil(255 * histograms / fullest), np.uint8)
+
+
+def packed(values: NDArray[Any]) -> dict[str, str]:
+    """An array's dtype and bytes, for the browser (C order, little-endian)."""
+    little = np.ascontiguousarray(values).astype(values.dtype.newbyteorder("<"))
+    return {"dtype": str(values.dtype), "base64": base64.b64encode(little.tobytes()).decode()}

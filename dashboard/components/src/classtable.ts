@@ -1,0 +1,63 @@
+// The classes as Python sends them, and their order in the list.
+import { unpack, type Packed } from "./packed";
+
+export type Sort = "similarity" | "best" | "worst" | "name" | "images";
+
+export interface ClassesData {
+  store: string;
+  names: string[];
+  accuracy: Packed; // NaN: not known
+  images: Packed;
+  bins: number;
+  histograms: Packed | null; // (class, bin), relative to the class's fullest bin
+  layers: string[];
+  layer: string;
+  places: Packed | null; // (class, 2)
+  similarity: Packed | null; // to the selected class, in the layer
+  selected: number;
+  sort: Sort;
+  search: string;
+  why: { places: string; similarity: string };
+}
+
+export class ClassTable {
+  readonly accuracy: ArrayLike<number>;
+  readonly images: ArrayLike<number>;
+  readonly histograms: ArrayLike<number> | null;
+  readonly similarity: ArrayLike<number> | null;
+  readonly places: ArrayLike<number> | null;
+  private readonly lower: string[];
+
+  constructor(readonly data: ClassesData) {
+    this.accuracy = unpack(data.accuracy)!;
+    this.images = unpack(data.images)!;
+    this.histograms = unpack(data.histograms);
+    this.similarity = unpack(data.similarity);
+    this.places = unpack(data.places);
+    this.lower = data.names.map((name) => name.toLocaleLowerCase());
+  }
+
+  get size(): number {
+    return this.data.names.length;
+  }
+
+  accuracyOf(c: number): number | null {
+    return Number.isNaN(this.accuracy[c]) ? null : this.accuracy[c];
+  }
+
+  /** Classes whose name holds every word that is searched for, in the order asked for; ties by place. */
+  ordered(sort: Sort, search: string): number[] {
+    const words = search.toLocaleLowerCase().split(/\s+/).filter(Boolean);
+    const found = [...this.lower.keys()].filter((c) => words.every((word) => this.lower[c].includes(word)));
+    return found.sort((a, b) => this.compare(sort, a, b) || a - b);
+  }
+
+  private compare(sort: Sort, a: number, b: number): number {
+    const falling = (values: ArrayLike<number> | null) => (values ? (values[b] || 0) - (values[a] || 0) : 0);
+    if (sort === "similarity") return falling(this.similarity);
+    if (sort === "images") return falling(this.images);
+    if (sort === "name") return this.data.names[a].localeCompare(this.data.names[b]);
+    const known = Number(this.accuracyOf(a) === null) - Number(this.accuracyOf(b) === null);
+    return known || (sort === "best" ? 1 : -1) * falling(this.accuracy);
+  }
+}

@@ -1,0 +1,29 @@
+// Pictures with a line of text each; a click says which.
+import "./gallery.css";
+import { component, type Component } from "./component";
+import { el } from "./dom";
+
+interface GalleryData {
+  label: string;
+  size: number; // pixels
+  items: { picture: string | null; title: string; text: string; alt: string; open: boolean }[];
+}
+
+export default component<GalleryData, { update(component: Component<GalleryData>): void; remove(): void }>((root) => ({
+  update: ({ data, setTriggerValue }) => {
+    const items = data.items.map((item, k) => {
+      const picture = item.picture
+        ? el("img", { src: item.picture, alt: item.alt, width: data.size, height: data.size, loading: "lazy" })
+        : el("div", { className: "none", attributes: { "aria-label": item.alt } }, "no picture");
+      const content = [picture, el("span", { className: "title" }, item.title), el("span", { className: "text" }, item.text)];
+      const properties = { title: [item.title, item.text].filter(Boolean).join(" · ") };
+      return item.open
+        ? el("button", { type: "button", className: "item", onclick: () => setTriggerValue("open", k), ...properties }, ...content)
+        : el("figure", { className: "item", ...properties }, ...content);
+    });
+    const grid = el("div", { className: "gallery", attributes: { role: "group", "aria-label": data.label } }, ...items);
+    grid.style.setProperty("--size", `${data.size}px`);
+    root.replaceChildren(grid);
+  },
+  remove: () => {},
+}));
