@@ -21,8 +21,9 @@ from torch import Tensor, fx, nn
 
 from summit_dask.errors import ConfigError, TraceError
 from summit_dask.families import default_layers, layer_path
-from summit_dask.fxgraph import FLATTENING, NetworkGraph, geometry, network_graph, pads_zeros_evenly
+from summit_dask.fxgraph import FLATTENING, NetworkGraph, geometry, pads_zeros_evenly
 from summit_dask.layergraph import Convolution, Hop, Layer, LayerGraph, Window
+from summit_dask.symbolic import network_graph
 from summit_dask.windows import windows
 
 #: Influences keep sources as int16 and hops as int8.
@@ -47,7 +48,8 @@ class TracedNetwork:
         is the map before flattening; one that follows another fully connected layer has an (image, channel) input.
     weight
         Per hop that isn't an identity its folded weight, (target, source / groups, kernel y, kernel x), float32;
-        a fully connected layer's kernel covers its whole input map.
+        a fully connected layer's kernel covers its whole input map. The scale of a batch norm further up, behind a
+        concatenation or a pooling, is in it too, so that the sign is that of the layer's own channel.
     """
 
     module: fx.GraphModule

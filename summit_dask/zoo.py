@@ -22,7 +22,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from summit_dask.errors import ModelError, WeightsError, suggestion
-from summit_dask.fxgraph import first_tensor
+from summit_dask.symbolic import first_tensor
 
 State = Mapping[str, Tensor]
 
