@@ -261,6 +261,10 @@ class Store:
                 "again, or restore them."
             ) from error
 
+    def has(self, path: str) -> bool:
+        """Whether the store holds an array or group."""
+        return path in self.group
+
     def _array(self, path: str) -> Any:
         try:
             return self.group[path]
