@@ -31,3 +31,12 @@ def original_rows(original: tuple[int, int], resize: int | None, crop: tuple[int
     if resize is not None:
         rows = functional.resize(rows, [resize], antialias=False)
     return functional.center_crop(rows, list(crop))[0, :, crop[1] // 2].numpy()
+
+
+def likeness(maps: NDArray[np.floating[Any]]) -> list[float]:
+    """Cosine of the Gram matrices of every pair of pictures' feature maps (picture, channel, y, x)."""
+    grams = []
+    for picture in maps.astype(np.float64):
+        flat = picture.reshape(len(picture), -1)
+        grams.append(np.array([[a @ b for b in flat] for a in flat]).ravel())
+    return [float(a @ b / np.linalg.norm(a) / np.linalg.norm(b)) for i, a in enumerate(grams) for b in grams[i + 1 :]]
