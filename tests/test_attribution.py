@@ -328,6 +328,15 @@ def test_empty_graphs(influence: Any, activation: Any, excluded: Any) -> None:
     assert len(to_networkx(layer_graph, graph)) == 0
 
 
+@pytest.mark.parametrize("unified", [False, True])
+def test_equal_scores_are_selected_from_the_lower_channel_up(unified: bool) -> None:
+    layer_graph, counts = two_layers([1] * 200)
+    graph = class_graph(layer_graph, class_counts({}, counts), {}, GraphOptions(0.75, unified))
+    low = graph.node_channel[graph.node_layer == 0]
+    assert 10 < low.size < 190
+    assert low.tolist() == list(range(low.size))
+
+
 def test_p_stops_at_one() -> None:
     """The only way from b to c starts at a channel that hardly scores: nothing the class uses is tied to it."""
     layer_graph = LayerGraph(
