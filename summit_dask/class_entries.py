@@ -190,4 +190,4 @@ def _cut(value: float) -> float:
 
 def _percent(probability: float) -> str:
     # Singles carry seven digits: rounding first turns 98.69999885559082 back into the 98.7 that was read.
-    return np.format_float_positional(round(100 * probability, 4), trim="0")[:PERCENT_CHARACTERS]
+    return f"{round(100 * probability, 4):.4f}"[:PERCENT_CHARACTERS]

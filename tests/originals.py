@@ -44,7 +44,7 @@ def entry(rng: np.random.Generator, target: int, label: int, n_images: int = 4) 
         "name": f"some_class_{target}",
         "topChannels": {name: _top(rng, SIZES[name]) for name in LAYERS},
         "embed": {name: {axis: float(str(rng.normal(scale=5))[:6]) for axis in "xy"} for name in LAYERS},
-        "accs": [str(100 * p)[:4] for p in (rng.integers(1, 1001, n_images) / 1000).tolist()],
+        "accs": ["100.", *(str(100 * p)[:4] for p in rng.uniform(0.02, 1, n_images - 1).tolist())],
         "topOneAccCount": n_correct,
         "target_class": target,
         "numOfInstances": n_images,
