@@ -8,7 +8,7 @@ import time
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float32, Int32, Int64
+from jaxtyping import Float32, Int32, Int64, UInt64
 
 from summit_dask.activations import Extremes, channel_extremes
 from summit_dask.errors import NumericalError
@@ -119,16 +119,15 @@ class _Closed:
     def __init__(self, convolution: Convolution, weight: Weight, k: int, name: str) -> None:
         self.convolution, self.k, self.name = convolution, k, name
         self.targets, self.longest = len(weight), _longest(weight)
-        sources = weight.shape[1]
-        tiled = _tiled(weight, convolution.groups).reshape(convolution.groups, sources, -1, LANES)
-        self.weights = np.ascontiguousarray(tiled.swapaxes(1, 2)).reshape(-1, sources, LANES)
+        self.weights = _tiled(weight, convolution.groups).reshape(convolution.groups * weight.shape[1], -1)
 
     def __call__(self, maps: Maps, extremes: Extremes | None = None) -> Strongest:
         found = _checked(maps, extremes, self.longest, self.name)
         maximum, minimum = self._visited(maps, found)
-        strongest = _nothing(len(maps), len(self.weights), LANES, self.k)
-        rank_closed(self.weights, maximum, minimum, self.convolution.groups, *strongest)
-        return _untiled(strongest, self.targets, self.convolution.groups)
+        groups = self.convolution.groups
+        strongest = _nothing(len(maps), groups * self.weights.shape[1], self.k)
+        rank_closed(self.weights, maximum, minimum, groups, *strongest)
+        return _untiled(strongest, self.targets, groups)
 
     def _visited(self, maps: Maps, extremes: Extremes) -> tuple[Peaks, Peaks]:
         """Maximum and minimum over the positions that the convolution visits."""
@@ -180,11 +179,11 @@ class _Patches:
         found = _checked(maps, extremes, self.longest, self.name)
         bound, floor = self.of_signed if found.minimum.min() < 0 else self.of_positive
         groups = self.convolution.groups
-        strongest = _nothing(len(maps), groups * self.weights.shape[1], LANES, self.k)
+        strongest = _nothing(len(maps), floor.size, self.k)
         bases, rows, columns = _offsets(self.convolution, maps.shape[1:3])
         if bases.size:
             padding = self.convolution.padding
-            rank_patches(maps, padding, bases, rows, columns, self.weights, bound, groups, floor, *strongest)
+            rank_patches(maps, padding, bases, rows, columns, self.weights, bound, floor, groups, *strongest)
         return _untiled(strongest, self.targets, groups)
 
 
@@ -213,30 +212,39 @@ def _tiled(weight: Weight, groups: int) -> Float32[np.ndarray, "source tile tap 
     grouped = weight.reshape(groups, targets // groups, sources, kh * kw).astype(np.float32)
     padded = np.pad(grouped, ((0, 0), (0, -(targets // groups) % LANES), (0, 0), (0, 0)))
     tiles = padded.reshape(groups, -1, LANES, sources, kh * kw).transpose(0, 3, 1, 4, 2)
-    return np.ascontiguousarray(tiles).reshape(groups * sources, -1, kh * kw, LANES)
+    return _aligned(tiles).reshape(groups * sources, -1, kh * kw, LANES)
+
+
+def _aligned(array: Float32[np.ndarray, "..."]) -> Float32[np.ndarray, "..."]:
+    """Contiguous copy that begins at a multiple of 64 bytes, so that a vector lies in one cache line."""
+    room = np.empty(array.size + LANES, np.float32)
+    start = -room.ctypes.data // room.itemsize % LANES
+    copy = room[start : start + array.size].reshape(array.shape)
+    copy[:] = array
+    return copy
 
 
 def _untiled(strongest: Strongest, targets: int, groups: int) -> Strongest:
-    """(image, tile, lane, k) without the lanes that have no target, as (image, target, k)."""
-    images, _, _, k = strongest.source.shape
+    """Without the lanes that have no target."""
+    images, _, k = strongest.source.shape
     source, value = (a.reshape(images, groups, -1, k)[:, :, : targets // groups] for a in strongest)
     return Strongest(source.reshape(images, targets, k), value.reshape(images, targets, k))
 
 
 def _limits(
     weights: Float32[np.ndarray, "source tile tap lane"], groups: int
-) -> tuple[Float32[np.ndarray, "source tile lane"], Float32[np.ndarray, " target"]]:
+) -> tuple[Float32[np.ndarray, "source lane"], Float32[np.ndarray, " target"]]:
     """1 / |w|^2 of every kernel slice, and each target's first floor: infinite where all its slices are zero."""
-    norm = np.square(weights, dtype=np.float64).sum(2)
+    norm = np.square(weights, dtype=np.float64).sum(2).reshape(len(weights), -1)
     with np.errstate(divide="ignore"):
         bound = np.clip(1 / norm, 1e-37, 3e38).astype(np.float32)
-    dead = norm.reshape(groups, -1, *norm.shape[1:]).max(1) == 0
+    dead = norm.reshape(groups, -1, norm.shape[1]).max(1) == 0
     return bound, np.where(dead, np.inf, 0).astype(np.float32).ravel()
 
 
 def _offsets(
     convolution: Convolution, size: tuple[int, int]
-) -> tuple[Int64[np.ndarray, " position"], Int64[np.ndarray, " kh"], Int64[np.ndarray, " kw"]]:
+) -> tuple[UInt64[np.ndarray, " position"], Int64[np.ndarray, " kh"], Int64[np.ndarray, " kw"]]:
     """Places in a zero-padded plane: first pixel of each patch, and the kernel's rows and columns from there."""
     ys, xs = (
         np.arange(0, n + 2 * p - d * (k - 1), s)
@@ -246,7 +254,7 @@ def _offsets(
     )
     width = size[1] + 2 * convolution.padding[1]
     (kh, kw), (dy, dx) = convolution.kernel, convolution.dilation
-    return (ys[:, None] * width + xs).ravel(), np.arange(kh) * dy * width, np.arange(kw) * dx
+    return (ys[:, None] * width + xs).ravel().astype(np.uint64), np.arange(kh) * dy * width, np.arange(kw) * dx
 
 
 def _nothing(*shape: int) -> Strongest:

@@ -1,7 +1,8 @@
 """Compiled loops of the influence: one set for every kernel size, stride, padding, dilation and grouping.
 
 Targets are handled in tiles of 16 neighbours (`LANES`); weights are laid out so that a tile's lie together.
-All of this file is numba; `no_type_check` keeps jaxtyping's import hook, on while testing, from wrapping it.
+All of this file is numba; `no_type_check` keeps jaxtyping's import hook, on while testing, from wrapping it. Hot
+loops index flat arrays rather than slice, which would count references.
 
 Only the k strongest sources of each target are wanted, and most of the work can be proved useless beforehand.
 A patch x (the pixels of one source under the kernel at one position) can't contribute more than the lengths of
@@ -34,9 +35,9 @@ _ALONE, _GROUP = (0,), (0,) * GROUP
 _CLASSES = 64
 
 #: The energy of a patch that is not zero is at least this, so that small squares don't vanish.
-_LEAST = np.float32(1e-30)
+_LEAST_ENERGY = np.float32(1e-30)
 
-#: Room for the rounding of energies and norms, far above it.
+#: Room for rounding, far above it.
 _MARGIN = np.float32(0.999)
 
 _HUGE = np.float32(3e38)
@@ -44,69 +45,114 @@ _HUGE = np.float32(3e38)
 
 @intrinsic
 @no_type_check
-def _raise_peaks(typing, group, plane, bases, taps, weights, peaks):
-    """Raise the 16 `peaks` to the largest sums of taps times weights over a group of patches.
+def _raise_peaks(typing, group, pixels, bases, first, taps, weights, start, peaks, place):
+    """Raise 16 of the `peaks` to the largest sums of taps times weights over a group of patches.
 
-    A patch's pixels are ``plane[base + taps]``; the weights are (tap, lane). The length of the tuple `group`
-    is the number of patches. All vectors are of 16 floats; LLVM cuts them to what the machine has.
+    A patch's pixels are ``pixels[base + taps]``, its weights the 16 lanes of each tap from `start` on. The length
+    of the tuple `group` is the number of patches. Vectors are of 16 floats; LLVM cuts them to what the machine has.
     """
-    signature = types.void(group, plane, bases, taps, weights, peaks)
-    return signature, _emit_raise_peaks
+    return types.void(group, pixels, bases, first, taps, weights, start, peaks, place), _emit_raise_peaks
 
 
 @no_type_check
 def _emit_raise_peaks(context, builder, signature, arguments):
-    arrays = [
-        context.make_array(kind)(context, builder, value)
-        for kind, value in zip(signature.args[1:], arguments[1:], strict=True)
-    ]
-    plane, bases, taps, weights, peaks = (array.data for array in arrays)
-    n_taps = builder.extract_value(arrays[2].shape, 0)
-    index, single = ir.IntType(64), ir.FloatType()
-    vector = ir.VectorType(single, LANES)
-    n_patches = len(signature.args[0])
-
-    def at(pointer, place):
-        return builder.gep(pointer, [place], inbounds=True)
-
-    def load(pointer, kind):
-        place = builder.bitcast(pointer, kind.as_pointer())
-        return builder.load(place, align=4)
-
-    def spread(number):
-        one = builder.insert_element(ir.Constant(vector, ir.Undefined), number, ir.Constant(ir.IntType(32), 0))
-        return builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES))
-
-    def larger(a, b):
-        return builder.select(builder.fcmp_ordered(">", a, b), a, b)
-
+    pixels, bases, taps, weights, peaks = (_array(context, builder, signature, arguments, i) for i in (1, 2, 4, 5, 7))
+    n_taps = builder.extract_value(taps.shape, 0)
+    bases = builder.gep(bases.data, [arguments[3]])
+    weights, peaks = builder.gep(weights.data, [arguments[6]]), builder.gep(peaks.data, [arguments[8]])
     # One instruction where the machine has it, else a product and a sum.
-    kind = ir.FunctionType(vector, [vector] * 3)
+    kind = ir.FunctionType(_VECTOR, [_VECTOR] * 3)
     multiply_add = cgutils.get_or_insert_function(builder.module, kind, f"llvm.fmuladd.v{LANES}f32")
-    patches = [at(plane, builder.load(at(bases, ir.Constant(index, r)))) for r in range(n_patches)]
-    sums = [cgutils.alloca_once_value(builder, ir.Constant(vector, [0.0] * LANES)) for _ in patches]
-    with cgutils.for_range(builder, n_taps, intp=index) as loop:
-        weight = load(at(weights, builder.mul(loop.index, ir.Constant(index, LANES))), vector)
-        offset = builder.load(at(taps, loop.index))
+    places = [builder.load(builder.gep(bases, [_INDEX(r)])) for r in range(len(signature.args[0]))]
+    patches = [builder.gep(pixels.data, [place]) for place in places]
+    sums = [cgutils.alloca_once_value(builder, _VECTOR([0.0] * LANES)) for _ in patches]
+    with cgutils.for_range(builder, n_taps, intp=_INDEX) as loop:
+        weight = _load(builder, builder.gep(weights, [builder.mul(loop.index, _INDEX(LANES))]))
+        offset = builder.load(builder.gep(taps.data, [loop.index]))
         for patch, total in zip(patches, sums, strict=True):
-            pixel = spread(builder.load(at(patch, offset)))
+            pixel = _spread(builder, builder.load(builder.gep(patch, [offset])))
             builder.store(builder.call(multiply_add, [pixel, weight, builder.load(total)]), total)
-    best = load(peaks, vector)
-    for total in sums:
-        best = larger(builder.load(total), best)
-    builder.store(best, builder.bitcast(peaks, vector.as_pointer()), align=4)
+    best = builder.load(sums[0])
+    for other in [builder.load(total) for total in sums[1:]] + [_load(builder, peaks)]:
+        best = builder.select(builder.fcmp_ordered(">", best, other), best, other)
+    builder.store(best, builder.bitcast(peaks, _VECTOR.as_pointer()), align=4)
     return context.get_dummy_value()
+
+
+@intrinsic
+@no_type_check
+def _above(typing, values, least, place):
+    """Bits of those of 16 values, from `place` on, that are above `least`."""
+
+    def emit(context, builder, signature, arguments):
+        values, least = (_array(context, builder, signature, arguments, i).data for i in (0, 1))
+        a, b = (_load(builder, builder.gep(data, [arguments[2]])) for data in (values, least))
+        bits = builder.bitcast(builder.fcmp_ordered(">", a, b), ir.IntType(LANES))
+        return builder.zext(bits, _INDEX)
+
+    return types.int64(values, least, place), emit
+
+
+@intrinsic
+@no_type_check
+def _least(typing, values, place):
+    """Smallest of 16 values, from `place` on."""
+
+    def emit(context, builder, signature, arguments):
+        vector = _load(builder, builder.gep(_array(context, builder, signature, arguments, 0).data, [arguments[1]]))
+        for distance in (8, 4, 2, 1):
+            turned = [(lane + distance) % LANES for lane in range(LANES)]
+            other = builder.shuffle_vector(vector, vector, ir.VectorType(ir.IntType(32), LANES)(turned))
+            vector = builder.select(builder.fcmp_ordered("<", vector, other), vector, other)
+        return builder.extract_element(vector, ir.IntType(32)(0))
+
+    return types.float32(values, place), emit
+
+
+_INDEX = ir.IntType(64)
+_VECTOR = ir.VectorType(ir.FloatType(), LANES)
+
+
+@no_type_check
+def _array(context, builder, signature, arguments, i):
+    return context.make_array(signature.args[i])(context, builder, arguments[i])
+
+
+@no_type_check
+def _load(builder, pointer):
+    return builder.load(builder.bitcast(pointer, _VECTOR.as_pointer()), align=4)
+
+
+@no_type_check
+def _spread(builder, number):
+    """A vector of one number."""
+    one = builder.insert_element(_VECTOR(ir.Undefined), number, ir.IntType(32)(0))
+    return builder.shuffle_vector(one, one, ir.VectorType(ir.IntType(32), LANES)([0] * LANES))
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 @no_type_check
-def insert(sources, values, source, value):
-    """Put a source that beats the last into its place; sources come in ascending order, so ties stay to the lower."""
-    place = len(values) - 1
-    while place > 0 and value > values[place - 1]:
-        values[place], sources[place] = values[place - 1], sources[place - 1]
+def _insert(source, value, target, i, peak):
+    """Put a source that beats the target's last into its place; they come in ascending order, so ties stay."""
+    place = value.shape[1] - 1
+    while place > 0 and peak > value[target, place - 1]:
+        value[target, place] = value[target, place - 1]
+        source[target, place] = source[target, place - 1]
         place -= 1
-    values[place], sources[place] = value, source
+    value[target, place] = peak
+    source[target, place] = i
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+@no_type_check
+def _keep_best(best, peaks):
+    """Let `peaks` compete with the k best of their lanes, (k, lane), descending; `peaks` is used up."""
+    for r in range(len(best)):
+        row = best[r]
+        for j in range(len(peaks)):
+            a, b = row[j], peaks[j]
+            row[j] = a if a > b else b
+            peaks[j] = b if a > b else a
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -114,65 +160,91 @@ def insert(sources, values, source, value):
 def rank_closed(weights, maximum, minimum, groups, source, value):
     """Rank the sources of a 1x1 hop by their extremes.
 
-    weights (tile, source in group, lane) · maximum, minimum (image, source) · source, value (image, tile, lane, k)
+    weights (source, target of its group) · maximum, minimum (image, source) · source, value (image, target, k),
+    -1 and 0 · the targets of a group are padded to whole tiles
+
+    The floor of a target is the k-th largest of the influences of whole runs of sources.
     """
-    tiles, sources, _ = weights.shape
-    images, _, _, k = value.shape
-    last = np.empty(LANES, np.float32)
-    peaks = np.empty(LANES, np.float32)
-    for t in range(tiles):
-        first = t // (tiles // groups) * sources
-        for n in range(images):
-            last[:] = 0
-            for i in range(sources):
-                high, low = maximum[n, first + i], minimum[n, first + i]
-                beats = False
-                for j in range(LANES):
-                    peaks[j] = max(weights[t, i, j] * high, weights[t, i, j] * low)
-                    beats |= peaks[j] > last[j]
-                if beats:
-                    for j in range(LANES):
-                        if peaks[j] > last[j]:
-                            insert(source[n, t, j], value[n, t, j], first + i, peaks[j])
-                            last[j] = value[n, t, j, k - 1]
+    sources, targets = weights.shape
+    k = value.shape[2]
+    run = max(1, sources // groups // (4 * k))
+    peaks = np.empty(targets, np.float32)
+    for n in range(len(maximum)):
+        for g in range(groups):
+            first, last = g * sources // groups, (g + 1) * sources // groups
+            best = np.zeros((k, targets), np.float32)
+            for start in range(first, last, run):
+                peaks[:] = 0
+                for i in range(start, min(start + run, last)):
+                    _raise_closed(weights[i], maximum[n, i], minimum[n, i], peaks)
+                _keep_best(best, peaks)
+            floor = best[k - 1] * _MARGIN
+            _rank_closed(weights, maximum[n], minimum[n], first, last, g * targets, floor, source[n], value[n])
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 @no_type_check
-def rank_patches(maps, padding, bases, rows, columns, weights, bound, groups, floor, source, value):
+def _raise_closed(weights, high, low, peaks):
+    if high == 0 and low == 0:
+        return
+    for j in range(len(peaks)):
+        a, b = weights[j] * high, weights[j] * low
+        peak = a if a > b else b
+        peaks[j] = peak if peak > peaks[j] else peaks[j]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+@no_type_check
+def _rank_closed(weights, maximum, minimum, first, last, offset, least, source, value):
+    peaks = np.empty(len(least), np.float32)
+    for i in range(first, last):
+        if maximum[i] == 0 and minimum[i] == 0:
+            continue
+        peaks[:] = 0
+        _raise_closed(weights[i], maximum[i], minimum[i], peaks)
+        for start in range(0, len(least), LANES):
+            above = _above(peaks, least, start)
+            j = start
+            while above:
+                if above & 1:
+                    _insert(source, value, offset + j, i, peaks[j])
+                    least[j] = max(least[j], value[offset + j, -1])
+                above >>= 1
+                j += 1
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+@no_type_check
+def rank_patches(maps, padding, bases, rows, columns, weights, bound, floor, groups, source, value):
     """Rank the sources of a k x k hop.
 
     maps (image, y, x, source) · bases (position): first pixel of each patch in a zero-padded plane · rows,
     columns: offsets of the kernel's rows and columns in it · weights (source, tile in group, tap, lane) ·
-    bound (source, tile in group, lane): 1 / |w|^2 · floor (target): 0, infinite where there is nothing to find ·
-    source, value (image, tile, lane, k)
+    bound (source, target of its group): 1 / |w|^2 · floor (target): 0, infinite where there is nothing to find ·
+    source, value (image, target, k), -1 and 0 · the targets of a group are padded to whole tiles
     """
     images, height, width, sources = maps.shape
     padded_width = width + 2 * padding[1]
     size = (height + 2 * padding[0]) * padded_width
     # Sums of energy run on past the last patch; what they read there is never used.
-    reach = rows[-1] + columns[-1]
-    planes = np.zeros((sources, size + reach), np.float32)
+    planes = np.zeros((sources, size + rows[-1] + columns[-1]), np.float32)
     energy = np.empty((sources, size), np.float32)
-    strongest = np.empty(sources, np.int64)
-    taps = np.empty(len(rows) * len(columns), np.int64)
-    for y in range(len(rows)):
-        for x in range(len(columns)):
-            taps[y * len(columns) + x] = rows[y] + columns[x]
+    strongest = np.empty(sources, np.uint64)
+    taps = (rows.reshape(-1, 1) + columns).reshape(-1)
     for n in range(images):
-        _spread(maps[n], padding, padded_width, planes)
+        _spread_planes(maps[n], padding, padded_width, planes)
         for i in range(sources):
             _energies(planes[i], rows, columns, energy[i])
             strongest[i] = _strongest(energy[i], bases)
         least = floor.copy()
         if len(bases) > GROUP:
-            _raise_floor(planes, strongest, taps, weights, groups, value.shape[3], least)
+            _raise_floor(planes, strongest, taps, weights, groups, value.shape[2], least)
         _rank_image(planes, energy, strongest, bases, taps, weights, bound, groups, least, source[n], value[n])
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 @no_type_check
-def _spread(image, padding, padded_width, planes):
+def _spread_planes(image, padding, padded_width, planes):
     """Copy an image (y, x, source) into planes (source, pixel) whose borders are zero, 16 sources at a time."""
     height, width, sources = image.shape
     for first in range(0, sources, LANES):
@@ -190,15 +262,17 @@ def _energies(plane, rows, columns, energy):
     """Energy of the patch at every pixel: squares summed along the kernel's columns, then its rows."""
     squares = np.empty(len(plane), np.float32)
     for p in range(len(plane)):
-        squares[p] = plane[p] * plane[p] + _LEAST if plane[p] != 0 else np.float32(0)
+        squares[p] = plane[p] * plane[p] + _LEAST_ENERGY if plane[p] != 0 else np.float32(0)
     along = np.zeros(len(plane), np.float32)
     for x in columns:
-        for p in range(len(plane) - columns[-1]):
-            along[p] += squares[p + x]
+        shifted = squares[x:]
+        for p in range(len(shifted)):
+            along[p] += shifted[p]
     energy[:] = 0
     for y in rows:
+        shifted = along[y : y + len(energy)]
         for p in range(len(energy)):
-            energy[p] += along[p + y]
+            energy[p] += shifted[p]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -216,76 +290,72 @@ def _strongest(energy, bases):
 def _raise_floor(planes, strongest, taps, weights, groups, k, floor):
     """Raise each target's floor to the k-th largest influence of sources at their strongest patch alone."""
     sources, tiles = weights.shape[:2]
-    best = np.zeros((k, len(floor)), np.float32)
-    peaks = np.zeros(tiles * LANES, np.float32)
-    one = np.empty(1, np.int64)
+    pixels, numbers = planes.reshape(-1), weights.reshape(-1)
+    targets, step = tiles * LANES, len(taps) * LANES
+    best = np.zeros((groups, k, targets), np.float32)
+    peaks = np.empty(targets, np.float32)
+    base = np.empty(1, np.uint64)
     for i in range(sources):
-        one[0] = strongest[i]
+        base[0] = i * planes.shape[1] + strongest[i]
         peaks[:] = 0
         for t in range(tiles):
-            _raise_peaks(_ALONE, planes[i], one, taps, weights[i, t], peaks[t * LANES : (t + 1) * LANES])
-        start = i // (sources // groups) * tiles * LANES
-        for r in range(k):
-            row = best[r, start : start + tiles * LANES]
-            for j in range(tiles * LANES):
-                high = max(row[j], peaks[j])
-                peaks[j] = min(row[j], peaks[j])
-                row[j] = high
+            _raise_peaks(_ALONE, pixels, base, 0, taps, numbers, (i * tiles + t) * step, peaks, t * LANES)
+        _keep_best(best[i // (sources // groups)], peaks)
     for j in range(len(floor)):
-        floor[j] = max(floor[j], best[k - 1, j])
+        floor[j] = max(floor[j], best[j // targets, k - 1, j % targets])
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 @no_type_check
 def _rank_image(planes, energy, strongest, bases, taps, weights, bound, groups, floor, source, value):
     sources, tiles = weights.shape[:2]
-    k = value.shape[2]
-    squared = np.empty(len(floor), np.float32)
-    for j in range(len(floor)):
-        squared[j] = _squared(floor[j])
-    needs = np.empty(tiles, np.float32)
-    order = np.empty(len(bases) + GROUP, np.int64)
+    pixels, numbers = planes.reshape(-1), weights.reshape(-1)
+    targets, step = tiles * LANES, len(taps) * LANES
+    least = floor * _MARGIN
+    squared = np.minimum(least * least * _MARGIN, _HUGE)
+    needs, peaks = np.empty(targets, np.float32), np.empty(len(floor), np.float32)
+    order = np.empty(len(bases) + GROUP, np.uint64)
     within = np.empty(len(bases) // GROUP + 1, np.float32)
-    scratch = np.empty(len(bases), np.int64)
-    peaks = np.empty(LANES, np.float32)
+    scratch = np.empty(len(bases), np.uint64)
     for i in range(sources):
         top = energy[i, strongest[i]]
-        first = i // (sources // groups) * tiles
-        need = _HUGE
-        for t in range(tiles):
-            needs[t] = _need(squared[(first + t) * LANES : (first + t + 1) * LANES], bound[i, t])
-            need = min(need, needs[t])
-        if not top >= max(need, _LEAST):
+        offset = i // (sources // groups) * targets
+        need = max(_needs(squared[offset : offset + targets], bound[i], needs), _LEAST_ENERGY)
+        if not top >= need:
             continue
-        batches = _sort_patches(energy[i], top, bases, max(need, _LEAST), scratch, order, within)
+        batches = _sort_patches(energy[i], top, bases, need, scratch, order, within)
+        order[: batches * GROUP] += np.uint64(i * planes.shape[1])
         for t in range(tiles):
-            if not top >= needs[t]:
+            need = needs[t]
+            if not top >= need:
                 continue
-            peaks[:] = 0
+            start = offset + t * LANES
+            peaks[start : start + LANES] = 0
             g = 0
-            while g < batches and within[g] >= needs[t]:
-                _raise_peaks(_GROUP, planes[i], order[g * GROUP : (g + 1) * GROUP], taps, weights[i, t], peaks)
+            while g < batches and within[g] >= need:
+                _raise_peaks(_GROUP, pixels, order, g * GROUP, taps, numbers, (i * tiles + t) * step, peaks, start)
                 g += 1
-            for j in range(LANES):
-                if peaks[j] > value[first + t, j, k - 1]:
-                    insert(source[first + t, j], value[first + t, j], i, peaks[j])
-                    target = (first + t) * LANES + j
-                    squared[target] = max(squared[target], _squared(value[first + t, j, k - 1]))
+            above = _above(peaks, least, start)
+            j = start
+            while above:
+                if above & 1:
+                    _insert(source, value, j, i, peaks[j])
+                    least[j] = max(least[j], value[j, -1])
+                    squared[j] = min(least[j] * least[j] * _MARGIN, _HUGE)
+                above >>= 1
+                j += 1
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 @no_type_check
-def _squared(floor):
-    return min(floor * floor * _MARGIN, _HUGE)
-
-
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"nnan", "nsz"})
-@no_type_check
-def _need(squared, bound):
-    """Least energy that matters to any target of a tile."""
+def _needs(squared, bound, needs):
+    """Least energy that matters to any target of each tile, into the front of `needs`; returns the least of all."""
+    for j in range(len(squared)):
+        needs[j] = squared[j] * bound[j]
     need = _HUGE
-    for j in range(LANES):
-        need = min(need, squared[j] * bound[j])
+    for t in range(len(squared) // LANES):
+        needs[t] = _least(needs, t * LANES)
+        need = min(need, needs[t])
     return need
 
 
