@@ -116,7 +116,8 @@ def parse_graph(data: Any, layer_graph: LayerGraph, where: object, through: bool
     Returns
     -------
     ClassGraph
-        Values as in the file. The reached p is unknown: NaN. A layer is valid if it has an edge, or is the lowest.
+        Values as in the file. The reached p is unknown: NaN. Every layer is valid, as the original went on until
+        they were, but in a file without edges.
 
     Raises
     ------
@@ -131,7 +132,6 @@ def parse_graph(data: Any, layer_graph: LayerGraph, where: object, through: bool
     places = {layer.name: place for place, layer in enumerate(layer_graph.layers)}
     nodes = {name: _node_table(data[name], layer_graph.layer(name), f"{where}, {name}") for name in data}
     edge = np.concatenate([_edge_table(layer_graph, name, nodes, f"{where}, {name}") for name in data], axis=1)
-    joined = {layer_graph.layers[place].name for place in np.unique(edge[2]).tolist()} | {names[0]}
     source = np.concatenate(
         [_source_table(nodes[name], _source_layers(layer_graph, name, through), f"{where}, {name}") for name in data]
     )
@@ -149,7 +149,7 @@ def parse_graph(data: Any, layer_graph: LayerGraph, where: object, through: bool
         edge[3],
         edge[4],
         np.full(len(names), np.nan),
-        np.array([name in joined for name in names], np.uint8),
+        np.array([1] + [edge.size > 0] * (len(names) - 1), np.uint8),
     )
 
 
