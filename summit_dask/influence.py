@@ -233,7 +233,7 @@ def _untiled(strongest: Strongest, targets: int, groups: int) -> Strongest:
 
 def _limits(
     weights: Float32[np.ndarray, "source tile tap lane"], groups: int
-) -> tuple[Float32[np.ndarray, "source lane"], Float32[np.ndarray, " target"]]:
+) -> tuple[Float32[np.ndarray, "source target_in_group"], Float32[np.ndarray, " target"]]:
     """1 / |w|^2 of every kernel slice, and each target's first floor: infinite where all its slices are zero."""
     norm = np.square(weights, dtype=np.float64).sum(2).reshape(len(weights), -1)
     with np.errstate(divide="ignore"):
