@@ -3,15 +3,24 @@
 Started by ``summit-dask dashboard STORE``, which is ``streamlit run app.py -- STORE``.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 import streamlit as st
 
 from dashboard import components, session
-from dashboard.data import StoreData, open_data, stores_in
+from dashboard.data import StoreData, open_data
+from dashboard.folders import stores_in
+from dashboard.pages import channel, classes, explore, layers, run
 from summit_dask.errors import StoreError, StoreVersionError, SummitError
 
-PAGES = {"explore": "Explore", "channel": "Channel", "layers": "Layers", "classes": "Class", "run": "Run"}
+PAGES: dict[str, tuple[str, Callable[[], None]]] = {
+    "explore": ("Explore", explore.show),
+    "channel": ("Channel", channel.show),
+    "layers": ("Layers", layers.show),
+    "classes": ("Class", classes.show),
+    "run": ("Run", run.show),
+}
 
 _STYLE = Path(__file__).with_name("style.css")
 
@@ -21,15 +30,17 @@ def main() -> None:
     st.set_page_config(page_title="summit-dask", page_icon="🏔", layout="wide", initial_sidebar_state="collapsed")
     st.html(_STYLE)
     pages = {
-        name: st.Page(session.page(name), title=title, default=name == "explore", url_path=name)
-        for name, title in PAGES.items()
+        name: st.Page(show, title=title, default=name == "explore", url_path=name)
+        for name, (title, show) in PAGES.items()
     }
+    st.session_state["pages"] = pages
     chosen = st.navigation(list(pages.values()), position="hidden")
     try:
         path = session.chosen_store()
         if path is None:
             _choose_store()
             return
+        session.follow()
         _header(open_data(path))
         chosen.run()
     except SummitError as error:
@@ -40,7 +51,7 @@ def _header(data: StoreData) -> None:
     wanted = session.selection()
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="top"):
         components.facts("header", "Summit", _run_facts(data), level=1)
-        for name, title in PAGES.items():
+        for name, (title, _) in PAGES.items():
             st.page_link(session.page(name), label=title, query_params=wanted.to_query())
         if len(stores_in(session.folder())) > 1:
             st.page_link(session.page("explore"), label="Stores")
@@ -75,4 +86,5 @@ def _explain(error: SummitError) -> None:
     components.facts("error", title, level=1, note=str(error))
 
 
-main()
+if __name__ == "__main__":
+    main()

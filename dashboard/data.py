@@ -16,17 +16,15 @@ import streamlit as st
 from numpy.typing import NDArray
 from scipy import sparse
 
+from dashboard.folders import stamp
 from summit_dask import encoded, schema
 from summit_dask.attribution import ClassCounts, ClassGraph, GraphOptions, class_graph
-from summit_dask.errors import StoreError
 from summit_dask.layergraph import Channel, Layer, LayerGraph
 from summit_dask.store import Store
 
-Part = Literal["matrices", "graphs", "embedding", "examples", "pictures", "activations"]
+Part = Literal["matrices", "graphs", "embedding", "examples", "pictures", "activations", "influences"]
 
 HISTOGRAM_BINS = 20
-
-_DONE = "partitions/fingerprint/c"
 
 _WHY_ABSENT: Mapping[Part, str] = {
     "matrices": "This store holds no counts per class and channel; 'summit-dask reduce' makes them.",
@@ -34,6 +32,7 @@ _WHY_ABSENT: Mapping[Part, str] = {
     "embedding": "This store holds no class embedding; 'summit-dask embed' makes it.",
     "examples": "This store holds no examples of channels; 'summit-dask reduce' makes them.",
     "pictures": "This store holds no pictures of channels; 'summit-dask pictures' makes them.",
+    "influences": "This store holds no sources of single images; only a run over the images makes them.",
     "activations": "This store holds no values of single images; only a run over the images makes them.",
 }
 
@@ -151,7 +150,7 @@ class StoreData:
         """Whether a part of the store is there, finished where it is a stage, and (if given) holds the layer."""
         if part in ("matrices", "graphs", "embedding") and self.store.stage_fingerprint(part) is None:
             return False
-        if part == "activations" and not self.read("partitions/fingerprint").any():
+        if part in ("activations", "influences") and not self.read("partitions/fingerprint").any():
             return False
         return (f"{part}/{layer}" if layer else part) in self.store.group
 
@@ -376,13 +375,6 @@ class _Influence(Mapping[str, sparse.csr_array]):
         return len(self._names)
 
 
-def stamp(path: Path) -> tuple[int, ...]:
-    """When each part of the store was last made, 0 for a part that is absent."""
-    groups = ("", "matrices", "graphs", "embedding", "examples", "pictures")
-    # A partition that is done adds a file.
-    return (*(_modified(path / group / "zarr.json") for group in groups), _modified(path / _DONE))
-
-
 @st.cache_resource(max_entries=4, validate=StoreData.unchanged, show_spinner=False)
 def open_data(path: Path) -> StoreData:
     """The store, opened once for all sessions and again when it changes.
@@ -393,32 +385,6 @@ def open_data(path: Path) -> StoreData:
         If there is no store, it is broken, or of another format version.
     """
     return StoreData(path)
-
-
-def stores_in(folder: Path) -> list[Path]:
-    """The stores to choose from: the folder itself if it is one, else the stores directly in it, by name.
-
-    Raises
-    ------
-    StoreError
-        If there is neither.
-    """
-    if (folder / "zarr.json").exists() or not folder.is_dir():
-        return [folder]
-    found = sorted(child for child in folder.iterdir() if (child / "zarr.json").exists())
-    if not found:
-        raise StoreError(
-            f"{folder} is no store and holds none. Give the folder that 'summit-dask run --out' made, "
-            "or a folder of such stores."
-        )
-    return found
-
-
-def _modified(path: Path) -> int:
-    try:
-        return path.stat().st_mtime_ns
-    except OSError:
-        return 0
 
 
 def _rows(offsets: NDArray[np.int64], place: int) -> slice:

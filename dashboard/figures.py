@@ -6,7 +6,13 @@ import altair as alt
 import pandas as pd
 
 #: Okabe and Ito's colours, which the colour-blind can tell apart.
-BLUE, ORANGE, GREEN, RED, SKY, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#7F7F7F"
+BLUE, ORANGE, GREEN, RED, SKY, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#8A8F98"
+
+#: Above the chart, where long class names have room.
+LEGEND = alt.Legend(title=None, orient="top", columns=2, labelLimit=320, direction="horizontal")
+
+#: For as many lines or kinds of bars as a chart has.
+COLOURS = [BLUE, ORANGE, GREEN, RED, SKY, "#CC79A7"]
 
 
 def top_channels(table: pd.DataFrame, n_images: int) -> Any:
@@ -19,20 +25,120 @@ def top_channels(table: pd.DataFrame, n_images: int) -> Any:
     n_images
         Images of the class; the bars' full length.
     """
+    full = max(n_images, int(table["count"].max()), 1)
     layers = list(dict.fromkeys(table["layer"]))
-    charts = [_channel_bars(table[table["layer"] == layer], layer, n_images) for layer in layers]
-    return alt.concat(*charts, columns=3, spacing=18).configure_view(stroke=None)
+    charts = [_channel_bars(table[table["layer"] == layer], layer, full) for layer in layers]
+    return alt.concat(*charts, columns=3, spacing=18).properties(
+        autosize=alt.AutoSizeParams(type="pad"), description="Channels that most images use, layer by layer"
+    )
 
 
-def _channel_bars(table: pd.DataFrame, layer: str, n_images: int) -> Any:
-    scale = alt.Scale(domain=[0, max(n_images, int(table["count"].max()) if len(table) else 1, 1)])
+def _channel_bars(table: pd.DataFrame, layer: str, full: int) -> Any:
+    chart = bars(table, "channel", "count", f"Channels of {layer} that most images use", full)
+    return chart.properties(width=180, title=alt.Title(layer, anchor="start", fontSize=12))
+
+
+def bars(table: pd.DataFrame, name: str, value: str, description: str, full: float | None = None) -> Any:
+    """Horizontal bars in the table's order; all columns in the tooltip."""
+    scale = alt.Scale(domain=[0, full]) if full else alt.Scale(zero=True)
     return (
-        alt.Chart(table, title=alt.Title(layer, anchor="start", fontSize=12))
+        alt.Chart(table)
         .mark_bar(color=BLUE, cornerRadiusEnd=2)
         .encode(
-            x=alt.X("count:Q", title=None, scale=scale, axis=alt.Axis(tickCount=3, grid=False)),
-            y=alt.Y("channel:N", sort=None, title=None, axis=alt.Axis(ticks=False, domain=False)),
-            tooltip=["layer", "channel", "count"],
+            x=alt.X(f"{value}:Q", title=None, scale=scale, axis=alt.Axis(tickCount=3, grid=False)),
+            y=alt.Y(
+                f"{name}:N",
+                sort=None,
+                title=None,
+                axis=alt.Axis(ticks=False, domain=False, labelLimit=220, labelOverlap=False),
+            ),
+            tooltip=list(table.columns),
         )
-        .properties(width=200, height=alt.Step(18), description=f"Channels of {layer} that most images use")
+        .properties(height=alt.Step(18), description=description)
     )
+
+
+def distribution(table: pd.DataFrame, description: str) -> Any:
+    """Lines of the share of images per range of a channel's activation; columns value, share, images."""
+    return (
+        alt.Chart(table)
+        .mark_line(interpolate="step-after", strokeWidth=2)
+        .encode(
+            x=alt.X("value:Q", title="strongest activation in an image"),
+            y=alt.Y("share:Q", title="share of images", axis=alt.Axis(format="%")),
+            color=alt.Color("images:N", sort=None, scale=alt.Scale(range=COLOURS), legend=LEGEND),
+            strokeDash=alt.StrokeDash("images:N", sort=None, legend=LEGEND),
+        )
+        .properties(height=230, description=description)
+    )
+
+
+def stacked(table: pd.DataFrame, description: str) -> Any:
+    """One bar per layer, parted by kind; columns layer, kind, channels."""
+    return (
+        alt.Chart(table)
+        .mark_bar()
+        .encode(
+            x=alt.X("channels:Q", title="channels"),
+            y=alt.Y("layer:N", sort=None, title=None),
+            color=alt.Color("kind:N", sort=None, legend=LEGEND, scale=alt.Scale(range=[BLUE, SKY, "#C9CED6"])),
+            order=alt.Order("order:Q"),
+            tooltip=["layer", "kind", "channels"],
+        )
+        .properties(height=alt.Step(24), description=description)
+    )
+
+
+def lines(table: pd.DataFrame, x: str, y: str, line: str, title: str, description: str) -> Any:
+    """A line per value of a column over the layers in their order."""
+    return (
+        alt.Chart(table)
+        .mark_line(point=True, strokeWidth=2)
+        .encode(
+            x=alt.X(f"{x}:N", sort=None, title=None, axis=alt.Axis(labelAngle=-30)),
+            y=alt.Y(f"{y}:Q", title=title, scale=alt.Scale(domain=[0, 1])),
+            color=alt.Color(f"{line}:N", sort=None, legend=LEGEND, scale=alt.Scale(range=COLOURS)),
+            tooltip=list(table.columns),
+        )
+        .properties(height=280, description=description)
+    )
+
+
+def users(table: pd.DataFrame, description: str) -> Any:
+    """How many channels have so many classes that use them; columns classes (from, to) and channels."""
+    return (
+        alt.Chart(table)
+        .mark_bar(color=BLUE)
+        .encode(
+            x=alt.X("from:Q", title="classes that use a channel", bin="binned"),
+            x2="to:Q",
+            y=alt.Y("channels:Q", title="channels"),
+            tooltip=["from", "to", "channels"],
+        )
+        .properties(height=230, description=description)
+    )
+
+
+def layer_graph(layers: pd.DataFrame, hops: pd.DataFrame) -> Any:
+    """Layers as named boxes, hops as lines; columns x, y, name, channels, kind; x, y, x2, y2, name, kind."""
+    line = alt.Chart(hops).mark_rule(strokeWidth=1.5, opacity=0.6)
+    drawn = line.encode(
+        x=alt.X("x:Q", axis=None),
+        y=alt.Y("y:Q", axis=None),
+        x2="x2:Q",
+        y2="y2:Q",
+        color=alt.Color(
+            "kind:N", legend=LEGEND, scale=alt.Scale(domain=["convolution", "identity"], range=[BLUE, GREY])
+        ),
+        tooltip=["name", "kind"],
+    )
+    box = alt.Chart(layers).mark_circle(size=130, opacity=1)
+    colour = alt.Scale(domain=["visible layer", "hidden layer"], range=[BLUE, SKY])
+    boxes = box.encode(
+        x="x:Q", y="y:Q", color=alt.Color("kind:N", scale=colour, legend=LEGEND), tooltip=["name", "channels"]
+    )
+    text = alt.Chart(layers[layers["kind"] == "visible layer"]).mark_text(align="left", dx=12, fontSize=12)
+    names = text.encode(x="x:Q", y="y:Q", text="label:N")
+    height = 46 * max(2, layers["y"].nunique())
+    chart = (drawn + boxes + names).resolve_scale(color="independent")
+    return chart.properties(height=height, description="Layers of the network and the hops between them")

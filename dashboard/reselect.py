@@ -21,7 +21,7 @@ def graph(data: StoreData, place: int, how: Reselection) -> ClassGraph | None:
     try:
         return data.graph(place, how if how == STORED or data.can_reselect else STORED)
     except SummitError as error:
-        st.error(str(error))
+        session.notice(str(error))
         return None
 
 
@@ -83,7 +83,7 @@ def _excluded(data: StoreData, how: Reselection, reason: str | None) -> None:
 def _leave_out(data: StoreData, how: Reselection, channel: Channel) -> None:
     size = data.layer_graph.layer(channel.layer).channels
     if channel.index >= size:
-        st.warning(f"{channel.layer} has the channels 0 to {size - 1}.")
+        session.notice(f"{channel.layer} has the channels 0 to {size - 1}.")
         return
     _change(left_out=tuple(dict.fromkeys((*how.left_out, channel))))
     st.rerun()

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import streamlit as st
+from streamlit.navigation.page import Page
 
-from dashboard.data import StoreData, open_data, stores_in
+from dashboard.data import StoreData, open_data
+from dashboard.folders import stores_in
 from dashboard.selection import Selection
-
-_PAGES = Path(__file__).parent / "pages"
 
 
 def folder() -> Path:
@@ -57,13 +57,42 @@ def opened() -> tuple[StoreData, Selection]:
     data = open_data(path)
     wanted, missing = selection().within(data)
     for sentence in missing:
-        st.warning(sentence)
+        notice(sentence)
     return data, wanted
 
 
-def page(name: str) -> Path:
-    """File of a page."""
-    return _PAGES / f"{name}.py"
+def notice(sentence: str) -> None:
+    """A sentence that may hold names from outside, hence as plain text."""
+    with st.container(border=True):
+        st.text(sentence)
+
+
+def page(name: str) -> Page:
+    """A page, for links."""
+    found: Page = st.session_state["pages"][name]
+    return found
+
+
+def run_app() -> None:
+    """Start the app from a page's file.
+
+    A folder called "pages" was Streamlit's first way to have several pages. Until a server has seen `st.navigation`,
+    it takes an address like /channel for the file in that folder, and runs that alone.
+    """
+    from dashboard import app
+
+    app.main()
+
+
+def go(name: str, **changes: Any) -> None:
+    """Go to another page with some fields changed, before the next run of the page. For callbacks."""
+    st.session_state["go"] = (name, selection().but(**changes))
+
+
+def follow() -> None:
+    """Go where a callback asked to."""
+    if asked := st.session_state.pop("go", None):
+        open_page(*asked)
 
 
 def open_page(name: str, wanted: Selection) -> None:

@@ -89,6 +89,19 @@ def gallery(
     _mount("gallery", key, {"label": label, "size": size, "items": [asdict(item) for item in items]}, **events)
 
 
+def heatmap(key: str, data: Mapping[str, Any], on_open: Callable[[Any], None]) -> None:
+    """A matrix as a picture.
+
+    Parameters
+    ----------
+    data
+        label, rows (names), columns (channels), values (packed uint8), largest (what 255 stands for), unit.
+    on_open
+        Takes the row and the column that was clicked.
+    """
+    _mount("heatmap", key, data, open=on_open)
+
+
 def extras(key: str, data: Mapping[str, Any]) -> None:
     """More about a graph on the page (by its id), sent after it; shows nothing itself."""
     _mount("extras", key, data)

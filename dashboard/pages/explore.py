@@ -15,7 +15,7 @@ from summit_dask.layergraph import Channel
 TOP = 5
 
 
-def main() -> None:
+def show() -> None:
     """The page."""
     data, wanted = session.opened()
     place = data.place_of[wanted.class_ or ""]
@@ -28,7 +28,6 @@ def main() -> None:
             reselect.controls(data, wanted)
         _graph(data, wanted, place)
         _top_channels(data, place)
-    _open_channel()
 
 
 def _classes(data: StoreData, wanted: Selection, place: int) -> None:
@@ -94,13 +93,7 @@ def _view(view: Any) -> None:
 
 
 def _open(node: Any) -> None:
-    st.session_state["open channel"] = Channel(str(node["layer"]), int(node["channel"]))
-
-
-def _open_channel() -> None:
-    wanted = st.session_state.pop("open channel", None)
-    if wanted is not None:
-        session.open_page("channel", session.selection().but(layer=wanted.layer, channel=wanted.index))
+    session.go("channel", layer=str(node["layer"]), channel=int(node["channel"]))
 
 
 def _top_channels(data: StoreData, place: int) -> None:
@@ -115,4 +108,5 @@ def _top_channels(data: StoreData, place: int) -> None:
         st.altair_chart(figures.top_channels(pd.DataFrame(rows), data.facts(place).n_images))
 
 
-main()
+if __name__ == "__main__":
+    session.run_app()

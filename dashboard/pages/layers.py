@@ -1,1 +1,208 @@
-"""To be made."""
+"""Layers: how the classes share a layer's channels, and what changes from layer to layer."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from dashboard import components, figures, session, usage
+from dashboard.classtable import packed
+from dashboard.data import StoreData
+from dashboard.graphs import node_picture
+from dashboard.selection import Selection
+from summit_dask.layergraph import Channel
+
+TOP, ALIKE, QUARTERS = 10, 5, 4
+
+
+def show() -> None:
+    """The page."""
+    data, wanted = session.opened()
+    if not data.has("matrices"):
+        components.facts("layers heading", "Layers", note=data.why_absent("matrices"))
+        return
+    place, layer = data.place_of[wanted.class_ or ""], _choose(data, wanted)
+    counts = data.counts(layer)
+    if counts is None:
+        session.notice(f"This store holds no counts of {layer}.")
+        return
+    _top(data, layer, counts, place)
+    left, right = st.columns(2, gap="large")
+    with left:
+        _used(data)
+    with right:
+        _users(counts)
+    _shared(data, layer, counts)
+    _heatmap(data, layer, counts)
+    _changes(data, place)
+
+
+def _choose(data: StoreData, wanted: Selection) -> str:
+    names = [layer.name for layer in data.layers]
+    folders = data.classes["folder"].tolist()
+    st.session_state.update({"layers layer": wanted.layer, "layers class": wanted.class_})
+    with st.container(horizontal=True):
+        st.selectbox(
+            "Layer",
+            names,
+            key="layers layer",
+            width=260,
+            on_change=lambda: session.change(layer=st.session_state["layers layer"]),
+        )
+        st.selectbox(
+            "Class",
+            folders,
+            key="layers class",
+            width=360,
+            format_func=lambda folder: data.classes["label"].iloc[data.place_of[folder]],
+            on_change=lambda: session.change(class_=st.session_state["layers class"]),
+        )
+    return wanted.layer or names[-1]
+
+
+def _top(data: StoreData, layer: str, counts: Any, place: int) -> None:
+    left, right = st.columns(2, gap="large")
+    for column, title, values, total in (
+        (left, f"Most used for {data.facts(place).label}", counts[place], data.facts(place).n_images),
+        (right, "Most used over all classes", counts.sum(axis=0), data.n_images),
+    ):
+        with column:
+            components.facts(f"{title} heading", title)
+            best = usage.largest(values, TOP)
+            table = pd.DataFrame({"channel": [str(k) for k in best], "images": [int(values[k]) for k in best]})
+            full = max(total, int(table["images"].max()) if len(table) else 1)
+            st.altair_chart(figures.bars(table, "channel", "images", title, full))
+
+
+def _used(data: StoreData) -> None:
+    components.facts("used heading", "How many channels are used at all")
+    rows = []
+    for layer in reversed(data.layers):
+        counts = data.counts(layer.name)
+        if counts is None:
+            continue
+        used, strongest = int((counts > 0).any(axis=0).sum()), int(usage.is_strongest(counts).sum())
+        kinds = (
+            (f"among the {usage.STRONGEST} strongest of a class", strongest),
+            ("used by a class", used - strongest),
+            ("used by none", layer.channels - used),
+        )
+        rows += [{"layer": layer.name, "kind": k, "channels": n, "order": o} for o, (k, n) in enumerate(kinds)]
+    st.altair_chart(figures.stacked(pd.DataFrame(rows), "Channels of each layer that classes use"))
+
+
+def _users(counts: Any) -> None:
+    components.facts("users heading", "How many classes share a channel")
+    classes = usage.n_users(counts)
+    edges = np.unique(np.linspace(0, len(counts) + 1, min(len(counts) + 2, 31)).astype(int))
+    table = pd.DataFrame({"from": edges[:-1], "to": edges[1:], "channels": np.histogram(classes, edges)[0]})
+    st.altair_chart(figures.users(table, "Number of channels by how many classes use them"))
+
+
+def _shared(data: StoreData, layer: str, counts: Any) -> None:
+    bits, users, images = usage.entropy(counts), usage.n_users(counts), counts.sum(axis=0)
+    often = images >= np.quantile(images[images > 0], 0.5) if images.any() else images > 0
+    specific = usage.largest(np.where(often, 1 / (1 + bits), 0), TOP)
+    shared = usage.largest(users * 1e6 + np.nan_to_num(bits), TOP, lambda k: users[k] > 0)
+    left, right = st.columns(2, gap="large")
+    with left:
+        _channels(data, layer, "Shared by most classes", shared, [f"{users[k]} classes" for k in shared])
+    with right:
+        texts = [f"{users[k]} classes, {bits[k]:.1f} bits" for k in specific]
+        _channels(data, layer, "Most specific to few classes", specific, texts)
+
+
+def _channels(data: StoreData, layer: str, title: str, found: list[int], texts: list[str]) -> None:
+    components.facts(f"{title} heading", title)
+    items = [
+        components.Item(node_picture(data, Channel(layer, k)), f"channel {k}", text, f"Channel {k} of {layer}", True)
+        for k, text in zip(found, texts, strict=True)
+    ]
+    components.gallery(title, title, items, 84, lambda k: session.go("channel", layer=layer, channel=found[int(k)]))
+
+
+def _heatmap(data: StoreData, layer: str, counts: Any) -> None:
+    components.facts(
+        "heat heading",
+        f"All classes and channels of {layer}",
+        note="Like classes and like channels stand together; a click opens the channel.",
+    )
+    rows, columns = _orders(data, layer)
+    used = counts[np.ix_(rows, columns)]
+    largest = max(1, int(used.max(initial=0)))
+    shade = np.ceil(255 * np.sqrt(used / largest)).astype(np.uint8)
+    labels = data.classes["label"].to_numpy()[rows].tolist()
+
+    def opened(cell: Any) -> None:
+        session.go("channel", layer=layer, channel=int(columns[int(cell["column"])]))
+
+    shown = {"label": f"Images of each class (rows) that use each channel of {layer} (columns)", "rows": labels}
+    shown |= {"columns": columns.tolist(), "values": packed(shade), "largest": largest, "unit": "images"}
+    components.heatmap("heat", shown, opened)
+
+
+@st.cache_data(max_entries=32, show_spinner=False, hash_funcs={StoreData: lambda data: (data.path, data.stamp)})
+def _orders(data: StoreData, layer: str) -> tuple[Any, Any]:
+    """Order of the classes, and of the channels that any class uses."""
+    counts = data.read(f"matrices/{layer}/activation_count")
+    used = np.flatnonzero(counts.any(axis=0))
+    return usage.clustered(counts), used[usage.clustered(counts[:, used].T)]
+
+
+def _changes(data: StoreData, place: int) -> None:
+    left, right = st.columns(2, gap="large")
+    label = data.facts(place).label
+    with left:
+        components.facts("alike heading", f"Classes most like {label}, layer by layer")
+        st.altair_chart(
+            figures.lines(_alike(data, place), "layer", "similarity", "class", "similarity", f"Similarity to {label}")
+        )
+    with right:
+        components.facts("quarters heading", "Similarity to the nearest class, by accuracy")
+        table = _quarters(data)
+        if table.empty:
+            st.caption("The accuracy of these classes isn't known.")
+            return
+        st.altair_chart(
+            figures.lines(table, "layer", "similarity", "classes", "mean similarity", "Nearest class by accuracy")
+        )
+
+
+def _alike(data: StoreData, place: int) -> pd.DataFrame:
+    similarity = {layer.name: data.similarity(layer.name, place) for layer in data.layers}
+    known = {name: values for name, values in similarity.items() if values is not None}
+    best = usage.largest(np.max(list(known.values()), axis=0), ALIKE, lambda k: k != place)
+    labels = data.classes["label"]
+    rows = [
+        {"layer": name, "class": labels.iloc[k], "similarity": float(values[k])}
+        for name, values in known.items()
+        for k in best
+    ]
+    return pd.DataFrame(rows, columns=["layer", "class", "similarity"])
+
+
+@st.cache_data(max_entries=8, show_spinner=False, hash_funcs={StoreData: lambda data: (data.path, data.stamp)})
+def _quarters(data: StoreData) -> pd.DataFrame:
+    """Mean similarity to the nearest class, per layer and quarter of the classes by accuracy."""
+    accuracy = data.classes["accuracy"]
+    if accuracy.notna().sum() < QUARTERS:
+        return pd.DataFrame()
+    quarter = np.minimum((accuracy.rank(method="first", pct=True) * QUARTERS - 1e-9).fillna(-1), QUARTERS - 1).astype(
+        int
+    )
+    names = ["least accurate quarter", "second", "third", "most accurate quarter"]
+    rows = []
+    for layer in data.layers:
+        counts = data.counts(layer.name)
+        if counts is not None:
+            near = usage.nearest(counts)
+            rows += [
+                {"layer": layer.name, "classes": names[k], "similarity": float(np.nanmean(near[quarter == k]))}
+                for k in range(QUARTERS)
+            ]
+    return pd.DataFrame(rows)
+
+
+if __name__ == "__main__":
+    session.run_app()

@@ -57,6 +57,7 @@ export class Embedding {
     const glide = known && this.layer !== table.data.layer && !matchMedia("(prefers-reduced-motion: reduce)").matches;
     this.table = table;
     this.layer = table.data.layer;
+    this.element.classList.toggle("absent", table.places === null);
     this.why.hidden = table.places !== null;
     this.why.textContent = table.data.why.places;
     this.picture.setAttribute("aria-label", `Classes placed by similarity in ${this.layer}`);

@@ -1,6 +1,6 @@
 // The attribution graph: hover, click, keyboard, zoom.
 import { select } from "d3-selection";
-import { zoom, zoomIdentity, type ZoomTransform } from "d3-zoom";
+import { zoom, zoomIdentity, zoomTransform, type ZoomTransform } from "d3-zoom";
 import "./graph.css";
 import { card, type Details } from "./card";
 import { component, type Component } from "./component";
@@ -42,7 +42,13 @@ class GraphView {
       files: () => this.files(),
     });
     this.picture.append(this.world, this.names);
-    this.stage.append(this.picture, this.note, this.float, this.side);
+    const legend = el(
+      "div",
+      { className: "legend" },
+      el("span", { className: "in" }, "from its sources below"),
+      el("span", { className: "out" }, "to what it feeds above"),
+    );
+    this.stage.append(this.picture, legend, this.note, this.float, this.side);
     root.append(this.toolbar.element, this.stage);
     this.zoom.on("zoom", ({ transform }: { transform: ZoomTransform }) => this.moved(transform));
     select(this.picture).call(this.zoom).on("dblclick.zoom", null);
@@ -62,11 +68,13 @@ class GraphView {
   update({ data, setTriggerValue }: Component<GraphData>): void {
     this.send = setTriggerValue;
     this.view = { ...data.view };
-    if (data.id !== this.id) this.draw(data);
-    else this.arrange();
-    this.toolbar.show(this.view, this.model.largestCount);
+    const fresh = data.id !== this.id;
+    if (fresh) this.draw(data);
     this.pinned = this.model.find(data.pinned);
     this.drawPinned();
+    this.arrange();
+    if (fresh) this.fit();
+    this.toolbar.show(this.view, this.model.largestCount);
     this.rest();
   }
 
@@ -82,9 +90,7 @@ class GraphView {
     this.note.textContent = data.note;
     this.note.hidden = !data.note;
     this.float.hidden = true;
-    this.arrange();
     this.rove(data.rows.find((row) => row.nodes.length)?.nodes[0] ?? -1);
-    this.fit();
     this.stage.dataset.drawn = data.id;
   }
 
@@ -102,10 +108,11 @@ class GraphView {
   private fit(): void {
     const { clientWidth, clientHeight } = this.stage;
     if (!this.scene || clientWidth === 0) return;
-    if (!this.fitted) this.arrange();
+    this.arrange();
     const left = this.nameWidth();
-    const scale = Math.min((clientWidth - left - MARGIN) / this.scene.width, clientHeight / this.scene.height, 1.4);
-    const x = left + Math.max(0, clientWidth - left - MARGIN - this.scene.width * scale) / 2;
+    const free = clientWidth - left - MARGIN - (this.side.hidden ? 0 : this.side.offsetWidth);
+    const scale = Math.min(free / this.scene.width, clientHeight / this.scene.height, 1.4);
+    const x = left + Math.max(0, free - this.scene.width * scale) / 2;
     const y = Math.max(0, clientHeight - this.scene.height * scale) / 2;
     this.zoom.transform(select(this.picture), zoomIdentity.translate(x, y).scale(scale));
     this.fitted = true;
@@ -203,9 +210,17 @@ class GraphView {
     this.pinned = next;
     if (n >= 0) this.rove(n);
     this.drawPinned();
+    this.uncover();
     this.rest();
     const node = next < 0 ? null : this.model.data.nodes[next];
     this.send("pin", node && { layer: node.layer, channel: node.channel });
+  }
+
+  /** Move the graph aside where the panel would cover the node that was pinned. */
+  private uncover(): void {
+    if (this.pinned < 0) return;
+    const over = this.scene.nodes[this.pinned].getBoundingClientRect().right + MARGIN - this.side.getBoundingClientRect().left;
+    if (over > 0) this.zoom.translateBy(select(this.picture), -over / zoomTransform(this.picture).k, 0);
   }
 
   private drawPinned(): void {

@@ -130,7 +130,7 @@ export class ClassList {
         },
       },
       el("span", { className: "name" }, name),
-      el("span", { className: "accuracy" }, percent(table.accuracyOf(c))),
+      el("span", { className: "accuracy" }, table.accuracyOf(c) === null ? "" : percent(table.accuracyOf(c))),
       table.histograms && this.histogram(c),
       similarity !== null && el("span", { className: "similarity" }, bar),
     );

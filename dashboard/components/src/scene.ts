@@ -2,10 +2,10 @@
 import { svg } from "./dom";
 import type { Edge, Model, View } from "./model";
 
-const COLUMN = 78;
-const ROW = 132;
-const SMALLEST = 16;
-const LARGEST = 60;
+const COLUMN = 88;
+const ROW = 140;
+const SMALLEST = 22;
+const LARGEST = 76;
 const MOST_SPREAD = 1.8;
 const CAPTION = 14; // room for the channel's number above its node
 const THINNEST = 0.75;

@@ -1,0 +1,81 @@
+"""How classes share channels: sums and likenesses of the counts A, (class, channel)."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: A class's most used channels, of which the paper's channel usage speaks (section 6.2).
+STRONGEST = 4
+
+Matrix = NDArray[np.int32]
+
+
+def n_users(counts: Matrix) -> NDArray[np.int64]:
+    """Classes that use each channel at all, (channel,)."""
+    return np.asarray(np.count_nonzero(counts, axis=0))
+
+
+def is_strongest(counts: Matrix, n: int = STRONGEST) -> NDArray[np.bool_]:
+    """Whether a channel is among some class's n most used ones, (channel,); ties to the lower channel."""
+    best = np.argsort(-counts, axis=1, kind="stable")[:, :n]
+    found = np.zeros(counts.shape[1], bool)
+    found[best[np.take_along_axis(counts, best, axis=1) > 0]] = True
+    return found
+
+
+def entropy(counts: Matrix) -> NDArray[np.float64]:
+    """Entropy in bits of a channel's counts over the classes, (channel,).
+
+    0: one class alone uses it; log2 of the number of classes: all use it alike. NaN for a channel that none uses.
+    """
+    total = counts.sum(axis=0)
+    share = counts / np.maximum(total, 1)
+    bits = -np.where(share > 0, share * np.log2(np.where(share > 0, share, 1)), 0).sum(axis=0)
+    return np.where(total > 0, bits, np.nan)
+
+
+def likeness(rows: NDArray[Any]) -> NDArray[np.float64]:
+    """Cosine of every two rows, (row, row); 0 with a row of zeros."""
+    values = rows.astype(np.float64)
+    norm = np.sqrt(np.einsum("ij,ij->i", values, values))
+    values = values / np.where(norm > 0, norm, 1)[:, None]
+    return np.asarray(values @ values.T)
+
+
+def like_channel(counts: Matrix, channel: int) -> NDArray[np.float64]:
+    """Cosine over the classes of one channel's counts and each channel's, (channel,); 0 for a channel unused."""
+    values = counts.astype(np.float64)
+    norm = np.sqrt(np.einsum("ij,ij->j", values, values))
+    product = values.T @ values[:, channel]
+    return np.asarray(product / np.maximum(norm * norm[channel], np.finfo(float).tiny))
+
+
+def nearest(counts: Matrix) -> NDArray[np.float64]:
+    """Similarity of each class to the other class most like it, (class,); NaN where there is no other."""
+    if len(counts) < 2:
+        return np.full(len(counts), np.nan)
+    like = likeness(counts)
+    np.fill_diagonal(like, -np.inf)
+    return np.asarray(like.max(axis=1))
+
+
+def clustered(rows: NDArray[Any]) -> NDArray[np.int64]:
+    """Order of the rows in which like ones stand together (average linkage of the cosine), (row,)."""
+    if len(rows) < 3:
+        return np.arange(len(rows))
+    # Slow to import; only the heat map needs it.
+    from scipy.cluster.hierarchy import leaves_list, linkage
+    from scipy.spatial.distance import squareform
+
+    distance = np.clip(1 - likeness(rows), 0, None)
+    np.fill_diagonal(distance, 0)
+    return np.asarray(leaves_list(linkage(squareform(distance, checks=False), "average")), np.int64)
+
+
+def largest(values: NDArray[Any], n: int, keep: Callable[[int], bool] = lambda _: True) -> list[int]:
+    """Places of the n largest values above 0, descending, ties to the lower place; NaN counts as none."""
+    known = np.nan_to_num(np.asarray(values, np.float64), nan=0.0)
+    order = np.argsort(-known, kind="stable").tolist()
+    return [int(k) for k in order if known[k] > 0 and keep(k)][:n]
