@@ -128,9 +128,9 @@ def extract(store: Path, **values: Any) -> None:
 
 @commands.command()
 @_store
-@options("reduce", "cluster")
+@options("reduce", "examples", "cluster")
 def reduce(store: Path, **values: Any) -> None:
-    """Count which channels and sources the images of each class use."""
+    """Count which channels and sources the images of each class use; find each channel's strongest images."""
     _stage("reduce", store, values)
 
 

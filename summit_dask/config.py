@@ -14,10 +14,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from summit_dask.errors import ConfigError, suggestion
 
-Stage = Literal["extract", "reduce", "graphs", "embed", "cluster"]
+Stage = Literal["extract", "reduce", "examples", "graphs", "embed", "cluster"]
 
 #: The stages whose options change results, in the order they run.
-RESULT_STAGES: tuple[Stage, ...] = ("extract", "reduce", "graphs", "embed")
+RESULT_STAGES: tuple[Stage, ...] = ("extract", "reduce", "examples", "graphs", "embed")
 
 Floats = tuple[float, ...]
 Size = int | tuple[int, int] | Literal["none"]
@@ -60,6 +60,9 @@ class RunConfig(BaseModel):
     batch_size: int = _option("extract", 8, "images in one forward pass", ge=1)
     mass: float = _option("reduce", 0.03, "share of an image's activation that makes a channel used", gt=0, le=1)
     excluded: tuple[Exclusion, ...] = _option("reduce", (), "channels left out, as LAYER:1,2=reason")
+    examples: int = _option("examples", 10, "strongest images kept per channel", ge=1, le=1000)
+    class_examples: int = _option("examples", 0, "strongest images kept per channel and class", ge=0, le=1000)
+    thumbnail: int = _option("examples", 96, "longer side of an example's thumbnail in pixels", ge=1)
     p: float = _option("graphs", 0.075, "share of a layer's scores that is selected at first", gt=0, le=1)
     unified: bool = _option("graphs", False, "one p over all layers")
     directed: bool = _option("graphs", False, "PageRank along the edges, from output to input")

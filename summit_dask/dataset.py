@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -40,7 +40,7 @@ class Preprocessing:
         return (len(self.mean), *self.crop)
 
     @classmethod
-    def of(cls, config: RunConfig, preset: Mapping[str, Any] | None) -> Self:
+    def of(cls, config: RunConfig, preset: Mapping[str, Any] | None) -> "Preprocessing":
         """The options of a run, over the weights' own preset, over the ImageNet standard.
 
         Raises
@@ -63,12 +63,23 @@ class Preprocessing:
         return made
 
     @classmethod
-    def from_json(cls, facts: Mapping[str, Any]) -> Self:
+    def from_json(cls, facts: Mapping[str, Any]) -> "Preprocessing":
         """From the store's attributes, where tuples are lists."""
         plain: dict[str, Any] = {
             key: tuple(value) if isinstance(value, list) else value for key, value in facts.items()
         }
         return cls(**plain)
+
+    def open(self, path: Path) -> Image.Image:
+        """Picture of an image file in the colours that the network takes, neither resized nor cropped.
+
+        Raises
+        ------
+        Exception
+            Whatever Pillow raises for a file that it can't read.
+        """
+        with Image.open(path) as image:
+            return _as_eight_bit(image).convert("RGB" if len(self.mean) == 3 else "L")
 
     def decode(self, path: Path) -> UInt8[np.ndarray, "height width colour"]:
         """Pixels of an image file, resized and cropped.
@@ -78,8 +89,7 @@ class Preprocessing:
         Exception
             Whatever Pillow raises for a file that it can't read.
         """
-        with Image.open(path) as image:
-            picture = _as_eight_bit(image).convert("RGB" if len(self.mean) == 3 else "L")
+        picture = self.open(path)
         if self.resize is not None:
             picture = functional.resize(picture, [self.resize], InterpolationMode.BILINEAR, antialias=True)
         pixels = np.asarray(functional.center_crop(picture, list(self.crop)))

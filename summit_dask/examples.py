@@ -268,7 +268,7 @@ def cut_thumbnails(crops: Crops, open_image: OpenImage, geometry: Geometry) -> T
     for items in _groups(crops.image, 1):
         try:
             picture = open_image(int(crops.image[items[0]]))
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        except Exception as error:  # Pillow's plugins raise whatever they like on damaged files
             reasons[_reason(error)] += 1
             picture = None
         for item in items.tolist():

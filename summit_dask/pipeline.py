@@ -2,7 +2,7 @@
 
     init     network, images, layout          -> an empty store
     extract  partitions on Dask workers       -> /images /activations /influences
-    reduce   Dask reductions over the store   -> /matrices /classes
+    reduce   Dask reductions over the store   -> /matrices /classes /examples
     graphs   classes on Dask workers          -> /graphs
     embed    one task                         -> /embedding
 
@@ -27,6 +27,7 @@ from summit_dask.config import RESULT_STAGES, RunConfig, fingerprint, options_of
 from summit_dask.dataset import ImageSet, Outputs, map_classes, read_image_set
 from summit_dask.embedding import embed_layers
 from summit_dask.errors import StoreError, StoreIncompleteError, StoreMismatchError
+from summit_dask.exampling import make_examples
 from summit_dask.progress import Progress, say, size
 from summit_dask.query import read_counts, run_config
 from summit_dask.reduction import count_activations, count_influences, make_matrices, write_statistics
@@ -199,15 +200,16 @@ def pending(store: Store) -> list[str]:
     """Stages that have to run, in order."""
     prints = stage_fingerprints(store)
     waiting = [] if store.done(prints["extract"]).all() else ["extract"]
-    groups = {"reduce": "matrices", "graphs": "graphs", "embed": "embedding"}
-    return waiting + [stage for stage, group in groups.items() if store.stage_fingerprint(group) != prints[stage]]
+    groups = {"matrices": "reduce", "examples": "examples", "graphs": "graphs", "embedding": "embed"}
+    missing = [stage for group, stage in groups.items() if store.stage_fingerprint(group) != prints[stage]]
+    return list(dict.fromkeys(waiting + ["reduce" if stage == "examples" else stage for stage in missing]))
 
 
 def stage_fingerprints(store: Store) -> dict[str, int]:
     """What each stage's results depend on, as one number: the extraction's facts, then the options stage by stage."""
     options = store.header.run["config"]
     prints = {"extract": int(store.header.run["fingerprint"])}
-    for stage, before in (("reduce", "extract"), ("graphs", "reduce"), ("embed", "reduce")):
+    for stage, before in (("reduce", "extract"), ("examples", "extract"), ("graphs", "reduce"), ("embed", "reduce")):
         own = {name: options[name] for name in options_of(stage)}  # type: ignore[arg-type]
         prints[stage] = fingerprint({"before": prints[before], **own})
     return prints
@@ -241,7 +243,7 @@ def extract(store: Store, client: Client) -> None:
 
 
 def reduce(store: Store, client: Client) -> None:
-    """Count A, I and the classes' images from the stored values.
+    """Count A, I and the classes' images from the stored values; find each channel's strongest images.
 
     Raises
     ------
@@ -249,11 +251,15 @@ def reduce(store: Store, client: Client) -> None:
         If partitions are missing.
     """
     prints = stage_fingerprints(store)
-    if store.stage_fingerprint("matrices") == prints["reduce"]:
-        return
-    _check_extracted(store, prints["extract"])
-    config = run_config(store.header.run)
-    store.begin_stage("matrices")
+    for stage, group, make in (("reduce", "matrices", _count), ("examples", "examples", _find_examples)):
+        if store.stage_fingerprint(group) != prints[stage]:
+            _check_extracted(store, prints["extract"])
+            store.begin_stage(group)
+            make(store, client, run_config(store.header.run))
+            store.finish_stage(group, prints[stage])
+
+
+def _count(store: Store, client: Client, config: RunConfig) -> None:
     make_matrices(store)
     write_statistics(store)
     excluded = {layer.name: config.excluded_channels(layer.name) for layer in store.layer_graph.visible}
@@ -267,7 +273,10 @@ def reduce(store: Store, client: Client) -> None:
             for future in client.compute(count_influences(store, layer.name, n_partitions)):
                 result_of(future)
             progress.add(1)
-    store.finish_stage("matrices", prints["reduce"])
+
+
+def _find_examples(store: Store, client: Client, config: RunConfig) -> None:
+    make_examples(store, client, config.examples, config.class_examples, config.thumbnail)
 
 
 def _check_extracted(store: Store, key: int) -> None:

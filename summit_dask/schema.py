@@ -71,6 +71,7 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("images", "class_index", _IMAGE, "int32", "place of the image's class in /classes", fill=-1),
     Variable("images", "status", _IMAGE, "uint8", "0 not read yet, 1 read, 2 unreadable"),
     Variable("images", "reason", _IMAGE, "str", "why the image could not be read, else empty"),
+    Variable("images", "file_size", _IMAGE, "int64", "size of the image's file when it was read; 0: unknown", "byte"),
     Variable(
         "images",
         "predicted",

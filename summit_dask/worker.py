@@ -3,12 +3,15 @@
 The network is built on each worker from a specification; modules never travel in the task graph.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
+import numpy as np
 import torch
 from distributed import Client, Worker, WorkerPlugin, get_worker
+from numpy.typing import NDArray
 
 from summit_dask import schema
 from summit_dask.config import RunConfig
@@ -18,7 +21,7 @@ from summit_dask.extract import Extractor, Partition, extract_partition
 from summit_dask.layergraph import LayerGraph
 from summit_dask.store import Store
 from summit_dask.trace import TracedNetwork, trace_network
-from summit_dask.zoo import default_layers, load_network, n_outputs
+from summit_dask.zoo import load_network, n_outputs
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class NetworkSpec:
     digest: str
 
     @classmethod
-    def of(cls, config: RunConfig) -> tuple[Self, NetworkFacts]:
+    def of(cls, config: RunConfig) -> tuple["NetworkSpec", NetworkFacts]:
         """Specification and facts of the network that a run asks for; loads and traces it once.
 
         Raises
@@ -52,14 +55,13 @@ class NetworkSpec:
         """
         loaded = load_network(config.model, config.weights)
         preprocessing = Preprocessing.of(config, loaded.preprocessing)
-        layers = config.layers or default_layers(config.model, loaded.module) or ()
-        traced = trace_network(loaded.module, layers, preprocessing.input_size)
-        spec = cls(config.model, config.weights, tuple(layers), preprocessing, config.k, loaded.digest)
+        traced = trace_network(loaded.module, config.layers, preprocessing.input_size)
+        spec = cls(config.model, config.weights, config.layers, preprocessing, config.k, loaded.digest)
         outputs = n_outputs(loaded.module, preprocessing.input_size)
         return spec, NetworkFacts(traced.layer_graph, outputs, loaded.categories)
 
     @classmethod
-    def from_json(cls, facts: dict[str, Any]) -> Self:
+    def from_json(cls, facts: dict[str, Any]) -> "NetworkSpec":
         """From the store's attributes."""
         preprocessing = Preprocessing.from_json(facts["preprocessing"])
         return cls(**{**facts, "layers": tuple(facts["layers"]), "preprocessing": preprocessing})
@@ -142,13 +144,18 @@ def extract_task(index: int, path: Path, fingerprint: int) -> int:
     assert isinstance(plugin, ExtractorPlugin)
     store = Store.open(path, writable=True)
     rows = store.partition(index)
-    arrays = extract_partition(
-        plugin.extractor, plugin.spec.preprocessing, partition_of(store, rows), store.header.run["config"]
-    )
+    images = partition_of(store, rows)
+    arrays = extract_partition(plugin.extractor, plugin.spec.preprocessing, images, store.header.run["config"])
+    arrays["images", "images", "file_size"] = file_sizes(images.files)
     for (template, name, variable), values in arrays.items():
         store.write(template, name, variable, values, rows.start)
     store.mark_done(index, fingerprint)
     return int((arrays["images", "images", "status"] == schema.UNREADABLE).sum())
+
+
+def file_sizes(files: Sequence[Path]) -> NDArray[np.int64]:
+    """Bytes of each file, 0 if it isn't there."""
+    return np.array([file.stat().st_size if file.is_file() else 0 for file in files], np.int64)
 
 
 def partition_of(store: Store, rows: slice) -> Partition:
