@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from summit_dask.exports import Format
 
 _EXISTING = click.Path(exists=True, path_type=Path)
+_LAYERS = click.option(
+    "--layers", type=_EXISTING, help="JSON object: the original's name of each of the store's layers."
+)
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
@@ -59,7 +62,7 @@ def import_command(folder: Path, out: Path, classes: Path | None, keep_going: bo
 @click.argument("folder", metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--format", "kind", required=True, type=click.Choice(["summit", "csv", "parquet", "graphml", "json"]))
 @click.option("--class", "classes", multiple=True, help="A class to export, instead of all; may be repeated.")
-@click.option("--layers", type=_EXISTING, help="JSON object: the original's name of each layer.")
+@_LAYERS
 def export_command(store: Path, folder: Path, kind: "Format", classes: tuple[str, ...], layers: Path | None) -> None:
     """Write a store's results for other programs; summit: as the original's front end reads them."""
     from summit_dask.exports import export
@@ -84,4 +87,37 @@ def usage_command(store: Path, csv: Path | None) -> None:
     click.echo(usage_summary(channels).to_string(index=False))
 
 
-COMMANDS: list[click.Command] = [import_command, export_command, usage_command]
+@click.command("import-pictures")
+@click.argument("store", type=_FOLDER)
+@click.argument("folder", metavar="DIR", type=_FOLDER)
+@_LAYERS
+def import_pictures_command(store: Path, folder: Path, layers: Path | None) -> None:
+    """Take pictures of channels into a store: single files, or the original's sprites."""
+    from summit_dask.picture_files import import_pictures
+    from summit_dask.store import Store
+
+    report = import_pictures(Store.open(store, writable=True), folder, layer_table(layers))
+    _say_problems(report.problems)
+    click.echo(f"{store}: {report.n_pictures} pictures; {len(report.problems)} problems.")
+
+
+@click.command("export-pictures")
+@click.argument("store", type=_FOLDER)
+@click.argument("folder", metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--sprites", is_flag=True, help="Sprites of ten channels instead of single files.")
+@_LAYERS
+def export_pictures_command(store: Path, folder: Path, sprites: bool, layers: Path | None) -> None:
+    """Write a store's pictures of channels as files in the original's layout."""
+    from summit_dask.picture_files import export_pictures
+    from summit_dask.store import Store
+
+    click.echo(f"{folder}: {export_pictures(Store.open(store), folder, sprites, layer_table(layers))} files.")
+
+
+COMMANDS: list[click.Command] = [
+    import_command,
+    export_command,
+    usage_command,
+    import_pictures_command,
+    export_pictures_command,
+]

@@ -15,6 +15,7 @@ from summit_dask.edges import layer_edges
 from summit_dask.errors import StoreError
 from summit_dask.export_tables import Export, original_names, write_csv, write_graphml, write_json, write_parquet
 from summit_dask.formats import graph_json
+from summit_dask.picture_files import export_pictures
 from summit_dask.query import find_class, read_counts
 from summit_dask.store import Store, open_store
 
@@ -83,9 +84,10 @@ def _write_summit(made: Export) -> list[str]:
     for part, needed in (("topChannels", "matrices"), ("embed", "embedding")):
         if needed not in store.group:
             left_out.append(f"{part} of imagenet.json: the store has no {needed}.")
+    if not export_pictures(store, made.folder / "data/feature-vis", layer_table=made.names):
+        left_out.append("feature-vis: the store has no pictures.")
     if "graphs" not in store.group:
-        left_out.append("ag-N.json: the store has no graphs.")
-        return left_out
+        return [*left_out, "ag-N.json: the store has no graphs."]
     for place, graph in made.graphs():
         below = graph if made.imported else _sources_below(store, place, graph)
         made.write(f"data/ag/ag-{targets[place]}.json", graph_json(below, made.layer_graph))

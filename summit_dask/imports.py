@@ -10,6 +10,7 @@ What the files do not hold, the store does not hold: no I, no value of a single 
 
 import json
 import re
+import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,6 +28,7 @@ from summit_dask.errors import FormatError, StoreError
 from summit_dask.formats import fault, parse_graph, read_json
 from summit_dask.graph_tables import write_graphs
 from summit_dask.layergraph import LayerGraph
+from summit_dask.picture_files import PicturesReport, import_pictures
 from summit_dask.progress import Progress
 from summit_dask.store import Header, Store, partition_size
 
@@ -46,6 +48,7 @@ class Report:
     n_images: int
     n_nodes: int
     n_edges: int
+    n_pictures: int
     problems: tuple[str, ...]
 
 
@@ -75,7 +78,7 @@ def import_summit(folder: Path, out: Path, classes: Path | None = None, keep_goi
         JSON or CSV table (index, synset, name) of the outputs; its names and synsets come before the folder's.
     keep_going
         Leave out what is wrong and import the rest: a class whose entry is wrong is absent, one whose graph is
-        wrong has an empty graph.
+        wrong has an empty graph. A wrong picture is left out in any case.
 
     Returns
     -------
@@ -96,18 +99,23 @@ def import_summit(folder: Path, out: Path, classes: Path | None = None, keep_goi
     table = _class_table(classes) if classes else {}
     entries = _entries(root, layer_graph, table, problems)
     graphs = list(_graphs(root, [entry.target for entry in entries], layer_graph, through, problems))
-    store = _create(out, layer_graph, entries, table, through)
+    draft = out.with_name(f"{out.name}.import")
+    shutil.rmtree(draft, ignore_errors=True)
+    store = _create(draft, layer_graph, entries, table, through)
     _write_matrices(store, entries)
     _write_embedding(store, entries)
     write_graphs(store, graphs)
     store.finish_stage("graphs", IMPORTED)
+    pictures = _pictures(store, root / "feature-vis")
     store.consolidate()
+    draft.rename(out)
     return Report(
         len(entries),
         store.header.n_images,
         sum(len(graph.node_layer) for graph in graphs),
         sum(len(graph.edge_influence) for graph in graphs),
-        tuple(problems.found),
+        pictures.n_pictures,
+        (*problems.found, *pictures.problems),
     )
 
 
@@ -237,7 +245,7 @@ def _create(
     n_images = sum(len(entry.probability) for entry in entries)
     known = {**{entry.target: (entry.synset, entry.name) for entry in entries}, **table}
     n_outputs = max(known) + 1
-    config = RunConfig(model="imported", images=Path("imported"), out=out)
+    config = RunConfig(model="imported", images=Path("imported"), out=Path("imported"))
     run = {
         "config": config.model_dump(mode="json", include=set(options_of(*RESULT_STAGES))),
         "fingerprint": IMPORTED,
@@ -282,6 +290,16 @@ def _strings(texts: Iterable[str]) -> NDArray[Any]:
 def _wordnet(synset: str) -> str:
     """The text if it is a WordNet number; imagenet.json needs some text there for every class."""
     return synset if _SYNSET.fullmatch(synset) else ""
+
+
+def _pictures(store: Store, folder: Path) -> PicturesReport:
+    """Pictures where there are any; a wrong file among them never ends an import."""
+    if not folder.is_dir():
+        return PicturesReport(0, ())
+    try:
+        return import_pictures(store, folder)
+    except FormatError as error:
+        return PicturesReport(0, (str(error),))
 
 
 def _write_matrices(store: Store, entries: Sequence[ClassEntry]) -> None:
