@@ -237,12 +237,17 @@ MEMORY_CASES: dict[str, tuple[Callable[[bool], list[Delayed]], bool]] = {
 }
 
 
+def load_compiled() -> None:
+    """Call everything once, so that loading compiled code is not measured."""
+    one = Images(np.zeros((1, 1, 1), np.int16), np.zeros(1, np.int32))
+    influence_graph(one, 1, 1, 1).compute(scheduler="sync")
+    count_selected(select_channels(np.ones((1, 1), np.float32), MASS), one.classes, 1)
+
+
 def measure_memory(case: str) -> Row:
     """Growth of the peak while a reduction runs."""
     build, shuffled = MEMORY_CASES[case]
-    warm = Images(np.zeros((1, 1, 1), np.int16), np.zeros(1, np.int32))
-    influence_graph(warm, 1, 1, 1).compute(scheduler="sync")
-    count_selected(select_channels(np.ones((1, 1), np.float32), MASS), warm.classes, 1)
+    load_compiled()
     roots = [delayed(largest, pure=False)(root) for root in build(shuffled)]
     before = kilobytes("VmRSS")
     delayed(list)(roots).compute(scheduler="sync")
@@ -262,6 +267,7 @@ def memory() -> list[Row]:
 
 def reading(path: Path) -> list[Row]:
     """Images per second of reading a store's arrays and of counting what was read."""
+    load_compiled()
     store = Store.open(path)
     n_partitions = -(-store.header.n_images // store.header.partition_size)
     parts = [store.partition(p) for p in range(n_partitions)]
@@ -272,12 +278,14 @@ def reading(path: Path) -> list[Row]:
         values, read = timed(lambda p, name=layer.name: store.read(f"activations/{name}/value", p), parts)
         count = cpu_seconds(lambda v=values: count_selected(select_channels(v, MASS), classes, n_classes))
         rows.append(report({"what": f"A, {layer.name}", **speeds(len(classes), read, count)}))
-    for hop in store.layer_graph.hops:
-        sources, read = timed(lambda p, name=hop.target: store.read(f"influences/{name}/source", p), parts)
-        n_sources = store.layer_graph.layer(hop.source).channels
-        own = sources[:, hop.start : hop.stop]
-        count = cpu_seconds(lambda s=own, n=n_sources: count_sources(s, classes, n_classes, n))
-        rows.append(report({"what": f"I, {hop.name}", **speeds(len(classes), read, count)}))
+    for layer in store.layer_graph.influenced:
+        sources, read = timed(lambda p, name=layer.name: store.read(f"influences/{name}/source", p), parts)
+        hops = [
+            (sources[:, hop.start : hop.stop], store.layer_graph.layer(hop.source).channels)
+            for hop in store.layer_graph.incoming(layer.name)
+        ]
+        count = cpu_seconds(lambda h=hops: [count_sources(own, classes, n_classes, n) for own, n in h])
+        rows.append(report({"what": f"I, {layer.name}", **speeds(len(classes), read, count)}))
     return rows
 
 
