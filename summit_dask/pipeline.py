@@ -10,6 +10,7 @@ What a stage makes is kept under a fingerprint of the options it depends on. A s
 missing or was made with other options, and refuses to mix extractions.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from importlib.metadata import version
@@ -81,6 +82,7 @@ def init(config: RunConfig) -> Store:
     images = read_image_set(config.images, config.images_per_class)
     outputs = map_classes(images.classes, network.n_outputs, config.classes, network.categories)
     facts = {**spec.facts(), **_facts(config, images, outputs), "layers": _layer_names(network.layer_graph)}
+    facts = json.loads(json.dumps(facts))  # as they come back from the store
     header = Header(
         network.layer_graph,
         {

@@ -9,7 +9,7 @@ PLAIN_SECONDS = 10.0
 TERMINAL_SECONDS = 0.2
 
 
-def duration(seconds: float) -> str:
+def duration(seconds: int | float) -> str:
     """A time as people say it: ``42 s``, ``3 min 10 s``, ``2 h 5 min``."""
     whole = round(seconds)
     if whole < 60:
@@ -19,7 +19,7 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
-def size(count: float) -> str:
+def size(count: int | float) -> str:
     """A number of bytes as people say it: ``3.2 GB``."""
     for unit in ("B", "kB", "MB", "GB"):
         if count < 1000:

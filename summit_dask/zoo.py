@@ -103,11 +103,6 @@ def load_network(model: str, weights: str | None) -> LoadedNetwork:
     return _loaded(module)
 
 
-def default_layers(model: str, module: nn.Module) -> tuple[str, ...] | None:
-    """Layers to show of a network by its name; None: `trace_network` chooses by structure (`families`)."""
-    return None
-
-
 def n_outputs(module: nn.Module, input_size: tuple[int, int, int]) -> int:
     """Number of a network's outputs for images of some channels, height and width.
 

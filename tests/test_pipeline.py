@@ -1,0 +1,235 @@
+"""A whole run on tiny things: results, resuming, killing, other options, bad images."""
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import networkx as nx
+import numpy as np
+import pytest
+import xarray as xr
+from distributed import Client, LocalCluster
+
+from summit_dask import pipeline, schema
+from summit_dask.config import RunConfig
+from summit_dask.errors import ClassNotFoundError, StoreIncompleteError, StoreMismatchError
+from summit_dask.layergraph import Channel
+from summit_dask.query import attribution_graph
+from summit_dask.store import Store, open_store
+from summit_dask.verify import verify_store
+from tests.networks import CLASSES, tiny_config
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def client() -> Iterator[Client]:
+    """One worker in this process."""
+    with (
+        LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None) as local,
+        Client(local) as client,
+    ):
+        yield client
+
+
+def run_here(config: RunConfig, client: Client) -> Store:
+    """`pipeline.run` without processes of its own."""
+    store = pipeline.init(config)
+    pipeline.extract(store, client)
+    pipeline.reduce(store, client)
+    pipeline.graphs(store, client)
+    pipeline.embed(store)
+    store.consolidate()
+    return store
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory, client: Client) -> RunConfig:
+    """A finished run."""
+    config = tiny_config(tmp_path_factory.mktemp("run"))
+    run_here(config, client)
+    return config
+
+
+@pytest.fixture
+def tree(finished: RunConfig) -> xr.DataTree:
+    return open_store(finished.out)
+
+
+def bytes_of(folder: Path) -> dict[str, str]:
+    """Digest of every file below a folder."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def test_a_finished_store_passes_every_check(finished: RunConfig) -> None:
+    report = verify_store(finished.out, 6)
+    assert report.right, "\n".join(report.lines())
+    assert len(report.checks) == 8
+
+
+def test_verify_finds_a_changed_number(finished: RunConfig, tmp_path: Path) -> None:
+    import shutil
+
+    shutil.copytree(finished.out, tmp_path / "store.zarr")
+    store = Store.open(tmp_path / "store.zarr", writable=True)
+    counts = store.read("matrices/upper/activation_count")
+    counts[0, 0] += 1
+    store.write("matrices/{layer}", "upper", "activation_count", counts)
+    report = verify_store(store.path, 1)
+    assert not report.right
+    assert any("A of upper" in line for line in report.lines())
+
+
+def test_classes_are_mapped_by_the_table_and_not_by_order(tree: xr.DataTree) -> None:
+    assert tree["class"].values.tolist() == list(CLASSES)
+    assert tree["classes/output_index"].values.tolist() == [2, 1, 0]
+    assert tree["classes/synset"].values.tolist() == ["s0", "s1", "s2"]
+    assert tree["outputs/name"].values.tolist() == list(reversed(CLASSES))
+
+
+def test_the_tree_has_every_name_that_is_promised(tree: xr.DataTree) -> None:
+    for variable in schema.VARIABLES:
+        if variable.group.startswith(("examples", "pictures", "usage")):
+            continue
+        group = variable.group.format(layer="upper", hop="upper.one.0.weight")
+        if variable.group in {v.group for v in schema.VARIABLES if v.name in ("count",)}:
+            continue
+        if f"/{group}" in tree.groups or not group:
+            found = tree[f"{group}/{variable.name}".lstrip("/")]
+            assert found.dims == variable.dims
+            assert found.dtype == variable.numpy_dtype
+    assert {"summit_format", "layer_graph", "run"} <= set(tree.attrs)
+
+
+def test_a_second_run_changes_no_byte(finished: RunConfig, client: Client) -> None:
+    before = bytes_of(finished.out)
+    assert pipeline.pending(run_here(finished, client)) == []
+    assert bytes_of(finished.out) == before
+
+
+def test_another_mass_counts_again_without_measuring_again(finished: RunConfig, tmp_path: Path, client: Client) -> None:
+    import shutil
+
+    shutil.copytree(finished.out, tmp_path / "store.zarr")
+    config = finished.replaced(out=tmp_path / "store.zarr", mass=0.9)
+    activations = bytes_of(config.out / "activations")
+    store = pipeline.init(config)
+    assert pipeline.pending(store) == ["reduce", "graphs", "embed"]
+    run_here(config, client)
+    assert bytes_of(config.out / "activations") == activations
+    more, fewer = (open_store(c.out)["matrices/upper/activation_count"].values for c in (config, finished))
+    assert (more >= fewer).all() and more.sum() > fewer.sum()
+
+
+def test_other_extraction_options_are_refused_by_name(finished: RunConfig) -> None:
+    with pytest.raises(StoreMismatchError, match=r"k: the store has 5, this run asks for 3"):
+        pipeline.init(finished.replaced(k=3))
+
+
+def test_a_stage_before_its_time_says_what_to_run(finished: RunConfig, tmp_path: Path, client: Client) -> None:
+    store = pipeline.init(finished.replaced(out=tmp_path / "new.zarr"))
+    with pytest.raises(StoreIncompleteError, match=r"3 of 3 partitions .* 'summit-dask extract"):
+        pipeline.reduce(store, client)
+    with pytest.raises(StoreIncompleteError, match="summit-dask reduce"):
+        pipeline.graphs(store, client)
+
+
+def test_unreadable_images_are_recorded_and_leave_the_others_alone(
+    finished: RunConfig, tmp_path: Path, client: Client
+) -> None:
+    config = tiny_config(tmp_path)
+    broken = sorted((config.images / "bee").iterdir())
+    broken[3].write_bytes(broken[3].read_bytes()[:200])
+    broken[4].write_text("no picture at all")
+    run_here(config, client)
+    tree, whole = open_store(config.out), open_store(finished.out)
+    lost = tree["images/status"].values == schema.UNREADABLE
+    assert lost.sum() == 2
+    assert all(tree["images/reason"].values[lost] != "") and all(tree["images/reason"].values[~lost] == "")
+    assert tree["classes/n_images"].values.tolist() == [30, 28, 30]
+    for name in ("activations/upper/value", "influences/upper/source", "images/predicted"):
+        np.testing.assert_array_equal(tree[name].values[~lost], whole[name].values[~lost])
+    assert tree["matrices/upper/activation_count"].values[1].max() <= 28
+
+
+def test_a_killed_run_goes_on_to_the_same_bytes(finished: RunConfig, tmp_path: Path) -> None:
+    """SIGKILL of the whole process group as soon as one partition is done, at any moment of the next."""
+    script = (
+        "from pathlib import Path; from summit_dask import pipeline; from tests.networks import tiny_config\n"
+        f"if __name__ == '__main__': pipeline.run(tiny_config(Path({str(finished.out.parent)!r}), "
+        f"out={str(tmp_path / 'store.zarr')!r}))"
+    )
+    (tmp_path / "script.py").write_text(script)
+    command = [sys.executable, str(tmp_path / "script.py")]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    first = subprocess.Popen(command, env=environment, start_new_session=True, stderr=subprocess.PIPE)
+    done = tmp_path / "store.zarr" / "partitions" / "fingerprint" / "c"
+    while first.poll() is None and not (done.is_dir() and any(done.iterdir())):
+        time.sleep(0.005)
+    if first.poll() is None:
+        os.killpg(first.pid, signal.SIGKILL)
+    first.communicate()
+    (tmp_path / "store.zarr" / "activations" / "0.abc.partial").write_bytes(b"half a file")
+    subprocess.run(command, env=environment, check=True, capture_output=True)
+    assert bytes_of(tmp_path / "store.zarr") == bytes_of(finished.out)
+
+
+def test_attribution_graph_equals_the_stored_one(tree: xr.DataTree) -> None:
+    graphs, layers = tree["graphs"], tree.attrs["layer_graph"]["layers"]
+    for place, name in enumerate(CLASSES):
+        made = attribution_graph(tree, name)
+        rows = graphs["node_class"].values == place
+        nodes = {
+            Channel(layers[layer]["name"], int(channel)): score
+            for layer, channel, score in zip(
+                *(graphs[f"node_{column}"].values[rows] for column in ("layer", "channel", "score")), strict=True
+            )
+        }
+        assert nodes == {node: data["score"] for node, data in made.nodes(data=True)}
+        assert made.number_of_edges() == (graphs["edge_class"].values == place).sum()
+        assert nx.is_directed_acyclic_graph(made)
+
+
+def test_attribution_graph_of_all_images_of_a_class_is_the_class_s(tree: xr.DataTree) -> None:
+    chosen = tree["images/class_index"] == 1
+    assert nx.utils.graphs_equal(attribution_graph(tree, images=chosen), attribution_graph(tree, "bee"))
+    every = np.ones(tree.sizes["image"], bool)
+    assert nx.utils.graphs_equal(attribution_graph(tree, "bee", images=every), attribution_graph(tree, "bee"))
+
+
+def test_attribution_graph_of_no_images_is_empty(tree: xr.DataTree) -> None:
+    assert len(attribution_graph(tree, images=np.zeros(tree.sizes["image"], bool))) == 0
+
+
+def test_attribution_graph_follows_its_options(tree: xr.DataTree) -> None:
+    small, large = attribution_graph(tree, "ant"), attribution_graph(tree, "ant", p=0.9)
+    assert len(large) > len(small)
+    assert set(small) <= set(large)
+    first = max(channel.index for channel in large if channel.layer == "upper")
+    without = attribution_graph(tree, "ant", p=0.9, excluded={"upper": [first]})
+    assert Channel("upper", first) not in without
+    used = sum(count for _, count in attribution_graph(tree, "ant", p=1.0, mass=0.99).nodes(data="count"))
+    assert used > sum(count for _, count in attribution_graph(tree, "ant", p=1.0).nodes(data="count"))
+
+
+def test_unknown_class_names_the_nearest(tree: xr.DataTree) -> None:
+    with pytest.raises(ClassNotFoundError, match="Did you mean 'bee'"):
+        attribution_graph(tree, "beee")
+
+
+def test_a_store_opens_with_xarray_alone(finished: RunConfig) -> None:
+    code = (
+        "import sys, xarray\n"
+        f"tree = xarray.open_datatree({str(finished.out)!r}, engine='zarr')\n"
+        "print(tree['matrices/upper/activation_count'].sel({'class': 'bee'}).values.sum())\n"
+        "assert 'summit_dask' not in sys.modules"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    expected = open_store(finished.out)["matrices/upper/activation_count"].values[1].sum()
+    assert result.stdout.strip() == str(expected)
