@@ -1,0 +1,251 @@
+"""Cost of the complete extraction as a multiple of the bare forward pass.
+
+    python benchmarks/extraction_cost.py [--data FOLDER] [--networks NAME ...] [--original] [--rounds N]
+
+Bare: the network as it is run here, batch norms folded, channels last, inference mode. Maxima: also extremes and
+positions of the visible layers' channels. Everything: from pixels to extremes, positions, strongest sources of all
+hops, predictions and the selection of channels by mass. No decoding, no writing. `--original` adds the original's
+procedure (`original.py`) at its own stride of 3 and at 1, on single images.
+
+One thread, process CPU time, the variants in turn; medians of the rounds' ratios with their quartiles. FOLDER (default
+../shared/data, or SUMMIT_TEST_DATA) holds models/ and images/; networks without weights there get random ones, and are
+marked so: how much can be skipped depends on the weights. Prints JSON lines, then tables.
+"""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median, quantiles
+from typing import Any
+
+import numpy as np
+import torch
+import torchvision
+from numpy.typing import NDArray
+from original import Original
+
+from summit_dask.activations import select_channels
+from summit_dask.dataset import Preprocessing, read_image_set
+from summit_dask.extract import Extraction, Extractor
+from summit_dask.influence import warm_up
+from summit_dask.trace import TracedNetwork, trace_network
+from summit_dask.zoo import load_network
+
+K, MASS = 5, 0.03
+DATA = Path(os.environ.get("SUMMIT_TEST_DATA", Path(__file__).parents[1] / ".." / "shared" / "data"))
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Network:
+    """Where a network comes from: a model file or torchvision, weights of the folder or random ones."""
+
+    model: str
+    weights: str | None = None
+    resize: int | None = 256
+    crop: int = 224
+    images: str = "images/imagenet_val"
+    scaled: bool = True
+
+
+NETWORKS = {
+    "googlenet_bvlc": Network("models/googlenet_bvlc.py:GoogLeNetBVLC", "googlenet_bvlc"),
+    "googlenet": Network("torchvision:googlenet"),
+    "squeezenet1_0": Network("torchvision:squeezenet1_0", "squeezenet1_0_deepcompression"),
+    "inception_abm": Network("models/inception_abm.py:InceptionABM", "inception_abm"),
+    "mobilenet_v2": Network("torchvision:mobilenet_v2", "mobilenet_v2_coral_ptq"),
+    "resnet50": Network("torchvision:resnet50", "resnet50_v1_abm"),
+    "vgg16": Network("torchvision:vgg16"),
+    "tinyvgg": Network(
+        "models/tinyvgg.py:TinyVGG", "tinyvgg_cnnexplainer", None, 64, "images/tinyimagenet10/val", False
+    ),
+}
+
+
+def build(network: Network, data: Path) -> tuple[TracedNetwork, Preprocessing]:
+    """The traced network and what its images go through."""
+    size = (network.crop, network.crop)
+    preprocessing = Preprocessing(network.resize, size)
+    if not network.scaled:
+        preprocessing = Preprocessing(network.resize, size, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    if network.weights:
+        model = network.model if network.model.startswith("torchvision:") else str(data / network.model)
+        module = load_network(model, str(data / "models" / f"{network.weights}.safetensors")).module
+    else:
+        torch.manual_seed(0)
+        options = {"aux_logits": False, "init_weights": True} if network.model.endswith("googlenet") else {}
+        module = torchvision.models.get_model(network.model.split(":")[1], weights=None, **options)
+    return trace_network(module.requires_grad_(False), (), preprocessing.input_size), preprocessing
+
+
+def pixels(data: Path, network: Network, preprocessing: Preprocessing, n_images: int) -> NDArray[np.uint8]:
+    """Real images, spread over the classes."""
+    images = read_image_set(data / network.images)
+    paths = [images.root / path for path in images.table["path"]]
+    return np.stack([preprocessing.decode(path) for path in paths[:: len(paths) // n_images][:n_images]])
+
+
+def cpu_seconds(work: Callable[[], object]) -> float:
+    """Process CPU time of one call."""
+    start = time.process_time()
+    work()
+    return time.process_time() - start
+
+
+def interleaved(variants: dict[str, Callable[[], object]], rounds: int) -> list[dict[str, float]]:
+    """CPU seconds of every variant, round by round, after one that is not counted."""
+    for work in variants.values():
+        work()
+    return [{name: cpu_seconds(work) for name, work in variants.items()} for _ in range(rounds)]
+
+
+def everything(extractor: Extractor, batch: NDArray[np.uint8]) -> Extraction:
+    """The complete extraction with the selection of channels."""
+    found = extractor(batch)
+    for extremes in found.extremes.values():
+        select_channels(extremes.maximum, MASS)
+    return found
+
+
+def report(row: Row) -> Row:
+    """Print a row as JSON."""
+    print(json.dumps({k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()}), flush=True)
+    return row
+
+
+def spread(ratios: list[float]) -> Row:
+    """Median and quartiles."""
+    low, middle, high = quantiles(ratios)
+    return {"ratio": middle, "low": low, "high": high}
+
+
+def cost(name: str, data: Path, batch_size: int, rounds: int) -> list[Row]:
+    """Ratios of one network's variants to the bare forward pass."""
+    traced, preprocessing = build(NETWORKS[name], data)
+    batch = pixels(data, NETWORKS[name], preprocessing, batch_size)
+    extractor = Extractor(traced, preprocessing, K)
+    maxima = Extractor(replace(traced, layer_graph=replace(traced.layer_graph, hops=())), preprocessing, K)
+    images = extractor._normalised(batch).contiguous(memory_format=torch.channels_last)
+    variants = {
+        "bare": lambda: extractor.module(images),
+        "maxima": lambda: maxima(batch),
+        "everything": lambda: everything(extractor, batch),
+    }
+    with torch.inference_mode():
+        times = interleaved(variants, rounds)
+    facts = {"network": name, "weights": "real" if NETWORKS[name].weights else "random"}
+    bare = 1000 * median(t["bare"] for t in times) / batch_size
+    return [
+        report({**facts, "variant": v, "ms_per_image": bare * ratio["ratio"], **ratio})
+        for v in variants
+        for ratio in [spread([t[v] / t["bare"] for t in times])]
+    ]
+
+
+def cost_by_hop(name: str, data: Path, batch_size: int, rounds: int) -> list[Row]:
+    """Share of a bare forward pass that each hop's kernel takes within the complete extraction."""
+    traced, preprocessing = build(NETWORKS[name], data)
+    batch = pixels(data, NETWORKS[name], preprocessing, batch_size)
+    extractor = Extractor(traced, preprocessing, K)
+    images = extractor._normalised(batch).contiguous(memory_format=torch.channels_last)
+    seconds: dict[str, list[float]] = {hop: [] for hop in extractor._kernels}
+
+    def timed(hop: str, kernel: Callable[..., object]) -> Callable[..., object]:
+        def call(*arguments: object) -> object:
+            start = time.process_time()
+            result = kernel(*arguments)
+            seconds[hop].append(time.process_time() - start)
+            return result
+
+        return call
+
+    extractor._kernels = {hop: timed(hop, kernel) for hop, kernel in extractor._kernels.items()}  # type: ignore[misc]
+    with torch.inference_mode():
+        bare = lambda: extractor.module(images)  # noqa: E731
+        times = interleaved({"bare": bare, "everything": lambda: extractor(batch)}, rounds)
+    forward = median(t["bare"] for t in times)
+    rows = []
+    for hop in traced.layer_graph.hops:
+        kernel = "x".join(map(str, hop.convolution.kernel)) if hop.convolution else "identity"
+        sources = traced.layer_graph.layer(hop.source).channels
+        share = median(seconds[hop.name]) / forward
+        rows.append(
+            report({"hop": hop.name, "kernel": kernel, "channels": f"{sources} to {hop.channels}", "share": share})
+        )
+    return rows
+
+
+def against_original(name: str, data: Path, rounds: int) -> list[Row]:
+    """The original's procedure beside ours, in forward passes of one image."""
+    traced, preprocessing = build(NETWORKS[name], data)
+    batch = pixels(data, NETWORKS[name], preprocessing, 8)
+    extractor = Extractor(traced, preprocessing, K)
+    images = extractor._normalised(batch).contiguous(memory_format=torch.channels_last)
+    originals = {stride: Original(traced, stride) for stride in (3, 1)}
+    with torch.inference_mode():
+        check(originals[1](images[:1]).influences, everything(extractor, batch))
+        variants: dict[str, Callable[[], object]] = {
+            "bare, one image": lambda: extractor.module(images[:1]),
+            "bare, batch of 8": lambda: extractor.module(images),
+            "ours, batch of 8": lambda: everything(extractor, batch),
+            "original, stride 3": lambda: originals[3](images[:1]),
+            "original, stride 1": lambda: originals[1](images[:1]),
+        }
+        times = interleaved(variants, rounds)
+    each = {v: [t[v] / (8 if "8" in v else 1) for t in times] for v in variants}
+    ours, bare = each["ours, batch of 8"], each["bare, one image"]
+    rows = []
+    for v, seconds in each.items():
+        speedup = spread([s / o for s, o in zip(seconds, ours, strict=True)])
+        row = {"variant": v, "ms_per_image": 1000 * median(seconds)}
+        row["forward_passes"] = median(s / b for s, b in zip(seconds, bare, strict=True))
+        rows.append(report({**row, "times_ours": speedup["ratio"], "low": speedup["low"], "high": speedup["high"]}))
+    return rows
+
+
+def check(influences: dict[str, torch.Tensor], ours: Extraction) -> None:
+    """Where the original's procedure is defined as ours is, at stride 1 without ignored pooling, values agree."""
+    for hop, peaks in influences.items():
+        if "b_pool" not in hop:
+            best = np.sort(np.maximum(peaks.numpy(), 0), axis=0)[::-1][:K].T
+            np.testing.assert_allclose(ours.strongest[hop].value[0], best, rtol=1e-3, atol=1e-4 * best.max())
+
+
+def table(rows: list[Row]) -> str:
+    """A Markdown table."""
+    lines = [list(rows[0]), ["---"] * len(rows[0])]
+    lines += [[f"{v:.3f}" if isinstance(v, float) else str(v) for v in row.values()] for row in rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def main() -> None:
+    """Measure and print everything."""
+    parser = argparse.ArgumentParser(description="Cost of the extraction in forward passes.")
+    parser.add_argument("--data", type=Path, default=DATA)
+    parser.add_argument("--networks", nargs="*", default=list(NETWORKS), choices=list(NETWORKS))
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--hops", action="store_true", help="also each hop of the first network")
+    parser.add_argument("--original", action="store_true", help="also the original's procedure, on the first network")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    report({"compile_or_load_s": warm_up()})
+    tables = [[row for name in options.networks for row in cost(name, options.data, options.batch, options.rounds)]]
+    if options.hops:
+        tables.append(cost_by_hop(options.networks[0], options.data, options.batch, options.rounds))
+    if options.original:
+        tables.append(against_original(options.networks[0], options.data, max(3, options.rounds // 3)))
+    for rows in tables:
+        print(f"\n{table(rows)}")
+
+
+if __name__ == "__main__":
+    main()
