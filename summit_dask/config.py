@@ -120,7 +120,7 @@ def options_of(*stages: Stage) -> tuple[str, ...]:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Options from a YAML file, not checked yet; relative paths start at the file's folder.
+    """Options from a YAML file, not checked yet; relative paths start where the command runs.
 
     Raises
     ------
