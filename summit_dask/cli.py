@@ -20,6 +20,7 @@ from summit_dask.errors import ConfigError, SummitError
 PREFIX = "SUMMIT_DASK"
 INTERRUPTED = 130
 DASHBOARD_PORT = 8501
+AT_LEAST_ONE = click.IntRange(min=1)
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -148,6 +149,24 @@ def graphs(store: Path, **values: Any) -> None:
 def embed(store: Path, **values: Any) -> None:
     """Place similar classes near each other, layer by layer."""
     _stage("embed", store, values)
+
+
+@commands.command()
+@_store
+@click.option("--channels", default="graphs", show_default=True, help="graphs, all, or LAYER:1,2;LAYER:3")
+@click.option("--kinds", default="channel", show_default=True, help="of channel, neuron, negative, diversity")
+@click.option("--size", type=AT_LEAST_ONE, default=128, show_default=True, help="longer side in pixels")
+@click.option("--steps", type=AT_LEAST_ONE, default=256, show_default=True, help="steps of optimisation")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="seed of the optimisation")
+@options("cluster")
+def pictures(store: Path, channels: str, kinds: str, size: int, steps: int, seed: int, **values: Any) -> None:
+    """Optimise pictures that show what channels look for."""
+    from summit_dask.painting import known_kinds, make_pictures
+    from summit_dask.pictures import Settings
+
+    settings = Settings(size=size, steps=steps, seed=seed)
+    count = make_pictures(store, channels, known_kinds(kinds.split(",")), settings, _given(values))
+    click.echo(f"{count} channels have their pictures.")
 
 
 def _stage(name: str, path: Path, values: Mapping[str, Any]) -> None:

@@ -18,12 +18,13 @@ import numpy as np
 import torch
 from distributed import Client, Worker, WorkerPlugin, get_worker
 
-from summit_dask.cluster import finished, resources, result_of
+from summit_dask.cluster import cluster, finished, resources, result_of
 from summit_dask.config import fingerprint
 from summit_dask.errors import ConfigError, StoreIncompleteError, suggestion
 from summit_dask.gallery import add_pictures, drafts_folder, made_with, tidy
 from summit_dask.pictures import KINDS, Batch, Kind, Preparation, Settings, Visualiser, batches, stored_kinds
 from summit_dask.progress import Progress, duration, say
+from summit_dask.query import run_config
 from summit_dask.schema import PICTURE_KINDS
 from summit_dask.store import Store
 from summit_dask.worker import NetworkSpec, install
@@ -93,6 +94,37 @@ def known_kinds(names: Iterable[str]) -> tuple[Kind, ...]:
     return tuple(kind for kind in KINDS if kind in names)
 
 
+def make_pictures(
+    path: Path, channels: str, kinds: Sequence[Kind], settings: Settings, options: Mapping[str, Any]
+) -> int:
+    """Make pictures for a store's channels, on the cluster that the options ask for.
+
+    Parameters
+    ----------
+    channels
+        As `wanted_channels` takes them.
+    options
+        Those of `RunConfig` that concern the cluster.
+
+    Returns
+    -------
+    int
+        Channels that were asked for.
+
+    Raises
+    ------
+    SummitError
+        As `wanted_channels` and `paint` do.
+    """
+    store = Store.open(path, writable=True)
+    store.loosen()
+    wanted = wanted_channels(store, channels)
+    with cluster(run_config(store.header.run).replaced(**options)) as client:
+        paint(store, client, wanted, kinds, settings)
+    store.consolidate()
+    return sum(map(len, wanted.values()))
+
+
 def paint(store: Store, client: Client, wanted: Wanted, kinds: Sequence[Kind], settings: Settings) -> None:
     """Make the pictures that the store lacks; says beforehand how long it will take.
 
@@ -133,7 +165,7 @@ def _missing(store: Store, drafts: Path, layer: str, kind: Kind, channels: Seque
 
 
 def _paint_batches(client: Client, todo: Sequence[Batch], drafts: Path, settings: Settings, key: int) -> None:
-    options: dict[str, Any] = {"settings": settings, "key": key, "pure": False, "resources": resources(client)}
+    options: dict[str, Any] = {"settings": settings, "run": key, "pure": False, "resources": resources(client)}
     n_pictures, n_workers = sum(batch.n_pictures for batch in todo), len(client.scheduler_info(n_workers=-1)["workers"])
     seconds = result_of(client.submit(trial_task, todo[-1], **options))
     say(f"{n_pictures} pictures on {n_workers} workers will take about {duration(seconds * n_pictures / n_workers)}.")
@@ -194,20 +226,20 @@ def _plugin_name(key: int) -> str:
     return f"summit-visualiser-{key:x}"
 
 
-def _visualiser(batch: Batch, settings: Settings, key: int) -> Visualiser:
-    plugin = get_worker().plugins[_plugin_name(key)]
+def _visualiser(batch: Batch, settings: Settings, run: int) -> Visualiser:
+    plugin = get_worker().plugins[_plugin_name(run)]
     assert isinstance(plugin, VisualiserPlugin)
     return plugin.visualiser(batch.layer, settings)
 
 
-def paint_task(batch: Batch, settings: Settings, key: int) -> dict[tuple[int, str], bytes]:
+def paint_task(batch: Batch, settings: Settings, run: int) -> dict[tuple[int, str], bytes]:
     """Pictures of a batch. Runs on a worker."""
-    return _visualiser(batch, settings, key).pictures(batch)
+    return _visualiser(batch, settings, run).pictures(batch)
 
 
-def trial_task(batch: Batch, settings: Settings, key: int) -> float:
+def trial_task(batch: Batch, settings: Settings, run: int) -> float:
     """Seconds that a picture of a batch will take, from a few steps. Runs on a worker."""
-    visualiser = _visualiser(batch, replace(settings, steps=_TRIAL_STEPS), key)
+    visualiser = _visualiser(batch, replace(settings, steps=_TRIAL_STEPS), run)
     visualiser.pictures(batch)  # the first run is slower than all others
     start = time.perf_counter()
     visualiser.pictures(batch)

@@ -55,7 +55,7 @@ class Settings:
     size: int = 128
     steps: int = 256
     learning_rate: float = 0.05
-    diversity: float = 1.0
+    diversity: float = 0.3
     seed: int = 0
     batch: int = 8
 
