@@ -16,7 +16,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image, UnidentifiedImageError
+import numpy as np
+from PIL import Image
 
 from summit_dask import encoded
 from summit_dask.errors import FormatError, StoreError, suggestion
@@ -31,7 +32,7 @@ from summit_dask.store import Store
 SIDE, PITCH, CROPPED = 147, 74, 73
 #: Channels in one sprite, as in the original's.
 SPRITE_ROWS = 10
-JPEG_QUALITY = 95
+JPEG_QUALITY, JPEG_BLOCK = 95, 8
 #: Colour of a sprite's cell that holds no picture.
 BLANK = (128, 128, 128)
 
@@ -172,7 +173,7 @@ def _read_single(file: _File, n_channels: int) -> Pictures:
 def _opened(path: Path) -> Image.Image:
     try:
         return Image.open(path)
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+    except (OSError, Image.DecompressionBombError) as error:
         raise FormatError(f"{path}: expected a picture, found {error}.") from error
 
 
@@ -190,9 +191,15 @@ def _read_sprite(file: _File, n_channels: int) -> Pictures:
     for row in range(height // SIDE):
         for kind, (left, top, side) in _cells():
             cell = pixels.crop((left, row * SIDE + top, left + side, row * SIDE + top + side))
-            if np.ptp(np.asarray(cell), axis=(0, 1)).any():
+            if not _is_blank(cell):
                 pictures[file.channel.index + row, kind] = as_jpeg(cell)
     return pictures
+
+
+def _is_blank(cell: Image.Image) -> bool:
+    # JPEG's blocks carry traces of the neighbouring cells over the border.
+    inner = np.asarray(cell)[JPEG_BLOCK:-JPEG_BLOCK, JPEG_BLOCK:-JPEG_BLOCK]
+    return not np.ptp(inner, axis=(0, 1)).any()
 
 
 def _check_sprite(file: _File, width: int, height: int) -> None:
