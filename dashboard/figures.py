@@ -54,7 +54,7 @@ def bars(table: pd.DataFrame, name: str, value: str, description: str, full: flo
             ),
             tooltip=list(table.columns),
         )
-        .properties(height=alt.Step(18), description=description)
+        .properties(height=18 * max(1, len(table)) + 30, description=description)
     )
 
 
@@ -85,7 +85,7 @@ def stacked(table: pd.DataFrame, description: str) -> Any:
             order=alt.Order("order:Q"),
             tooltip=["layer", "kind", "channels"],
         )
-        .properties(height=alt.Step(24), description=description)
+        .properties(height=26 * max(1, table["layer"].nunique()) + 80, description=description)
     )
 
 
@@ -121,9 +121,10 @@ def users(table: pd.DataFrame, description: str) -> Any:
 
 def layer_graph(layers: pd.DataFrame, hops: pd.DataFrame) -> Any:
     """Layers as named boxes, hops as lines; columns x, y, name, channels, kind; x, y, x2, y2, name, kind."""
+    reach = max(3, int(layers["x"].abs().max()) + 1)
     line = alt.Chart(hops).mark_rule(strokeWidth=1.5, opacity=0.6)
     drawn = line.encode(
-        x=alt.X("x:Q", axis=None),
+        x=alt.X("x:Q", axis=None, scale=alt.Scale(domain=[-reach, reach])),
         y=alt.Y("y:Q", axis=None),
         x2="x2:Q",
         y2="y2:Q",
@@ -137,7 +138,8 @@ def layer_graph(layers: pd.DataFrame, hops: pd.DataFrame) -> Any:
     boxes = box.encode(
         x="x:Q", y="y:Q", color=alt.Color("kind:N", scale=colour, legend=LEGEND), tooltip=["name", "channels"]
     )
-    text = alt.Chart(layers[layers["kind"] == "visible layer"]).mark_text(align="left", dx=12, fontSize=12)
+    text = alt.Chart(layers[layers["kind"] == "visible layer"])
+    text = text.mark_text(align="left", dx=10, dy=-9, fontSize=12, color=GREY)
     names = text.encode(x="x:Q", y="y:Q", text="label:N")
     height = 46 * max(2, layers["y"].nunique())
     chart = (drawn + boxes + names).resolve_scale(color="independent")

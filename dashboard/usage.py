@@ -32,7 +32,7 @@ def entropy(counts: Matrix) -> NDArray[np.float64]:
     """
     total = counts.sum(axis=0)
     share = counts / np.maximum(total, 1)
-    bits = -np.where(share > 0, share * np.log2(np.where(share > 0, share, 1)), 0).sum(axis=0)
+    bits = np.where(share > 0, share * -np.log2(np.where(share > 0, share, 1)), 0).sum(axis=0)
     return np.where(total > 0, bits, np.nan)
 
 

@@ -19,8 +19,9 @@ TOP, ALIKE, QUARTERS = 10, 5, 4
 def show() -> None:
     """The page."""
     data, wanted = session.opened()
+    components.facts("layers", "Layers: how classes share channels")
     if not data.has("matrices"):
-        components.facts("layers heading", "Layers", note=data.why_absent("matrices"))
+        st.info(data.why_absent("matrices"))
         return
     place, layer = data.place_of[wanted.class_ or ""], _choose(data, wanted)
     counts = data.counts(layer)
@@ -107,10 +108,14 @@ def _shared(data: StoreData, layer: str, counts: Any) -> None:
     shared = usage.largest(users * 1e6 + np.nan_to_num(bits), TOP, lambda k: users[k] > 0)
     left, right = st.columns(2, gap="large")
     with left:
-        _channels(data, layer, "Shared by most classes", shared, [f"{users[k]} classes" for k in shared])
+        _channels(data, layer, "Shared by most classes", shared, [_classes(users[k]) for k in shared])
     with right:
-        texts = [f"{users[k]} classes, {bits[k]:.1f} bits" for k in specific]
+        texts = [f"{_classes(users[k])}, {abs(bits[k]):.1f} bits" for k in specific]
         _channels(data, layer, "Most specific to few classes", specific, texts)
+
+
+def _classes(n: int) -> str:
+    return "1 class" if n == 1 else f"{n} classes"
 
 
 def _channels(data: StoreData, layer: str, title: str, found: list[int], texts: list[str]) -> None:

@@ -1,0 +1,205 @@
+"""The dashboard in a real browser: what is drawn, and what pointing, clicking, typing and going back do."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.stores import AWKWARD_NAMES, make_store
+
+pytestmark = pytest.mark.browser
+sync_api = pytest.importorskip("playwright.sync_api")
+
+ARGUMENTS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+LOCAL = ("http://127.0.0.1:", "ws://127.0.0.1:", "data:", "blob:")
+GRAPH = ".stage[data-drawn]"
+
+
+def _chromium() -> str:
+    found = os.environ.get("SUMMIT_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    if not found:
+        pytest.skip("no Chromium found; install it or set SUMMIT_CHROMIUM to its path")
+    return found
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server on a complete store."""
+    _chromium()
+    store = tmp_path_factory.mktemp("stores") / "complete"
+    make_store(store, n_classes=30)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    app = Path(__file__).parents[1] / "dashboard" / "app.py"
+    options = ["--server.port", str(port), "--server.address", "127.0.0.1"]
+    command = [sys.executable, "-m", "streamlit", "run", str(app), *options, "--", str(store)]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        _wait(f"http://127.0.0.1:{port}/_stcore/health")
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        server.wait(10)
+
+
+def _wait(address: str, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            urllib.request.urlopen(address, timeout=1).close()
+            return
+        except OSError:
+            time.sleep(0.2)
+    raise TimeoutError(address)
+
+
+@pytest.fixture(scope="module")
+def browser() -> "Iterator[sync_api.Browser]":
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=_chromium(), args=list(ARGUMENTS))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: "sync_api.Browser") -> "Iterator[sync_api.Page]":
+    """A page that fails the test if it asks for anything outside, or reports an error."""
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.set_default_timeout(30_000)
+    wrong: list[str] = []
+    page.on("request", lambda r: None if r.url.startswith(LOCAL) else wrong.append(f"asked for {r.url}"))
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("dialog", lambda dialog: (wrong.append(f"dialog {dialog.message}"), dialog.dismiss()))
+    # On a deep link Streamlit looks for its server beside the page first, and Chromium reports that as an error.
+    page.on("console", lambda m: wrong.append(m.text) if m.type == "error" and "404" not in m.text else None)
+    yield page
+    page.close()
+    assert not wrong, wrong
+
+
+def test_explore_draws_all_three_views(address: str, page: "sync_api.Page") -> None:
+    page.goto(address)
+    page.wait_for_selector(GRAPH)
+    assert page.locator(".node").count() > 5 and page.locator("path.edge").count() > 1
+    assert page.locator(".embedding circle").count() == 30
+    assert page.locator(".pinned-row .name").inner_text() == AWKWARD_NAMES[0]
+    assert page.locator(".names text").all_inner_texts() == ["mixed3", "mixed2", "mixed1", "stem"]
+
+
+def test_pointing_at_a_node_shows_its_card_and_its_neighbours(address: str, page: "sync_api.Page") -> None:
+    page.goto(address)
+    page.wait_for_selector(GRAPH)
+    page.wait_for_function("globalThis.summitDaskExtras?.size")
+    page.locator(".node:not([hidden])").nth(1).hover()
+    page.wait_for_selector(".float .card")
+    assert "images" in page.locator(".float .facts").inner_text()
+    page.wait_for_selector(".float .examples img")
+    assert page.locator(".float .examples img").count() == 10
+    assert page.locator("g.scene.marked").count() == 1
+    page.mouse.move(5, 5)
+    assert page.locator("g.scene.marked").count() == 0
+
+
+def test_clicking_pins_a_node_and_the_address_brings_it_back(address: str, page: "sync_api.Page") -> None:
+    page.goto(address)
+    page.wait_for_selector(GRAPH)
+    page.locator(".node:not([hidden])").nth(1).click()
+    page.wait_for_url("**pin_layer=**")
+    page.wait_for_selector(".side h4")
+    name = page.locator(".side .card .name").inner_text()
+    page.goto(page.url)
+    page.wait_for_selector(".side .card .name")
+    assert page.locator(".side .card .name").inner_text() == name
+    page.locator(".node.pinned").focus()
+    page.keyboard.press("Escape")
+    page.wait_for_function("!location.search.includes('pin_layer')")
+
+
+def test_choosing_a_class_and_going_back(address: str, page: "sync_api.Page") -> None:
+    page.goto(f"{address}/?class=n00000003")
+    page.wait_for_selector(GRAPH)
+    before = page.locator(GRAPH).get_attribute("data-drawn")
+    page.locator(".space .row").first.click()
+    page.wait_for_function("!location.search.includes('class=n00000003')")
+    page.wait_for_function(f"document.querySelector('.x') === null && {_drawn_is_not(before)}")
+    page.go_back()
+    page.wait_for_url("**class=n00000003**")
+    page.locator(".pinned-row .name", has_text=AWKWARD_NAMES[3]).wait_for()
+
+
+def _drawn_is_not(value: str | None) -> str:
+    """JavaScript that looks through the components' shadow roots for another graph than the one named."""
+    return (
+        "[...document.querySelectorAll('*')].some(e => e.shadowRoot?.querySelector('.stage')?.dataset.drawn"
+        f" && e.shadowRoot.querySelector('.stage').dataset.drawn !== {value!r})"
+    )
+
+
+def test_another_layer_glides_and_sorts(address: str, page: "sync_api.Page") -> None:
+    page.goto(address)
+    page.wait_for_selector(GRAPH)
+    page.locator(".strip button", has_text="stem").click()
+    page.wait_for_url("**layer=stem**")
+    page.locator(".strip [aria-checked=true]", has_text="stem").wait_for()
+    page.locator(".find select").select_option("worst")
+    page.wait_for_url("**sort=worst**")
+    page.locator(".find input").fill("crane")
+    assert page.locator(".found").inner_text() == "2 of 30 classes"
+
+
+def test_the_keyboard_walks_along_edges(address: str, page: "sync_api.Page") -> None:
+    page.goto(address)
+    page.wait_for_selector(GRAPH)
+    page.locator(".node[tabindex='0']").focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("ArrowDown")
+    row = page.evaluate(
+        "() => { let e = document.activeElement; while (e.shadowRoot?.activeElement) e = e.shadowRoot.activeElement;"
+        " return e.getAttribute('aria-label') }"
+    )
+    assert "of mixed2" in row
+    page.keyboard.press("Enter")
+    page.wait_for_url("**pin_layer=mixed2**")
+
+
+def test_graph_can_be_downloaded(address: str, page: "sync_api.Page") -> None:
+    page.goto(address)
+    page.wait_for_selector(GRAPH)
+    page.wait_for_function("globalThis.summitDaskExtras?.size")
+    for name, beginning in (
+        ("SVG", b"<svg"),
+        ("PNG", b"\x89PNG"),
+        ("graph.graphml", b"<graphml"),
+        ("edges.csv", b"source_"),
+    ):
+        page.locator(".bar summary").click()
+        with page.expect_download() as download:
+            page.locator(".bar .menu button", has_text=name).click()
+        assert Path(download.value.path()).read_bytes().startswith(beginning)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_deep_links_and_both_themes(address: str, browser: "sync_api.Browser", scheme: str) -> None:
+    page = browser.new_page(viewport={"width": 1720, "height": 900}, color_scheme=scheme)
+    page.goto(f"{address}/channel?layer=mixed2&channel=3")
+    page.locator("h2", has_text="mixed2 · channel 3").wait_for(timeout=30_000)
+    background = page.evaluate("getComputedStyle(document.querySelector('[data-testid=stApp]')).backgroundColor")
+    assert (sum(map(int, background[4:-1].split(",")[:3])) < 300) == (scheme == "dark")
+    page.close()
