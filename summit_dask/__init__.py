@@ -1,1 +1,39 @@
-"""See what an image classifier has learned, class by class, at the scale of whole data sets."""
+"""See what an image classifier has learned, class by class, at the scale of whole data sets.
+
+    run                a configuration            -> a store of activations, influences and graphs
+    open_store         a store's folder           -> xarray.DataTree
+    attribution_graph  a tree and a class         -> networkx.DiGraph of `Channel`
+
+`run` needs torch and a Dask cluster; the other two need the store alone.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from summit_dask.config import RunConfig
+from summit_dask.errors import SummitError
+from summit_dask.layergraph import Channel, LayerGraph
+from summit_dask.query import attribution_graph
+from summit_dask.store import layer_graph_of, open_store
+
+if TYPE_CHECKING:
+    from summit_dask.pipeline import run
+
+__all__ = [
+    "Channel",
+    "LayerGraph",
+    "RunConfig",
+    "SummitError",
+    "attribution_graph",
+    "layer_graph_of",
+    "open_store",
+    "run",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import `run` when it is first used: it brings torch along, which reading a store doesn't need."""
+    if name == "run":
+        from summit_dask.pipeline import run
+
+        return run
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -36,7 +36,7 @@ def cluster(config: RunConfig) -> Iterator[Client]:
             n_workers=config.workers or os.cpu_count() or 1,
             threads_per_worker=1,
             processes=True,
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",
             memory_limit=0,
             silence_logs="ERROR",
         ) as local,

@@ -24,12 +24,13 @@ from numpy.typing import NDArray
 from summit_dask import schema
 from summit_dask.attribution import ClassGraph, GraphOptions, class_graph
 from summit_dask.cluster import cluster, finished, resources, result_of
+from summit_dask.compiled import compile_kernels
 from summit_dask.config import RESULT_STAGES, RunConfig, fingerprint, options_of
 from summit_dask.dataset import ImageSet, Outputs, map_classes, read_image_set
 from summit_dask.embedding import embed_layers
 from summit_dask.errors import StoreError, StoreIncompleteError, StoreMismatchError
 from summit_dask.exampling import make_examples
-from summit_dask.progress import Progress, say, size
+from summit_dask.progress import Progress, duration, say, size
 from summit_dask.query import read_counts, run_config
 from summit_dask.reduction import count_activations, count_influences, make_matrices, write_statistics
 from summit_dask.store import Header, Store, partition_size, stored_bytes_per_image
@@ -37,6 +38,7 @@ from summit_dask.worker import NetworkSpec, extract_task, register
 
 PACKAGES = ("summit-dask", "torch", "torchvision", "numpy", "numba", "zarr", "xarray", "dask", "networkx")
 CLASSES_PER_TASK = 8
+COMPILED_SECONDS = 2.0
 
 
 def run(config: RunConfig) -> Path:
@@ -231,6 +233,8 @@ def extract(store: Store, client: Client) -> None:
     if not todo:
         return
     sizes = [len(range(*store.partition(i).indices(store.header.n_images))) for i in range(len(done))]
+    if (seconds := compile_kernels()) > COMPILED_SECONDS:
+        say(f"Compiled the kernels in {duration(seconds)}; they are kept on disk for the next time.")
     register(client, NetworkSpec.from_json(store.header.run["network"]), key)
     with Progress("extract", "images", sum(sizes), sum(sizes) - sum(sizes[i] for i in todo)) as progress:
         futures = client.map(

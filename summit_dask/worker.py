@@ -14,6 +14,7 @@ from distributed import Client, Worker, WorkerPlugin, get_worker
 from numpy.typing import NDArray
 
 from summit_dask import schema
+from summit_dask.compiled import compile_kernels
 from summit_dask.config import RunConfig
 from summit_dask.dataset import Preprocessing
 from summit_dask.errors import ClusterError, SummitError
@@ -100,6 +101,7 @@ class ExtractorPlugin(WorkerPlugin):
 
     def setup(self, worker: Worker) -> None:
         """Called by Dask on each worker, also on those that come later."""
+        compile_kernels()
         torch.set_num_threads(1)  # one worker a core; and results that don't depend on the number of threads
         self.extractor = Extractor(self.spec.build(), self.spec.preprocessing, self.spec.k)
 

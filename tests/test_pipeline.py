@@ -31,7 +31,7 @@ ROOT = Path(__file__).parents[1]
 def client() -> Iterator[Client]:
     """One worker in this process."""
     with (
-        LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None) as local,
+        LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address="127.0.0.1:0") as local,
         Client(local) as client,
     ):
         yield client
