@@ -60,7 +60,6 @@ NETWORKS = {
     "googlenet": Network("torchvision:googlenet"),
     "squeezenet1_0": Network("torchvision:squeezenet1_0", "squeezenet1_0_deepcompression"),
     "inception_abm": Network("models/inception_abm.py:InceptionABM", "inception_abm"),
-    "mobilenet_v2": Network("torchvision:mobilenet_v2", "mobilenet_v2_coral_ptq"),
     "resnet50": Network("torchvision:resnet50", "resnet50_v1_abm"),
     "vgg16": Network("torchvision:vgg16"),
     "tinyvgg": Network(

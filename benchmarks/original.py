@@ -12,7 +12,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, fx
 from torch.nn import functional
 
 from summit_dask.trace import TracedNetwork
@@ -97,16 +97,12 @@ def _used(values: list[float]) -> list[int]:
 
 def _truncated(network: TracedNetwork, names: list[str]) -> fx.GraphModule:
     """The part of the network that these nodes need, which are its outputs."""
-    module = fx.GraphModule(network.module, fx.Graph())
+    graph = fx.Graph()
     nodes: dict[fx.Node, fx.Node] = {}
-    module.graph.graph_copy(network.module.graph, nodes)
+    graph.graph_copy(network.module.graph, nodes)
     copies = {old.name: new for old, new in nodes.items()}
-    module.graph.output(tuple(copies[name] for name in names))
+    graph.output(tuple(copies[name] for name in names))
+    module = fx.GraphModule(network.module, graph)
     module.graph.eliminate_dead_code()
     module.recompile()
     return module.to(memory_format=torch.channels_last)
-
-
-def is_inception(module: nn.Module) -> bool:
-    """Whether the procedure fits the network."""
-    return any(hasattr(part, "b_3x3") and hasattr(part, "b_pool") for part in module.modules())
