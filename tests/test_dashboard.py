@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as hst
 from streamlit.testing.v1 import AppTest
 
-from dashboard import channels, graphs, images, usage
+from dashboard import channels, graphs, images, likeness
 from dashboard.classtable import packed, relative
 from dashboard.data import Reselection, StoreData
 from dashboard.folders import stores_in
@@ -285,19 +285,16 @@ def test_packed_numbers_and_histograms() -> None:
     assert relative(np.array([[0, 1, 4], [0, 0, 0]])).tolist() == [[0, 64, 255], [0, 0, 0]]
 
 
-def test_usage_of_channels() -> None:
+def test_likeness_of_channels_and_classes() -> None:
     counts = np.array([[4, 0, 0, 2], [4, 4, 0, 0]], np.int32)
-    assert usage.n_users(counts).tolist() == [2, 1, 0, 1]
-    np.testing.assert_array_equal(usage.entropy(counts), [1, 0, np.nan, 0])
-    assert usage.is_strongest(counts, 1).tolist() == [True, False, False, False]
-    assert usage.largest(np.array([1.0, np.nan, 3, 1, 0]), 9) == [2, 0, 3]
-    np.testing.assert_allclose(usage.like_channel(counts, 0), [1, np.sqrt(0.5), 0, np.sqrt(0.5)])
-    np.testing.assert_allclose(usage.nearest(counts), 16 / np.sqrt(20 * 32))
+    assert likeness.largest(np.array([1.0, np.nan, 3, 1, 0]), 9) == [2, 0, 3]
+    np.testing.assert_allclose(likeness.like_channel(counts, 0), [1, np.sqrt(0.5), 0, np.sqrt(0.5)])
+    np.testing.assert_allclose(likeness.nearest(counts), 16 / np.sqrt(20 * 32))
 
 
 def test_like_rows_stand_together() -> None:
     rows = np.array([[9, 1, 0], [0, 1, 9], [8, 1, 0], [0, 2, 9]])
-    order = usage.clustered(rows).tolist()
+    order = likeness.clustered(rows).tolist()
     assert abs(order.index(0) - order.index(2)) == 1 and abs(order.index(1) - order.index(3)) == 1
 
 

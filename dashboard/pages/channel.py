@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from dashboard import channels, components, figures, images, session, usage
+from dashboard import channels, components, figures, images, likeness, session
 from dashboard.data import StoreData
 from dashboard.graphs import node_picture, sources
 from dashboard.selection import Selection
@@ -102,8 +102,8 @@ def _alike(data: StoreData, channel: Channel) -> None:
     if counts is None:
         st.caption(data.why_absent("matrices"))
         return
-    like = usage.like_channel(counts, channel.index)
-    best = usage.largest(like, MOST_ALIKE, lambda k: k != channel.index)
+    like = likeness.like_channel(counts, channel.index)
+    best = likeness.largest(like, MOST_ALIKE, lambda k: k != channel.index)
     found = [Channel(channel.layer, k) for k in best]
     _channel_gallery(data, "alike", found, [f"similarity {like[k]:.2f}" for k in best])
 

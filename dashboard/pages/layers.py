@@ -6,12 +6,13 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from dashboard import components, figures, session, usage
+from dashboard import components, figures, likeness, session
 from dashboard.classtable import packed
 from dashboard.data import StoreData
 from dashboard.graphs import node_picture
 from dashboard.selection import Selection
 from summit_dask.layergraph import Channel
+from summit_dask.usage import N_TOP, Usage, usage
 
 TOP, ALIKE, QUARTERS = 10, 5, 4
 
@@ -33,8 +34,8 @@ def show() -> None:
     with left:
         _used(data)
     with right:
-        _users(counts)
-    _shared(data, layer, counts)
+        _users(data, layer)
+    _shared(data, layer)
     _heatmap(data, layer, counts)
     _changes(data, place)
 
@@ -70,7 +71,7 @@ def _top(data: StoreData, layer: str, counts: Any, place: int) -> None:
     ):
         with column:
             components.facts(f"{title} heading", title)
-            best = usage.largest(values, TOP)
+            best = likeness.largest(values, TOP)
             table = pd.DataFrame({"channel": [str(k) for k in best], "images": [int(values[k]) for k in best]})
             full = max(total, int(table["images"].max()) if len(table) else 1)
             st.altair_chart(figures.bars(table, "channel", "images", title, full))
@@ -80,12 +81,12 @@ def _used(data: StoreData) -> None:
     components.facts("used heading", "How many channels are used at all")
     rows = []
     for layer in reversed(data.layers):
-        counts = data.counts(layer.name)
-        if counts is None:
+        if data.counts(layer.name) is None:
             continue
-        used, strongest = int((counts > 0).any(axis=0).sum()), int(usage.is_strongest(counts).sum())
+        found = _usage(data, layer.name)
+        used, strongest = int((found.class_count > 0).sum()), int((found.top_class_count > 0).sum())
         kinds = (
-            (f"among the {usage.STRONGEST} strongest of a class", strongest),
+            (f"among the {N_TOP} strongest of a class", strongest),
             ("used by a class", used - strongest),
             ("used by none", layer.channels - used),
         )
@@ -93,19 +94,25 @@ def _used(data: StoreData) -> None:
     st.altair_chart(figures.stacked(pd.DataFrame(rows), "Channels of each layer that classes use"))
 
 
-def _users(counts: Any) -> None:
+def _usage(data: StoreData, layer: str) -> Usage:
+    counts = data.read(f"matrices/{layer}/activation_count")
+    return usage(counts, data.classes["n_images"].to_numpy(np.int32))
+
+
+def _users(data: StoreData, layer: str) -> None:
     components.facts("users heading", "How many classes share a channel")
-    classes = usage.n_users(counts)
-    edges = np.unique(np.linspace(0, len(counts) + 1, min(len(counts) + 2, 31)).astype(int))
+    classes = _usage(data, layer).class_count
+    edges = np.unique(np.linspace(0, data.n_classes + 1, min(data.n_classes + 2, 31)).astype(int))
     table = pd.DataFrame({"from": edges[:-1], "to": edges[1:], "channels": np.histogram(classes, edges)[0]})
     st.altair_chart(figures.users(table, "Number of channels by how many classes use them"))
 
 
-def _shared(data: StoreData, layer: str, counts: Any) -> None:
-    bits, users, images = usage.entropy(counts), usage.n_users(counts), counts.sum(axis=0)
+def _shared(data: StoreData, layer: str) -> None:
+    found = _usage(data, layer)
+    bits, users, images = found.entropy, found.class_count, found.image_count
     often = images >= np.quantile(images[images > 0], 0.5) if images.any() else images > 0
-    specific = usage.largest(np.where(often, 1 / (1 + bits), 0), TOP)
-    shared = usage.largest(users * 1e6 + np.nan_to_num(bits), TOP, lambda k: users[k] > 0)
+    specific = likeness.largest(np.where(often, 1 / (1 + bits), 0), TOP)
+    shared = likeness.largest(users * 1e6 + np.nan_to_num(bits), TOP, lambda k: users[k] > 0)
     left, right = st.columns(2, gap="large")
     with left:
         _channels(data, layer, "Shared by most classes", shared, [_classes(users[k]) for k in shared])
@@ -152,7 +159,7 @@ def _orders(data: StoreData, layer: str) -> tuple[Any, Any]:
     """Order of the classes, and of the channels that any class uses."""
     counts = data.read(f"matrices/{layer}/activation_count")
     used = np.flatnonzero(counts.any(axis=0))
-    return usage.clustered(counts), used[usage.clustered(counts[:, used].T)]
+    return likeness.clustered(counts), used[likeness.clustered(counts[:, used].T)]
 
 
 def _changes(data: StoreData, place: int) -> None:
@@ -177,7 +184,7 @@ def _changes(data: StoreData, place: int) -> None:
 def _alike(data: StoreData, place: int) -> pd.DataFrame:
     similarity = {layer.name: data.similarity(layer.name, place) for layer in data.layers}
     known = {name: values for name, values in similarity.items() if values is not None}
-    best = usage.largest(np.max(list(known.values()), axis=0), ALIKE, lambda k: k != place)
+    best = likeness.largest(np.max(list(known.values()), axis=0), ALIKE, lambda k: k != place)
     labels = data.classes["label"]
     rows = [
         {"layer": name, "class": labels.iloc[k], "similarity": float(values[k])}
@@ -201,7 +208,7 @@ def _quarters(data: StoreData) -> pd.DataFrame:
     for layer in data.layers:
         counts = data.counts(layer.name)
         if counts is not None:
-            near = usage.nearest(counts)
+            near = likeness.nearest(counts)
             rows += [
                 {"layer": layer.name, "classes": names[k], "similarity": float(np.nanmean(near[quarter == k]))}
                 for k in range(QUARTERS)

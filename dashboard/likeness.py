@@ -1,4 +1,4 @@
-"""How classes share channels: sums and likenesses of the counts A, (class, channel)."""
+"""Likeness of classes and of channels by their counts A, (class, channel)."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,34 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-#: A class's most used channels, of which the paper's channel usage speaks (section 6.2).
-STRONGEST = 4
-
 Matrix = NDArray[np.int32]
-
-
-def n_users(counts: Matrix) -> NDArray[np.int64]:
-    """Classes that use each channel at all, (channel,)."""
-    return np.asarray(np.count_nonzero(counts, axis=0))
-
-
-def is_strongest(counts: Matrix, n: int = STRONGEST) -> NDArray[np.bool_]:
-    """Whether a channel is among some class's n most used ones, (channel,); ties to the lower channel."""
-    best = np.argsort(-counts, axis=1, kind="stable")[:, :n]
-    found = np.zeros(counts.shape[1], bool)
-    found[best[np.take_along_axis(counts, best, axis=1) > 0]] = True
-    return found
-
-
-def entropy(counts: Matrix) -> NDArray[np.float64]:
-    """Entropy in bits of a channel's counts over the classes, (channel,).
-
-    0: one class alone uses it; log2 of the number of classes: all use it alike. NaN for a channel that none uses.
-    """
-    total = counts.sum(axis=0)
-    share = counts / np.maximum(total, 1)
-    bits = np.where(share > 0, share * -np.log2(np.where(share > 0, share, 1)), 0).sum(axis=0)
-    return np.where(total > 0, bits, np.nan)
 
 
 def likeness(rows: NDArray[Any]) -> NDArray[np.float64]:
