@@ -19,6 +19,7 @@ from summit_dask.config import RunConfig
 from summit_dask.errors import ClassMappingError, ConfigError, DatasetError, suggestion
 
 FOLDER_ORDER = "folder-order"
+TEXTS = frozenset({"path", "label", "synset", "name", "folder"})
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class Preprocessing:
             Whatever Pillow raises for a file that it can't read.
         """
         with Image.open(path) as image:
-            return _as_eight_bit(image).convert("RGB" if len(self.mean) == 3 else "L")
+            return _plain_mode(image).convert("RGB" if len(self.mean) == 3 else "L")
 
     def decode(self, path: Path) -> UInt8[np.ndarray, "height width colour"]:
         """Pixels of an image file, resized and cropped.
@@ -96,11 +97,11 @@ class Preprocessing:
         return pixels.reshape(*self.crop, len(self.mean))
 
 
-def _as_eight_bit(image: Image.Image) -> Image.Image:
-    """Sixteen-bit grey is scaled to eight bits; Pillow's own conversion would clip it."""
-    if not image.mode.startswith("I"):
-        return image
-    return Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
+def _plain_mode(image: Image.Image) -> Image.Image:
+    """Sixteen-bit grey is scaled to eight bits, where Pillow would clip it; transparent palettes lose theirs."""
+    if image.mode.startswith("I"):
+        return Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
+    return image.convert("RGBA") if image.mode == "P" and "transparency" in image.info else image
 
 
 @dataclass(frozen=True)
@@ -135,9 +136,10 @@ class ImageSet:
 
 
 def _plain(column: "pd.Series[Any]") -> np.ndarray:
-    if pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
-        return column.to_numpy()
-    return column.fillna("").astype(str).to_numpy(dtype=schema.STRING)
+    """Numbers and truth values as they are, everything else as text; a missing text is empty."""
+    if pd.api.types.is_numeric_dtype(column) and (values := column.to_numpy()).dtype.kind in "biuf":
+        return values
+    return column.astype(object).where(column.notna(), "").astype(str).to_numpy(dtype=schema.STRING)
 
 
 def read_image_set(source: Path, images_per_class: int | None = None) -> ImageSet:
@@ -146,15 +148,16 @@ def read_image_set(source: Path, images_per_class: int | None = None) -> ImageSe
     Parameters
     ----------
     source
-        A folder (the first level names the class, images lie at any depth, links are followed), or a CSV or
-        Parquet file with the columns path and label; its relative paths start at the file's folder.
+        A folder (the first level names the class, images lie at any depth, links are followed, what is hidden is
+        not), or a CSV or Parquet file with the columns path and label; its relative paths start at the file's
+        folder, blanks and slashes in the names of further columns become underscores.
     images_per_class
         Take this many of each class: a sample that depends on the paths alone.
 
     Raises
     ------
     DatasetError
-        If there is nothing there, no image, or the manifest lacks a column.
+        If there is nothing there, no image, a folder can't be read, or the manifest lacks a column.
     """
     if source.is_dir():
         root, table = source, _scan(source)
@@ -179,25 +182,41 @@ def _extensions() -> set[str]:
 
 def _scan(root: Path) -> pd.DataFrame:
     known = _extensions()
-    folders = sorted(entry for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
-    rows = [
-        (str(path.relative_to(root)), folder.name)
-        for folder in folders
-        for path in _files_below(folder)
-        if path.suffix.lower() in known and not path.name.startswith(".")
-    ]
+    try:
+        rows = [
+            (str(path.relative_to(root)), folder.name)
+            for folder in root.iterdir()
+            if folder.is_dir() and not folder.name.startswith(".")
+            for path in _files_below(folder)
+            if path.suffix.lower() in known and not path.name.startswith(".")
+        ]
+    except OSError as error:
+        raise DatasetError(f"Can't read {error.filename}: {error.strerror}; its images would be missing.") from error
+    if odd := [path for path, _ in rows if path != path.encode(errors="replace").decode()]:
+        raise DatasetError(f"The names of {len(odd)} images in {root} are not UTF-8, as {odd[0]!r}; rename them.")
     return pd.DataFrame(rows, columns=["path", "label"])
 
 
 def _files_below(folder: Path) -> Iterator[Path]:
-    """All files below a folder, following links but never round a circle."""
+    """All files below a folder, following links, but into each folder only once, or a circle would never end.
+
+    Raises
+    ------
+    OSError
+        If a folder can't be read.
+    """
     seen = set()
-    for place, inner, names in os.walk(folder, followlinks=True):
+    for place, inner, names in os.walk(folder, followlinks=True, onerror=_raise):
         if (real := Path(place).resolve()) in seen:
             inner.clear()
             continue
         seen.add(real)
+        inner[:] = sorted(name for name in inner if not name.startswith("."))
         yield from (Path(place, name) for name in names)
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def _read_manifest(path: Path) -> pd.DataFrame:
@@ -206,9 +225,13 @@ def _read_manifest(path: Path) -> pd.DataFrame:
         raise DatasetError(
             f"The manifest {path} lacks the column {' and '.join(sorted(missing))}; it has {list(table.columns)}."
         )
-    reserved = {v.name for v in schema.variables("images")} - {"path"} | {"image", "class"}
-    if taken := sorted(reserved & set(table.columns)):
-        raise DatasetError(f"The manifest {path} has the columns {taken}, which the store uses itself; rename them.")
+    table.columns = table.columns.astype(str).str.replace(r"[\s/]+", "_", regex=True)
+    stored = schema.variables("images")
+    reserved = {"class", *(v.name for v in stored), *(dim for v in stored for dim in v.dims)} - {"path"}
+    if taken := sorted(reserved & set(table.columns) | set(table.columns[table.columns.duplicated()])):
+        raise DatasetError(
+            f"The manifest {path} has the columns {taken} twice or the store uses the name itself; rename them."
+        )
     if empty := int(table[["path", "label"]].isna().any(axis=1).sum()):
         raise DatasetError(f"The manifest {path} has {empty} rows without a path or a label; fill or remove them.")
     return table.astype({"path": str, "label": str})
@@ -220,9 +243,15 @@ def _read_table(path: Path, error: type[DatasetError], what: str) -> pd.DataFram
             return pd.read_parquet(path)
         if path.suffix.lower() == ".json":
             return pd.DataFrame(_json_rows(path))
-        return pd.read_csv(path, dtype={"path": str, "label": str, "synset": str, "name": str, "folder": str})
-    except (OSError, ValueError, TypeError, UnicodeDecodeError) as problem:
+        return _read_csv(path)
+    except (OSError, ValueError, TypeError, AttributeError) as problem:
         raise error(f"Can't read the {what} {path}: {problem}") from problem
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    """In columns of texts an empty cell alone is missing; a class may be called NA or 007."""
+    texts = pd.read_csv(path, usecols=TEXTS.__contains__, dtype=str, keep_default_na=False)
+    return pd.read_csv(path).assign(**texts.where(texts != ""))
 
 
 def _json_rows(path: Path) -> list[dict[str, Any]]:
@@ -306,7 +335,7 @@ def _output_table(path: Path, n_outputs: int) -> pd.DataFrame:
             "name and folder."
         )
     index = pd.to_numeric(table["index"], errors="coerce")
-    if index.isna().any() or index.duplicated().any() or not index.between(0, n_outputs - 1).all():
+    if index.duplicated().any() or not index.isin(range(n_outputs)).all():
         raise ClassMappingError(
             f"The table {path} must give each index once, from 0 to {n_outputs - 1} (the network's outputs); "
             f"found {index.min()} to {index.max()} in {len(index)} rows, {int(index.duplicated().sum())} repeated."
