@@ -12,12 +12,13 @@ from PIL import Image
 from scipy import sparse
 
 from summit_dask import encoded, schema
-from summit_dask.attribution import ClassCounts, ClassGraph, class_graph
+from summit_dask.attribution import ClassCounts, ClassGraph, GraphOptions, class_graph
+from summit_dask.graph_tables import write_graphs
 from summit_dask.layergraph import Convolution, Hop, Layer, LayerGraph, Window
 from summit_dask.store import Header, Store, partition_size
 
 #: What a store can hold beside its tables.
-PARTS = frozenset({"values", "matrices", "graphs", "embedding", "pictures", "examples"})
+PARTS = ("values", "matrices", "graphs", "embedding", "pictures", "examples")
 
 AWKWARD_NAMES = ("<img src=x onerror=alert(1)>", "crane", "crane", "50 % & more", "naïve # _café_ **bold** $x$")
 RANKS = 10
@@ -75,9 +76,18 @@ def make_store(
     rng = np.random.default_rng(seed)
     graph = graph or layer_graph()
     n_images = n_classes * images_per_class
-    header = Header(graph, _run(), n_images, n_classes, n_classes, max(1, partition_size(max(n_images, 1))))
-    store = Store.create(path, header, _tables(rng, n_classes, images_per_class, names), 3 if "values" in parts else 0)
+    header = Header(graph, run_facts(), n_images, n_classes, n_classes, max(1, partition_size(max(n_images, 1))))
+    store = Store.create(path, header, tables(rng, n_classes, images_per_class, names), 3 if "values" in parts else 0)
     made = Made(graph, *_counts(rng, graph, n_classes, max(images_per_class, 20)))
+    for part in PARTS:
+        if part in parts:
+            write_part(part, store, made, rng)
+    store.consolidate()
+    return made
+
+
+def write_part(part: str, store: Store, made: Made, rng: np.random.Generator) -> None:
+    """Write one of `PARTS`."""
     writers = {
         "values": _write_values,
         "matrices": _write_matrices,
@@ -86,23 +96,21 @@ def make_store(
         "pictures": _write_pictures,
         "examples": _write_examples,
     }
-    for part, write in writers.items():
-        if part in parts:
-            write(store, made, rng)
-    store.consolidate()
-    return made
+    writers[part](store, made, rng)
 
 
-def _run() -> dict[str, Any]:
+def run_facts() -> dict[str, Any]:
+    """What the root's attributes say of the run."""
     config = {"model": "torchvision:synthetic", "images": "images", "mass": 0.03, "k": 3, "p": 0.3, "out": "store"}
     config |= {"excluded": [{"layer": "stem", "channels": [7], "reason": "fires for every image"}]}
     versions = {"summit-dask": "0.1.0", "numpy": np.__version__}
     return {"config": config, "model_digest": "0" * 64, "preprocessing": {}, "versions": versions, "fingerprint": 7}
 
 
-def _tables(
+def tables(
     rng: np.random.Generator, n_classes: int, per_class: int, names: Sequence[str]
 ) -> dict[str, dict[str, NDArray[Any]]]:
+    """Tables of images, classes and outputs, as `Store.create` takes them."""
     folders = np.array([f"n{i:08d}" for i in range(n_classes)], schema.STRING)
     shown = np.array([*names[:n_classes], *(f"class {i}" for i in range(len(names), n_classes))], schema.STRING)
     index = np.repeat(np.arange(n_classes, dtype=np.int32), per_class)
@@ -186,31 +194,11 @@ def graph_of(made: Made, place: int) -> ClassGraph:
         {name: a[place] for name, a in made.activation.items()},
         {name: sparse.csr_array(i[place]) for name, i in made.influence.items()},
     )
-    from summit_dask.attribution import GraphOptions
-
     return class_graph(made.layer_graph, counts, {"stem": [7]}, GraphOptions(p=0.3))
 
 
 def _write_graphs(store: Store, made: Made, rng: np.random.Generator) -> None:
-    graphs = [graph_of(made, place) for place in range(store.header.n_classes)]
-    nodes = np.cumsum([0, *(len(g.node_layer) for g in graphs)])
-    edges = np.cumsum([0, *(len(g.edge_influence) for g in graphs)])
-    columns: dict[str, NDArray[Any]] = {
-        name: np.concatenate([getattr(g, name) for g in graphs])
-        for name in ClassGraph.__dataclass_fields__
-        if name.startswith(("node_", "edge_"))
-    }
-    columns |= {
-        "node_class": np.repeat(np.arange(len(graphs), dtype=np.int32), np.diff(nodes)),
-        "edge_class": np.repeat(np.arange(len(graphs), dtype=np.int32), np.diff(edges)),
-        "node_offset": nodes.astype(np.int64),
-        "edge_offset": edges.astype(np.int64),
-        "reached_p": np.stack([g.reached_p for g in graphs]),
-        "valid": np.stack([g.valid for g in graphs]),
-    }
-    store.make_group("graphs", "graphs", node=int(nodes[-1]), edge=int(edges[-1]))
-    for name, values in columns.items():
-        store.write("graphs", "graphs", name, values)
+    write_graphs(store, [graph_of(made, place) for place in range(store.header.n_classes)])
     store.finish_stage("graphs", FINGERPRINT)
 
 
