@@ -317,7 +317,7 @@ def thumbnails(crops: Crops, open_image: OpenImage, geometry: Geometry) -> Delay
     return joined
 
 
-def _join(parts: Sequence[Thumbnails], places: Sequence[Int[np.ndarray, " item"]], n: int) -> Thumbnails:
+def _join(parts: Sequence[Thumbnails], places: Sequence[Int[np.ndarray, " _"]], n: int) -> Thumbnails:
     boxes, jpeg, reasons = np.zeros((n, 4), np.int32), [b""] * n, Counter[str]()
     for part, place in zip(parts, places, strict=True):
         boxes[place] = part.box
