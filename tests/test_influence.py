@@ -1,6 +1,10 @@
 """Influence: against the definition in float64, and against the real layer with all other channels shut."""
 
+import os
+import subprocess
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +13,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from summit_dask import activations, influence_kernels
 from summit_dask.activations import channel_extremes
 from summit_dask.errors import NumericalError
 from summit_dask.influence import Strongest, prepare_hop
@@ -144,3 +149,47 @@ def test_extremes_show_nan_wherever_it_is() -> None:
         maps.reshape(6)[place] = np.nan
         got = channel_extremes(maps)
         assert np.isnan(got.maximum).all() and np.isnan(got.minimum).all()
+
+
+NARROW = """
+import sys
+import numpy as np
+from summit_dask.influence import prepare_hop
+from summit_dask.layergraph import Convolution
+
+given = np.load(sys.argv[1])
+hop = prepare_hop(Convolution((3, 3), (1, 1), (1, 1)), given["weight"], 24, 5, "hop")
+np.savez(sys.argv[2], **hop(given["maps"])._asdict())
+"""
+
+
+def test_narrower_vectors_give_the_same(tmp_path: Path) -> None:
+    """Without the processor's own vector instructions, as on machines that have only short ones."""
+    rng = np.random.default_rng(0)
+    maps = np.maximum(rng.normal(size=(2, 9, 8, 24)), 0).astype(np.float32)
+    weight = rng.normal(size=(20, 24, 3, 3)).astype(np.float32)
+    np.savez(tmp_path / "given.npz", maps=maps, weight=weight)
+    plain = {**os.environ, "NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}
+    command = [sys.executable, "-c", NARROW, str(tmp_path / "given.npz"), str(tmp_path / "got.npz")]
+    subprocess.run(command, check=True, env=plain, cwd=Path(__file__).parents[1])
+    with np.load(tmp_path / "got.npz") as got:
+        case = Case(maps, weight, Convolution((3, 3), (1, 1), (1, 1)), 5)
+        verify_strongest(Strongest(got["source"], got["value"]), case)
+
+
+def test_one_compilation_serves_every_hop() -> None:
+    """Else workers would compile at run time what was meant to be compiled once, before they start."""
+    rng = np.random.default_rng(0)
+    for kernel, stride, padding, groups in [
+        ((1, 1), (1, 1), (0, 0), 1),
+        ((1, 1), (2, 2), (1, 1), 2),
+        ((3, 3), (1, 1), (1, 1), 1),
+        ((5, 1), (2, 1), (0, 0), 2),
+        ((3, 3), (1, 2), (1, 0), 4),
+    ]:
+        maps = torch.randn(2, 4, 7, 7).to(memory_format=torch.channels_last).permute(0, 2, 3, 1).numpy()
+        weight = rng.normal(size=(8, 4 // groups, *kernel)).astype(np.float32)
+        prepare_hop(Convolution(kernel, stride, padding, groups=groups), weight, 4, 3, "hop")(maps)
+    kernels = influence_kernels
+    for function in (kernels.rank_closed, kernels.rank_patches, kernels.rank_depthwise, activations._extremes):
+        assert len(function.signatures) == 1
