@@ -4,19 +4,20 @@
     open_store         a store's folder           -> xarray.DataTree
     attribution_graph  a tree and a class         -> networkx.DiGraph of `Channel`
 
-`run` needs torch and a Dask cluster; the other two need the store alone.
+`run` needs torch and a Dask cluster; the other two need the store alone. Each name is imported when it is first used,
+so that `summit-dask --help` is quick.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from summit_dask.config import RunConfig
-from summit_dask.errors import SummitError
-from summit_dask.layergraph import Channel, LayerGraph
-from summit_dask.query import attribution_graph
-from summit_dask.store import layer_graph_of, open_store
-
 if TYPE_CHECKING:
+    from summit_dask.config import RunConfig
+    from summit_dask.errors import SummitError
+    from summit_dask.layergraph import Channel, LayerGraph
     from summit_dask.pipeline import run
+    from summit_dask.query import attribution_graph
+    from summit_dask.store import layer_graph_of, open_store
 
 __all__ = [
     "Channel",
@@ -29,11 +30,19 @@ __all__ = [
     "run",
 ]
 
+_HOME = {
+    "Channel": "layergraph",
+    "LayerGraph": "layergraph",
+    "RunConfig": "config",
+    "SummitError": "errors",
+    "attribution_graph": "query",
+    "layer_graph_of": "store",
+    "open_store": "store",
+    "run": "pipeline",
+}
+
 
 def __getattr__(name: str) -> Any:
-    """Import `run` when it is first used: it brings torch along, which reading a store doesn't need."""
-    if name == "run":
-        from summit_dask.pipeline import run
-
-        return run
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
