@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import click
 
+from summit_dask.cli_formats import COMMANDS
 from summit_dask.config import RESULT_STAGES, Exclusion, RunConfig, Stage, options_of, read_yaml
 from summit_dask.errors import ConfigError, SummitError
 
@@ -239,6 +240,10 @@ def _serve(store: Path, host: str, port: int) -> None:
     command = [sys.executable, "-m", "streamlit", "run", str(app), *flags, "--", str(store.resolve())]
     click.echo(f"The dashboard of {store} is at http://{host}:{port} (Ctrl-C ends it).")
     sys.exit(subprocess.run(command, check=False, env={**os.environ, "SUMMIT_DASK_STORE": str(store)}).returncode)
+
+
+for command in COMMANDS:
+    commands.add_command(command)
 
 
 def main() -> None:
