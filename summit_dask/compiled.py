@@ -1,5 +1,6 @@
 """Compiles every kernel once, into numba's cache on disk, before work is spread over processes."""
 
+import os
 import tempfile
 import time
 from pathlib import Path
@@ -15,8 +16,9 @@ from summit_dask.edges import ClassCounts
 from summit_dask.layergraph import Convolution, Hop, Layer, LayerGraph, Window
 from summit_dask.matrices import count_selected, count_sources
 
-#: Only one process of a machine compiles; the others wait and load what it made.
-_LOCK = Path(tempfile.gettempdir()) / "summit-dask-compile.lock"
+#: Only one process of a user compiles on a machine; the others wait and load what it made.
+_USER = getattr(os, "getuid", int)()  # 0 where there are no user numbers
+_LOCK = Path(tempfile.gettempdir()) / f"summit-dask-compile-{_USER}.lock"
 
 
 def compile_kernels() -> float:
