@@ -14,9 +14,9 @@ ROOT = Path(__file__).parents[1]
 #: Every module stands in one band; a band may import itself and those before it.
 BANDS = {
     "facts": "errors layergraph schema config inceptionv1",
-    "arrays": "activations influence influence_kernels matrices edges widest pagerank attribution embedding "
+    "arrays": "activations influence influence_kernels influence_gpu influence_triton matrices edges widest pagerank attribution embedding "
     "examples pictures encoded",
-    "effects": "dataset zoo symbolic fxgraph windows families trace extract worker cluster store reduction "
+    "effects": "dataset compiled zoo symbolic fxgraph windows families trace extract worker cluster store reduction "
     "exampling painting gallery pipeline query usage formats class_entries graph_tables tables export_tables "
     "exports imports picture_files verify info progress demo",
     "cli": "cli_formats cli",
@@ -111,3 +111,12 @@ def test_every_page_of_the_dashboard_loads_without_torch() -> None:
 def test_the_commands_help_loads_nothing_slow() -> None:
     slow = {"torch", "torchvision", "distributed", "umap", "streamlit", "zarr", "xarray", "numba"}
     assert not loaded_after("import summit_dask.cli") & slow
+
+
+def test_every_public_name_is_documented_and_needs_no_other_import() -> None:
+    import summit_dask
+
+    assert sorted(summit_dask._HOME) == sorted(summit_dask.__all__)
+    assert all(getattr(summit_dask, name).__doc__ for name in summit_dask.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'opne_store'"):
+        _ = summit_dask.opne_store
