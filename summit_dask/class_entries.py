@@ -108,7 +108,7 @@ def parse_entry(entry: Any, layer_graph: LayerGraph, where: object) -> ClassEntr
         raise fault(where, f"numOfInstances as the {len(probability)} entries of accs", entry["numOfInstances"])
     return ClassEntry(
         entry["synset"],
-        int(integers([digits(entry["label"])], _LARGEST, where, "label")[0]),
+        int(integers(digits([entry["label"]]), _LARGEST, where, "label")[0]),
         entry["name"].replace("_", " "),
         int(integers([entry["target_class"]], _LARGEST, where, "target_class")[0]),
         _counts(entry.get("topChannels", {}), layer_graph, where),

@@ -10,7 +10,7 @@ written from our own runs name channels of the layer below instead.
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -99,58 +99,90 @@ def _sources_json(graph: ClassGraph, place: int) -> list[dict[str, Any]]:
     return [{"prev_channel": str(channel), "inf": influence} for channel, influence in pairs if channel >= 0]
 
 
-def parse_graph(data: Any, layer_graph: LayerGraph, where: object, through: bool = False) -> ClassGraph:
-    """Nodes and edges of one class from the content of an ag-N.json, in the file's order.
+@dataclass(frozen=True)
+class _LayerFacts:
+    """What a layer's nodes are held against; the sources of each channel lie in a layer of that place and size."""
+
+    layer: Layer
+    place: int
+    below: Layer | None
+    below_place: int
+    source_place: NDArray[np.int32]
+    source_size: NDArray[np.int32]
+
+    @classmethod
+    def of(cls, layer_graph: LayerGraph, layer: Layer, through: bool) -> "_LayerFacts":
+        """Sources through the bottlenecks lie in the layer below, others where the channel's hop comes from."""
+        places = {layer.name: place for place, layer in enumerate(layer_graph.layers)}
+        below = layer_graph.below(layer.name)
+        below_place = places[below.name] if below else -1
+        source_place = np.full(layer.channels, below_place, np.int32)
+        for hop in () if through else reversed(layer_graph.incoming(layer.name)):
+            source_place[hop.start : hop.stop] = places[hop.source]
+        sizes = np.array([*(layer.channels for layer in layer_graph.layers), 0], np.int32)
+        return cls(layer, places[layer.name], below, below_place, source_place, sizes[source_place])
+
+
+class GraphReader:
+    """Reads ag-N.json files that speak of one layer graph.
 
     Parameters
     ----------
-    data
-        As `read_json` gives it.
     layer_graph
-        Layers and hops that the file speaks of.
-    where
-        The file, for messages.
+        Layers and hops that the files speak of.
     through
         Sources name channels of the layer below, through the bottlenecks; otherwise what the node's hop comes from.
-
-    Returns
-    -------
-    ClassGraph
-        Values as in the file. The reached p is unknown: NaN. Every layer is valid, as the original went on until
-        they were, but in a file without edges.
-
-    Raises
-    ------
-    FormatError
-        For another type or key, a layer or channel that doesn't exist, a channel that stands twice, or an edge
-        that doesn't lead to a node of the layer below.
     """
-    names = [layer.name for layer in layer_graph.visible]
-    if not isinstance(data, dict) or set(data) != set(names):
-        found = list(data) if isinstance(data, dict) else data
-        raise fault(where, f"an object with the layers {', '.join(names)}", found)
-    places = {layer.name: place for place, layer in enumerate(layer_graph.layers)}
-    nodes = {name: _node_table(data[name], layer_graph.layer(name), f"{where}, {name}") for name in data}
-    edge = np.concatenate([_edge_table(layer_graph, name, nodes, f"{where}, {name}") for name in data], axis=1)
-    source = np.concatenate(
-        [_source_table(nodes[name], _source_layers(layer_graph, name, through), f"{where}, {name}") for name in data]
-    )
-    return ClassGraph(
-        np.concatenate([np.full(len(table.channel), places[name], np.int16) for name, table in nodes.items()]),
-        np.concatenate([table.channel for table in nodes.values()]),
-        np.concatenate([table.count for table in nodes.values()]),
-        np.concatenate([table.score for table in nodes.values()]),
-        source[..., 0].astype(np.int16),
-        source[..., 1],
-        source[..., 2],
-        edge[0].astype(np.int16),
-        edge[1],
-        edge[2].astype(np.int16),
-        edge[3],
-        edge[4],
-        np.full(len(names), np.nan),
-        np.array([1] + [edge.size > 0] * (len(names) - 1), np.uint8),
-    )
+
+    def __init__(self, layer_graph: LayerGraph, through: bool = False) -> None:
+        self._facts = {layer.name: _LayerFacts.of(layer_graph, layer, through) for layer in layer_graph.visible}
+
+    def parse(self, data: Any, where: object) -> ClassGraph:
+        """Nodes and edges of one class from the content of a file, in the file's order.
+
+        Parameters
+        ----------
+        data
+            As `read_json` gives it.
+        where
+            The file, for messages.
+
+        Returns
+        -------
+        ClassGraph
+            Values as in the file. The reached p is unknown: NaN. Every layer is valid, as the original went on
+            until they were, but in a file without edges.
+
+        Raises
+        ------
+        FormatError
+            For another type or key, a layer or channel that doesn't exist, a channel that stands twice, or an edge
+            that doesn't lead to a node of the layer below.
+        """
+        if not isinstance(data, dict) or set(data) != set(self._facts):
+            found = list(data) if isinstance(data, dict) else data
+            raise fault(where, f"an object with the layers {', '.join(self._facts)}", found)
+        facts = [self._facts[name] for name in data]
+        nodes = {name: _node_table(data[name], self._facts[name].layer, f"{where}, {name}") for name in data}
+        edge = np.concatenate([_edge_table(fact, nodes, where) for fact in facts], axis=1)
+        source = np.concatenate([_source_table(fact, nodes[fact.layer.name], where) for fact in facts])
+        tables = list(nodes.values())
+        return ClassGraph(
+            np.repeat(np.array([fact.place for fact in facts], np.int16), [len(table.channel) for table in tables]),
+            np.concatenate([table.channel for table in tables]),
+            np.concatenate([table.count for table in tables]),
+            np.concatenate([table.score for table in tables]),
+            source[..., 0].astype(np.int16),
+            source[..., 1],
+            source[..., 2],
+            edge[0].astype(np.int16),
+            edge[1],
+            edge[2].astype(np.int16),
+            edge[3],
+            edge[4],
+            np.full(len(facts), np.nan),
+            np.array([1] + [edge.size > 0] * (len(facts) - 1), np.uint8),
+        )
 
 
 @dataclass(frozen=True)
@@ -175,68 +207,61 @@ def _node_table(nodes: Any, layer: Layer, where: str) -> _Nodes:
         channel,
         integers([row["count"] for row in rows], _LARGEST, where, "count"),
         numbers([row["pagerank"] for row in rows], where, "pagerank"),
-        [check_rows(row["prev_channels"], _SOURCE_KEYS, where) for row in rows],
-        [check_rows(row["attr_channels"], _SOURCE_KEYS, where) for row in rows],
+        _check_lists([row["prev_channels"] for row in rows], _SOURCE_KEYS, where),
+        _check_lists([row["attr_channels"] for row in rows], _SOURCE_KEYS, where),
     )
 
 
-def _edge_table(layer_graph: LayerGraph, name: str, nodes: Mapping[str, _Nodes], where: str) -> NDArray[np.int32]:
+def _edge_table(fact: _LayerFacts, nodes: Mapping[str, _Nodes], where: object) -> NDArray[np.int32]:
     """Edges (5, edge): source layer, source channel, target layer, target channel, influence."""
-    below, flat = layer_graph.below(name), [edge for edges in nodes[name].edges for edge in edges]
-    if below is None:
+    where, own = f"{where}, {fact.layer.name}", nodes[fact.layer.name]
+    flat = [edge for edges in own.edges for edge in edges]
+    if fact.below is None:
         if flat:
             raise fault(where, "no prev_channels in the lowest layer", flat[0])
         return np.empty((5, 0), np.int32)
-    source = integers([edge["prev_channel"] for edge in flat], below.channels, where, "prev_channel")
+    source = integers([edge["prev_channel"] for edge in flat], fact.below.channels, where, "prev_channel")
     influence = integers([edge["inf"] for edge in flat], _LARGEST, where, "inf")
-    if (lost := source[~np.isin(source, nodes[below.name].channel)]).size:
-        raise fault(where, f"each prev_channel among the nodes of {below.name}", int(lost[0]))
-    target = np.repeat(nodes[name].channel, [len(edges) for edges in nodes[name].edges])
+    if (lost := source[~np.isin(source, nodes[fact.below.name].channel)]).size:
+        raise fault(where, f"each prev_channel among the nodes of {fact.below.name}", int(lost[0]))
+    target = np.repeat(own.channel, [len(edges) for edges in own.edges])
     if len(set(zip(target.tolist(), source.tolist(), strict=True))) != len(flat):
         raise fault(where, "each prev_channel of a node once", flat)
-    names = [layer.name for layer in layer_graph.layers]
-    ends = [np.full(len(flat), names.index(end), np.int32) for end in (below.name, name)]
-    return np.stack([ends[0], source, ends[1], target, influence])
+    lower, upper = (np.full(len(flat), place, np.int32) for place in (fact.below_place, fact.place))
+    return np.stack([lower, source, upper, target, influence])
 
 
-@dataclass(frozen=True)
-class _SourceLayers:
-    """Where the sources of each channel of a layer lie: place in the layer graph and size; (channel,)."""
-
-    place: NDArray[np.int32]
-    size: NDArray[np.int32]
-
-
-def _source_layers(layer_graph: LayerGraph, name: str, through: bool) -> _SourceLayers:
-    names = [layer.name for layer in layer_graph.layers]
-    below, target = layer_graph.below(name), layer_graph.layer(name)
-    place = np.full(target.channels, names.index(below.name) if below else -1, np.int32)
-    for hop in () if through else reversed(layer_graph.incoming(name)):
-        place[hop.start : hop.stop] = names.index(hop.source)
-    sizes = np.array([*(layer.channels for layer in layer_graph.layers), 0], np.int32)
-    return _SourceLayers(place, sizes[place])
-
-
-def _source_table(nodes: _Nodes, layers: _SourceLayers, where: str) -> NDArray[np.int32]:
+def _source_table(fact: _LayerFacts, nodes: _Nodes, where: object) -> NDArray[np.int32]:
     """Strongest sources (node, rank, 3): layer, channel, influence; -1, -1, 0 where there are no more."""
+    where = f"{where}, {fact.layer.name}"
     lengths = np.array([len(rows) for rows in nodes.sources], np.int64)
     flat = [row for rows in nodes.sources for row in rows]
     if lengths.max(initial=0) > N_NODE_SOURCES:
         raise fault(where, f"at most {N_NODE_SOURCES} attr_channels", int(lengths.max()))
     target = np.repeat(nodes.channel, lengths)
-    channel = integers([digits(row["prev_channel"]) for row in flat], _LARGEST, where, _ATTRIBUTED)
-    if (lost := np.flatnonzero(channel >= layers.size[target])).size:
-        size, found = layers.size[target][lost[0]], int(channel[lost[0]])
+    channel = integers(digits([row["prev_channel"] for row in flat]), _LARGEST, where, _ATTRIBUTED)
+    if (lost := np.flatnonzero(channel >= fact.source_size[target])).size:
+        size, found = fact.source_size[target][lost[0]], int(channel[lost[0]])
         raise fault(f"{where}, channel {target[lost[0]]}", f"{_ATTRIBUTED} below {size}", found)
     table = np.tile(np.array([-1, -1, 0], np.int32), (len(lengths), N_NODE_SOURCES, 1))
     influence = integers([row["inf"] for row in flat], _LARGEST, where, "inf")
-    table[np.arange(N_NODE_SOURCES) < lengths[:, None]] = np.stack([layers.place[target], channel, influence], axis=1)
+    table[np.arange(N_NODE_SOURCES) < lengths[:, None]] = np.stack(
+        [fact.source_place[target], channel, influence], axis=1
+    )
     return table
 
 
-def digits(value: Any) -> Any:
-    """The number that a text of digits says; anything else becomes a text that `integers` refuses."""
-    return int(value) if isinstance(value, str) and value.isdecimal() else f"{value!r}, no text of digits"
+def _check_lists(values: list[Any], keys: Sequence[str], where: str) -> list[list[dict[str, Any]]]:
+    """The values, if each is a list of objects that have all the keys."""
+    if wrong := [value for value in values if not isinstance(value, list)]:
+        raise fault(where, "a list", wrong[0])
+    check_rows([row for value in values for row in value], keys, where)
+    return values
+
+
+def digits(values: Iterable[Any]) -> list[Any]:
+    """The numbers that texts of digits say; anything else becomes a text that `integers` refuses."""
+    return [int(v) if isinstance(v, str) and v.isdecimal() else f"{v!r}, no text of digits" for v in values]
 
 
 def check_rows(value: Any, keys: Sequence[str], where: object) -> list[dict[str, Any]]:

@@ -25,7 +25,7 @@ from summit_dask.attribution import ClassGraph
 from summit_dask.class_entries import ClassEntry, parse_entry, read_entries
 from summit_dask.config import RESULT_STAGES, RunConfig, fingerprint, options_of
 from summit_dask.errors import FormatError, StoreError
-from summit_dask.formats import fault, parse_graph, read_json
+from summit_dask.formats import GraphReader, fault, read_json
 from summit_dask.graph_tables import write_graphs
 from summit_dask.layergraph import LayerGraph
 from summit_dask.picture_files import PicturesReport, import_pictures
@@ -222,12 +222,13 @@ def _graphs(
     root: Path, targets: Sequence[int], layer_graph: LayerGraph, through: bool, problems: _Problems
 ) -> Iterator[ClassGraph]:
     """The graph of each class; an empty one where a problem was noted."""
-    nothing = parse_graph({layer.name: [] for layer in layer_graph.visible}, layer_graph, root)
+    reader = GraphReader(layer_graph, through)
+    nothing = reader.parse({layer.name: [] for layer in layer_graph.visible}, root)
     with Progress("import", "graphs", len(targets)) as progress:
         for target in targets:
             path = root / f"ag/ag-{target}.json"
             try:
-                yield parse_graph(read_json(path), layer_graph, path, through)
+                yield reader.parse(read_json(path), path)
             except FormatError as error:
                 problems.add(error)
                 yield nothing
