@@ -28,7 +28,7 @@ COMMAND = {command.name: command for command in COMMANDS}
 def own(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, stores.Made]:
     """A store of a run of our own."""
     path = tmp_path_factory.mktemp("own") / "store"
-    return path, stores.make_store(path, parts=stores.PARTS - {"pictures", "examples", "values"})
+    return path, stores.make_store(path, parts={"matrices", "graphs", "embedding"})
 
 
 def test_import_export_import_is_the_same_store(tmp_path: Path) -> None:
