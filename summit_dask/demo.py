@@ -119,6 +119,8 @@ def demo_config(folder: Path) -> RunConfig:
             "mean": [MEAN],
             "std": [STD],
             "batch_size": 32,
+            "mass": 0.1,  # the layers are narrow: 48 to 96 channels
+            "p": 0.2,
             "out": folder / "digits.zarr",
         }
     )
