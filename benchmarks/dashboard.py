@@ -40,11 +40,10 @@ from summit_dask.inceptionv1 import layer_graph
 from summit_dask.store import Header, Store, partition_size
 from tests.stores import FINGERPRINT, Made, run_facts, tables, write_part
 
-APP = Path(__file__).parents[1] / "dashboard" / "app.py"
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
 ARGUMENTS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
 LOCAL = ("http://127.0.0.1:", "ws://127.0.0.1:", "data:", "blob:")
-N_CLASSES, PER_CLASS, PATTERNS, SESSIONS = 1000, 20, 25, 5
+N_CLASSES, PER_CLASS, PATTERNS, POPULAR, SESSIONS = 1000, 20, 25, 16, 5
 
 #: The component's shadow root that holds what a selector finds.
 FIND = """
@@ -107,17 +106,19 @@ def make_synthetic(path: Path) -> None:
 
 
 def _patterns(rng: np.random.Generator) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Counts as a network's: few channels much used; five sources per channel and image, the same few again."""
+    """Counts as a network's: few channels much used, and most influence comes from these."""
     graph = layer_graph()
-    activation = {
-        layer.name: rng.binomial(PER_CLASS, rng.beta(0.08, 3, (PATTERNS, layer.channels))).astype(np.int32)
-        for layer in graph.visible
-    }
+    popular = {x.name: rng.integers(0, x.channels, (PATTERNS, POPULAR)) for x in graph.layers}
+    activation = {}
+    for layer in graph.visible:
+        share = rng.beta(0.05, 4, (PATTERNS, layer.channels))
+        np.put_along_axis(share, popular[layer.name], rng.beta(0.6, 1.2, (PATTERNS, POPULAR)), axis=1)
+        activation[layer.name] = rng.binomial(PER_CLASS, share).astype(np.int32)
     influence = {}
     for hop in graph.hops:
-        sources = graph.layer(hop.source).channels
-        counts = np.zeros((PATTERNS, hop.channels, sources), np.int32)
-        favourite = rng.integers(0, sources, (PATTERNS, hop.channels, 14))
+        counts = np.zeros((PATTERNS, hop.channels, graph.layer(hop.source).channels), np.int32)
+        which = rng.integers(0, POPULAR, (PATTERNS, hop.channels * 14))
+        favourite = np.take_along_axis(popular[hop.source], which, axis=1).reshape(PATTERNS, hop.channels, 14)
         share = rng.beta(0.5, 1.5, favourite.shape)
         np.put_along_axis(counts, favourite, rng.binomial(PER_CLASS, share).astype(np.int32), axis=2)
         influence[hop.name] = counts
@@ -154,8 +155,8 @@ class Server:
     """A dashboard on a port of its own."""
 
     def __init__(self, store: Path, port: int) -> None:
-        options = ["--server.port", str(port), "--server.address", "127.0.0.1", "--", str(store)]
-        command = [sys.executable, "-m", "streamlit", "run", str(APP), *options]
+        options = ["--server.port", str(port), "--server.address", "127.0.0.1"]
+        command = [sys.executable, "-m", "dashboard", str(store), *options]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self.address = f"http://127.0.0.1:{port}"
 

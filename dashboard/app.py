@@ -4,6 +4,7 @@ Started by ``summit-dask dashboard STORE``, which is ``streamlit run app.py -- S
 """
 
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 import streamlit as st
@@ -11,16 +12,9 @@ import streamlit as st
 from dashboard import components, session
 from dashboard.data import StoreData, open_data
 from dashboard.folders import stores_in
-from dashboard.pages import channel, classes, explore, layers, run
 from summit_dask.errors import StoreError, StoreVersionError, SummitError
 
-PAGES: dict[str, tuple[str, Callable[[], None]]] = {
-    "explore": ("Explore", explore.show),
-    "channel": ("Channel", channel.show),
-    "layers": ("Layers", layers.show),
-    "classes": ("Class", classes.show),
-    "run": ("Run", run.show),
-}
+PAGES = {"explore": "Explore", "channel": "Channel", "layers": "Layers", "classes": "Class", "run": "Run"}
 
 _STYLE = Path(__file__).with_name("style.css")
 
@@ -30,8 +24,8 @@ def main() -> None:
     st.set_page_config(page_title="summit-dask", page_icon="🏔", layout="wide", initial_sidebar_state="collapsed")
     st.html(_STYLE)
     pages = {
-        name: st.Page(show, title=title, default=name == "explore", url_path=name)
-        for name, (title, show) in PAGES.items()
+        name: st.Page(_shower(name), title=title, default=name == "explore", url_path=name)
+        for name, title in PAGES.items()
     }
     st.session_state["pages"] = pages
     chosen = st.navigation(list(pages.values()), position="hidden")
@@ -47,11 +41,16 @@ def main() -> None:
         _explain(error)
 
 
+def _shower(name: str) -> Callable[[], None]:
+    # A page is imported when it is first shown: Altair, which Explore does without, takes half a second.
+    return lambda: import_module(f"dashboard.pages.{name}").show()
+
+
 def _header(data: StoreData) -> None:
     wanted = session.selection()
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="top"):
         components.facts("header", "Summit", _run_facts(data), level=1)
-        for name, (title, _) in PAGES.items():
+        for name, title in PAGES.items():
             st.page_link(session.page(name), label=title, query_params=wanted.to_query())
         if len(stores_in(session.folder())) > 1:
             st.page_link(session.page("explore"), label="Stores")
@@ -60,7 +59,7 @@ def _header(data: StoreData) -> None:
 def _run_facts(data: StoreData) -> list[tuple[str, str]]:
     config = data.config
     images = f"{data.n_images:,}" if data.n_images else "–"
-    facts = {"Model": config.get("model"), "Data set": Path(str(config.get("images", "–"))).name}
+    facts = {"Model": Path(str(config.get("model", "–"))).name, "Data set": Path(str(config.get("images", "–"))).name}
     facts |= {"Classes": f"{data.n_classes:,}", "Images": images}
     facts |= {"Mass": f"{config['mass']:.3g}" if "mass" in config else "–", "k": config.get("k", "–")}
     return [(label, str(value)) for label, value in facts.items()]

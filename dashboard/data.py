@@ -109,6 +109,7 @@ class StoreData:
         self.stamp = stamp(path)
         self.store = Store.open(path)
         self._kept: dict[str, NDArray[Any]] = {}
+        self.has = lru_cache(maxsize=None)(self._has)
         self.class_counts = lru_cache(maxsize=8)(self._class_counts)
         self.graph = lru_cache(maxsize=64)(self._graph)
 
@@ -146,7 +147,7 @@ class StoreData:
         """The run's options."""
         return dict(self.run.get("config", {}))
 
-    def has(self, part: Part, layer: str | None = None) -> bool:
+    def _has(self, part: Part, layer: str | None = None) -> bool:
         """Whether a part of the store is there, finished where it is a stage, and (if given) holds the layer."""
         if part in ("matrices", "graphs", "embedding") and self.store.stage_fingerprint(part) is None:
             return False

@@ -15,29 +15,6 @@ LEGEND = alt.Legend(title=None, orient="top", columns=2, labelLimit=320, directi
 COLOURS = [BLUE, ORANGE, GREEN, RED, SKY, "#CC79A7"]
 
 
-def top_channels(table: pd.DataFrame, n_images: int) -> Any:
-    """Bars of the most used channels, one small chart per layer.
-
-    Parameters
-    ----------
-    table
-        Columns layer, channel, count; rows in the order to show.
-    n_images
-        Images of the class; the bars' full length.
-    """
-    full = max(n_images, int(table["count"].max()), 1)
-    layers = list(dict.fromkeys(table["layer"]))
-    charts = [_channel_bars(table[table["layer"] == layer], layer, full) for layer in layers]
-    return alt.concat(*charts, columns=3, spacing=18).properties(
-        autosize=alt.AutoSizeParams(type="pad"), description="Channels that most images use, layer by layer"
-    )
-
-
-def _channel_bars(table: pd.DataFrame, layer: str, full: int) -> Any:
-    chart = bars(table, "channel", "count", f"Channels of {layer} that most images use", full)
-    return chart.properties(width=180, title=alt.Title(layer, anchor="start", fontSize=12))
-
-
 def bars(table: pd.DataFrame, name: str, value: str, description: str, full: float | None = None) -> Any:
     """Horizontal bars in the table's order; all columns in the tooltip."""
     scale = alt.Scale(domain=[0, full]) if full else alt.Scale(zero=True)
@@ -54,7 +31,7 @@ def bars(table: pd.DataFrame, name: str, value: str, description: str, full: flo
             ),
             tooltip=list(table.columns),
         )
-        .properties(height=18 * max(1, len(table)) + 30, description=description)
+        .properties(height=20 * max(1, len(table)) + 44, description=description)
     )
 
 
@@ -80,7 +57,7 @@ def stacked(table: pd.DataFrame, description: str) -> Any:
         .mark_bar()
         .encode(
             x=alt.X("channels:Q", title="channels"),
-            y=alt.Y("layer:N", sort=None, title=None),
+            y=alt.Y("layer:N", sort=None, title=None, axis=alt.Axis(labelOverlap=False)),
             color=alt.Color("kind:N", sort=None, legend=LEGEND, scale=alt.Scale(range=[BLUE, SKY, "#C9CED6"])),
             order=alt.Order("order:Q"),
             tooltip=["layer", "kind", "channels"],

@@ -89,6 +89,21 @@ def gallery(
     _mount("gallery", key, {"label": label, "size": size, "items": [asdict(item) for item in items]}, **events)
 
 
+def bars(key: str, charts: Sequence[Mapping[str, Any]], full: float, on_open: Callable[[Any], None]) -> None:
+    """Small charts of horizontal bars.
+
+    Parameters
+    ----------
+    charts
+        Each a title and its bars, from top to bottom: name, value, label (what to say of it).
+    full
+        What a bar of full length stands for.
+    on_open
+        Takes the places of the chart and of the bar that was clicked.
+    """
+    _mount("bars", key, {"charts": charts, "full": full}, open=on_open)
+
+
 def heatmap(key: str, data: Mapping[str, Any], on_open: Callable[[Any], None]) -> None:
     """A matrix as a picture.
 

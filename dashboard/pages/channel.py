@@ -36,7 +36,7 @@ def show() -> None:
 def _choose(data: StoreData, wanted: Selection) -> Channel:
     names = [layer.name for layer in data.layers]
     layer = data.layer_graph.layer(wanted.layer or names[-1])
-    index = min(wanted.channel or 0, layer.channels - 1)
+    index = _usual(data, wanted, layer.name) if wanted.channel is None else min(wanted.channel, layer.channels - 1)
     if wanted.channel is not None and wanted.channel != index:
         st.warning(f"{layer.name} has the channels 0 to {layer.channels - 1}; channel {wanted.channel} does not exist.")
     st.session_state.update({"channel layer": layer.name, "channel index": index})
@@ -46,6 +46,12 @@ def _choose(data: StoreData, wanted: Selection) -> Channel:
             "Channel", 0, layer.channels - 1, key="channel index", width=180, on_change=_chosen, placeholder="number"
         )
     return Channel(layer.name, index)
+
+
+def _usual(data: StoreData, wanted: Selection, layer: str) -> int:
+    """The channel that the class's images use most; the first where that isn't known."""
+    counts = data.counts(layer)
+    return 0 if counts is None else int(counts[data.place_of[wanted.class_ or ""]].argmax())
 
 
 def _chosen() -> None:

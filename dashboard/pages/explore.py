@@ -2,10 +2,9 @@
 
 from typing import Any
 
-import pandas as pd
 import streamlit as st
 
-from dashboard import components, figures, graphs, reselect, session
+from dashboard import components, graphs, likeness, reselect, session
 from dashboard.classtable import class_table, relative
 from dashboard.data import StoreData
 from dashboard.selection import Selection
@@ -97,15 +96,26 @@ def _open(node: Any) -> None:
 
 
 def _top_channels(data: StoreData, place: int) -> None:
-    rows = []
-    for layer in reversed(data.layers):
-        counts = data.counts(layer.name)
-        if counts is None:
-            return
-        best = (-counts[place]).argsort(kind="stable")[:TOP]
-        rows += [{"layer": layer.name, "channel": str(c), "count": int(counts[place, c])} for c in best]
-    with st.expander("Channels that most images of this class use, layer by layer"):
-        st.altair_chart(figures.top_channels(pd.DataFrame(rows), data.facts(place).n_images))
+    found = {layer.name: data.counts(layer.name) for layer in reversed(data.layers)}
+    rows = {name: counts[place] for name, counts in found.items() if counts is not None}
+    if not rows:
+        return
+    facts = data.facts(place)
+    best = {name: likeness.largest(row, TOP) for name, row in rows.items()}
+    charts = [{"title": name, "bars": [_bar(k, int(rows[name][k])) for k in best[name]]} for name in rows]
+    full = max(facts.n_images, *(int(row.max(initial=1)) for row in rows.values()))
+    names = list(rows)
+
+    def opened(which: Any) -> None:
+        layer = names[int(which["chart"])]
+        session.go("channel", layer=layer, channel=best[layer][int(which["bar"])])
+
+    components.facts("top heading", "Channels that most images of this class use")
+    components.bars("top channels", charts, full, opened)
+
+
+def _bar(channel: int, count: int) -> dict[str, Any]:
+    return {"name": str(channel), "value": count, "label": f"channel {channel}, used by {count} images"}
 
 
 if __name__ == "__main__":
