@@ -2,13 +2,17 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from summit_dask.attribution import ClassGraph
+from summit_dask.class_entries import entry_json, parse_entry
 from summit_dask.errors import FormatError, StoreError
 from summit_dask.exports import export
 from summit_dask.formats import GraphReader, read_json
@@ -146,6 +150,23 @@ def test_imported_classes_images_and_counts(tmp_path: Path) -> None:
         assert counts[1, top["c"]] == top["i"]
     assert counts[1].sum() == sum(top["i"] for top in entries[1]["topChannels"]["mixed4a"])
     assert tree["embedding/mixed5a/y"].values[2] == np.float32(entries[2]["embed"]["mixed5a"]["y"])
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.floats(0.001, 1, exclude_min=True),
+    st.floats(-999, 999).filter(lambda x: x == 0 or abs(x) > 1e-3),
+)
+def test_cut_numbers_survive_single_precision(probability: float, coordinate: float) -> None:
+    """The texts that the original cut come back from the store's singles as they were."""
+    percent = f"{100 * probability:.9f}"[:4]
+    x, y = (float(str(value)[:6]) for value in (coordinate, -coordinate))
+    data = {"synset": "n00000001", "label": "1", "name": "a", "target_class": 0, "accs": [percent]}
+    data["embed"] = {name: {"x": x, "y": y} for name in originals.LAYERS}
+    entry = parse_entry(data, layer_graph(), "here")
+    stored = {name: (float(np.float32(x)), float(np.float32(y))) for name, (x, y) in entry.embed.items()}
+    written = entry_json(replace(entry, embed=stored))
+    assert (written["accs"], written["embed"]) == (data["accs"], data["embed"])
 
 
 def _change(name: str, change: Callable[[Any], Any]) -> Change:
