@@ -8,21 +8,19 @@ from summit_dask.layergraph import Convolution
 
 def influences(maps: NDArray[np.float32], weight: NDArray[np.float32], convolution: Convolution) -> NDArray[np.float64]:
     """Influence of every source on every target, (image, target, source); -inf outside the target's group."""
-    (py, px), (sy, sx), (dy, dx) = convolution.padding, convolution.stride, convolution.dilation
-    n_targets, per_group, kh, kw = weight.shape
-    n, _, _, n_sources = maps.shape
+    c = convolution
+    targets, sources, kh, kw = weight.shape
+    (py, px), (dy, dx) = c.padding, c.dilation
     padded = np.pad(maps.astype(np.float64), ((0, 0), (py, py), (px, px), (0, 0)))
-    rows = range(0, padded.shape[1] - dy * (kh - 1), sy)
-    columns = range(0, padded.shape[2] - dx * (kw - 1), sx)
-    result = np.full((n, n_targets, n_sources), -np.inf)
-    for target in range(n_targets):
-        first = target // (n_targets // convolution.groups) * per_group
-        for i in range(per_group):
-            for y in rows:
-                for x in columns:
-                    patch = padded[:, y : y + dy * kh : dy, x : x + dx * kw : dx, first + i][:, :kh, :kw]
-                    product = (patch * weight[target, i].astype(np.float64)).sum((1, 2))
-                    result[:, target, first + i] = np.maximum(result[:, target, first + i], product)
+    result = np.full((len(maps), targets, c.groups * sources), -np.inf)
+    for group in range(c.groups):
+        to = slice(group * targets // c.groups, (group + 1) * targets // c.groups)
+        own = slice(group * sources, (group + 1) * sources)
+        for y in range(0, padded.shape[1] - dy * (kh - 1), c.stride[0]):
+            for x in range(0, padded.shape[2] - dx * (kw - 1), c.stride[1]):
+                patch = padded[:, y : y + dy * (kh - 1) + 1 : dy, x : x + dx * (kw - 1) + 1 : dx, own]
+                products = np.einsum("nyxi,jiyx->nji", patch, weight[to].astype(np.float64))
+                result[:, to, own] = np.maximum(result[:, to, own], products)
     return result
 
 

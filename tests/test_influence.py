@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 
 from summit_dask import activations, influence_kernels
 from summit_dask.activations import channel_extremes
+from summit_dask.dataset import Preprocessing
 from summit_dask.errors import NumericalError
 from summit_dask.influence import Strongest, prepare_hop
 from summit_dask.layergraph import Convolution
+from summit_dask.zoo import load_network
 from tests import oracles_influence as oracles
 
 
@@ -149,6 +151,29 @@ def test_extremes_show_nan_wherever_it_is() -> None:
         maps.reshape(6)[place] = np.nan
         got = channel_extremes(maps)
         assert np.isnan(got.maximum).all() and np.isnan(got.minimum).all()
+
+
+def test_real_network_and_images(shared_data: Path) -> None:
+    """Trained weights and real maps: most patches are skipped, and nothing may be missed by that."""
+    models = shared_data / "models"
+    module = load_network(f"{models}/googlenet_bvlc.py:GoogLeNetBVLC", f"{models}/googlenet_bvlc.safetensors").module
+    names = ["inception_4a.b_3x3.1.conv", "inception_5a.b_5x5.1.conv", "inception_4a.b_1x1.conv"]
+    inputs: dict[str, torch.Tensor] = {}
+    for name in names:
+        module.get_submodule(name).register_forward_hook(
+            lambda _module, given, _result, name=name: inputs.__setitem__(name, given[0])
+        )
+    files = sorted((shared_data / "images/imagenet_val").glob("*/*.jpeg"))[::400]
+    pixels = torch.from_numpy(np.stack([Preprocessing().decode(file) for file in files])).float() / 255
+    with torch.inference_mode():
+        module((pixels.permute(0, 3, 1, 2) - 0.45) / 0.225)
+    for name in names:
+        layer = module.get_submodule(name)
+        assert isinstance(layer, torch.nn.Conv2d)
+        convolution = Convolution(padding=(int(layer.padding[0]),) * 2, kernel=(layer.kernel_size[0],) * 2)
+        maps, weight = inputs[name].permute(0, 2, 3, 1).contiguous().numpy(), layer.weight.detach().numpy()
+        got = prepare_hop(convolution, weight, maps.shape[3], 5, name)(maps)
+        verify_strongest(got, Case(maps, weight, convolution, 5))
 
 
 NARROW = """
