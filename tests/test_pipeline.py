@@ -6,14 +6,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import networkx as nx
 import numpy as np
 import pytest
 import xarray as xr
-from distributed import Client, LocalCluster
+from distributed import Client
 
 from summit_dask import pipeline, schema
 from summit_dask.config import RunConfig
@@ -23,37 +22,9 @@ from summit_dask.query import attribution_graph
 from summit_dask.store import Store, open_store
 from summit_dask.verify import verify_store
 from tests.networks import CLASSES, tiny_config
+from tests.runs import copied, run_here
 
 ROOT = Path(__file__).parents[1]
-
-
-@pytest.fixture(scope="session")
-def client() -> Iterator[Client]:
-    """One worker in this process."""
-    with (
-        LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address="127.0.0.1:0") as local,
-        Client(local) as client,
-    ):
-        yield client
-
-
-def run_here(config: RunConfig, client: Client) -> Store:
-    """`pipeline.run` without processes of its own."""
-    store = pipeline.init(config)
-    pipeline.extract(store, client)
-    pipeline.reduce(store, client)
-    pipeline.graphs(store, client)
-    pipeline.embed(store)
-    store.consolidate()
-    return store
-
-
-@pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory, client: Client) -> RunConfig:
-    """A finished run."""
-    config = tiny_config(tmp_path_factory.mktemp("run"))
-    run_here(config, client)
-    return config
 
 
 @pytest.fixture
@@ -74,10 +45,7 @@ def test_a_finished_store_passes_every_check(finished: RunConfig) -> None:
 
 
 def test_verify_finds_a_changed_number(finished: RunConfig, tmp_path: Path) -> None:
-    import shutil
-
-    shutil.copytree(finished.out, tmp_path / "store.zarr")
-    store = Store.open(tmp_path / "store.zarr", writable=True)
+    store = Store.open(copied(finished, tmp_path).out, writable=True)
     counts = store.read("matrices/upper/activation_count")
     counts[0, 0] += 1
     store.write("matrices/{layer}", "upper", "activation_count", counts)
@@ -114,10 +82,7 @@ def test_a_second_run_changes_no_byte(finished: RunConfig, client: Client) -> No
 
 
 def test_another_mass_counts_again_without_measuring_again(finished: RunConfig, tmp_path: Path, client: Client) -> None:
-    import shutil
-
-    shutil.copytree(finished.out, tmp_path / "store.zarr")
-    config = finished.replaced(out=tmp_path / "store.zarr", mass=0.9)
+    config = copied(finished, tmp_path).replaced(mass=0.9)
     activations = bytes_of(config.out / "activations")
     store = pipeline.init(config)
     assert pipeline.pending(store) == ["reduce", "graphs", "embed"]
