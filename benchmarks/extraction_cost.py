@@ -1,6 +1,6 @@
 """Cost of the complete extraction as a multiple of the bare forward pass.
 
-    python benchmarks/extraction_cost.py [--data FOLDER] [--networks NAME ...] [--original] [--rounds N]
+    python benchmarks/extraction_cost.py [--data FOLDER] [--networks NAME ...] [--memory] [--hops] [--original]
 
 Bare: the network as it is run here, batch norms folded, channels last, inference mode. Maxima: also extremes and
 positions of the visible layers' channels. Everything: from pixels to extremes, positions, strongest sources of all
@@ -18,6 +18,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import argparse
 import json
+import multiprocessing
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -217,6 +218,33 @@ def check(influences: dict[str, torch.Tensor], ours: Extraction) -> None:
             np.testing.assert_allclose(ours.strongest[hop].value[0], best, rtol=1e-3, atol=1e-4 * best.max())
 
 
+def peak_megabytes(name: str, data: Path, batch_size: int, variant: str) -> float:
+    """Peak memory of a fresh process after some batches of one variant."""
+    torch.set_num_threads(1)
+    traced, preprocessing = build(NETWORKS[name], data)
+    batch = pixels(data, NETWORKS[name], preprocessing, batch_size)
+    extractor = Extractor(traced, preprocessing, K)
+    warm_up()
+    with torch.inference_mode():
+        for _ in range(3):
+            if variant == "everything":
+                everything(extractor, batch)
+            else:
+                extractor.module(extractor._normalised(batch).contiguous(memory_format=torch.channels_last))
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
+
+
+def memory(name: str, data: Path, batch_size: int) -> Row:
+    """Peak memory beyond that of the bare forward pass."""
+    context = multiprocessing.get_context("spawn")
+    peaks = {}
+    for variant in ("bare", "everything"):
+        with context.Pool(1) as pool:
+            peaks[variant] = pool.apply(peak_megabytes, (name, data, batch_size, variant))
+    return report({"network": name, **{f"{v}_mb": round(mb) for v, mb in peaks.items()}})
+
+
 def table(rows: list[Row]) -> str:
     """A Markdown table."""
     lines = [list(rows[0]), ["---"] * len(rows[0])]
@@ -232,12 +260,15 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--memory", action="store_true", help="also the peak memory")
     parser.add_argument("--hops", action="store_true", help="also each hop of the first network")
     parser.add_argument("--original", action="store_true", help="also the original's procedure, on the first network")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     report({"compile_or_load_s": warm_up()})
     tables = [[row for name in options.networks for row in cost(name, options.data, options.batch, options.rounds)]]
+    if options.memory:
+        tables.append([memory(name, options.data, options.batch) for name in options.networks])
     if options.hops:
         tables.append(cost_by_hop(options.networks[0], options.data, options.batch, options.rounds))
     if options.original:
