@@ -249,7 +249,6 @@ def _create(
     config = RunConfig(model="imported", images=Path("imported"), out=Path("imported"))
     run = {
         "config": config.model_dump(mode="json", include=set(options_of(*RESULT_STAGES))),
-        "fingerprint": IMPORTED,
         "imported": {"labels": [entry.label for entry in entries], "sources_in_layer_below": through},
     }
     header = Header(layer_graph, run, n_images, len(entries), n_outputs, partition_size(n_images))
@@ -272,7 +271,7 @@ def _create(
 
 
 def _image_table(entries: Sequence[ClassEntry], n_ranks: int) -> dict[str, NDArray[Any]]:
-    """All that is known of an image: its class, and the probability of whatever it was taken for."""
+    """All that is known of an image: its class, and the probability of whatever it was taken for; NaN: unknown."""
     counts = [len(entry.probability) for entry in entries]
     probability = np.full((sum(counts), n_ranks), np.nan, np.float32)
     probability[:, 0] = np.concatenate([entry.probability for entry in entries])
@@ -280,7 +279,6 @@ def _image_table(entries: Sequence[ClassEntry], n_ranks: int) -> dict[str, NDArr
         "class_index": np.repeat(np.arange(len(entries), dtype=np.int32), counts),
         "status": np.full(sum(counts), schema.READ, np.uint8),
         "probability": probability,
-        "true_probability": np.full(sum(counts), np.nan, np.float32),
     }
 
 

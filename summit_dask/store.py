@@ -133,8 +133,8 @@ class Store:
             By group ("", "outputs", "images", "classes"), by variable; /images may hold further columns,
             which become coordinates.
         k
-            Sources kept per channel; 0 leaves the influences out, None every per-image value of a layer (what an
-            imported store does not have).
+            Sources kept per channel; 0 leaves the influences out, None every per-image value but the given columns
+            of /images (what an imported store has).
         """
         draft = path.with_name(path.name + ".init")
         shutil.rmtree(draft, ignore_errors=True)
@@ -142,15 +142,16 @@ class Store:
         group = zarr.open_group(draft, mode="w", zarr_format=3)
         store = cls(draft, group)
         group.update_attributes(header.attributes())
-        store._lay_out(k)
+        store._lay_out(k, tables["images"])
         for name, table in tables.items():
             store._fill_table(name, table)
         draft.rename(path)
         return cls.open(path, writable=True)
 
-    def _lay_out(self, k: int | None) -> None:
-        for template in ("", "outputs", "images", "classes", "partitions"):
+    def _lay_out(self, k: int | None, images: Iterable[str]) -> None:
+        for template in ("", "outputs", "classes", "partitions"):
             self.make_group(template, template)
+        self.make_group("images", "images", images if k is None else None)
         if k is not None:
             self._lay_out_layers(k)
 

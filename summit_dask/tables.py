@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from summit_dask import schema
 from summit_dask.attribution import ClassGraph
 from summit_dask.graph_tables import read_graphs
 from summit_dask.store import Store
@@ -40,7 +41,7 @@ def tidy_tables(store: Store, places: Sequence[int]) -> dict[str, Table]:
     counts = f"matrices/{lowest}/activation_count"
     return {
         "classes": Table("classes/name", reader.classes),
-        "images": Table("images/path", reader.images),
+        "images": Table("images/class_index", reader.images),
         "activation_counts": Table(counts, reader.activation_counts),
         "influence_counts": Table(f"matrices/{hops[0].name if hops else ''}/influence_count", reader.influence_counts),
         "nodes": Table("graphs/node_class", lambda: reader.graphs(_nodes)),
@@ -68,21 +69,17 @@ class _Tables:
         yield pd.DataFrame({"class": self.labels, **values}).iloc[list(self.places)]
 
     def images(self) -> Iterator[pd.DataFrame]:
-        """Output numbers and probabilities by rank, from 1."""
+        """Columns that the store has; outputs and probabilities by rank, from 1."""
         labels = self.labels
+        names = [v.name for v in schema.variables("images") if self.store.has(f"images/{v.name}")]
         for start in range(0, max(self.store.header.n_images, 1), IMAGE_ROWS):
-            rows = slice(start, start + IMAGE_ROWS)
-            columns = ("path", "status", "reason", "true_probability", "class_index", "predicted", "probability")
-            read = {name: _plain(self.store.read(f"images/{name}", rows)) for name in columns}
-            ranks = range(read["predicted"].shape[1])
-            yield pd.DataFrame(
-                {
-                    "image": start + np.arange(len(read["status"])),
-                    "class": labels[read["class_index"]],
-                    **{name: read[name] for name in ("path", "status", "reason", "true_probability")},
-                    **{f"{name}_{k + 1}": read[name][:, k] for k in ranks for name in ("predicted", "probability")},
-                }
-            )[np.isin(read["class_index"], self.places)]
+            read = {n: _plain(self.store.read(f"images/{n}", slice(start, start + IMAGE_ROWS))) for n in names}
+            place = read.pop("class_index")
+            frame = pd.DataFrame({"image": start + np.arange(len(place)), "class": labels[place]})
+            for name, values in read.items():
+                columns = [name] if values.ndim == 1 else [f"{name}_{k + 1}" for k in range(values.shape[1])]
+                frame[columns] = values.reshape(len(values), len(columns))
+            yield frame[np.isin(place, self.places)]
 
     def activation_counts(self) -> Iterator[pd.DataFrame]:
         """Counts above 0."""
