@@ -210,7 +210,18 @@ def pending(store: Store) -> list[str]:
 
 
 def stage_fingerprints(store: Store) -> dict[str, int]:
-    """What each stage's results depend on, as one number: the extraction's facts, then the options stage by stage."""
+    """What each stage's results depend on, as one number: the extraction's facts, then the options stage by stage.
+
+    Raises
+    ------
+    StoreIncompleteError
+        If the store was imported: there are no images and no network to run a stage with.
+    """
+    if "fingerprint" not in store.header.run:
+        raise StoreIncompleteError(
+            f"{store.path} was imported; it has neither images nor a network to run this stage with. "
+            "Make a store of your own with 'summit-dask run'."
+        )
     options = store.header.run["config"]
     prints = {"extract": int(store.header.run["fingerprint"])}
     for stage, before in (("reduce", "extract"), ("examples", "extract"), ("graphs", "reduce"), ("embed", "reduce")):
