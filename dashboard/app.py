@@ -53,7 +53,7 @@ def _header(data: StoreData) -> None:
         for name, title in PAGES.items():
             st.page_link(session.page(name), label=title, query_params=wanted.to_query())
         if len(stores_in(session.folder())) > 1:
-            st.page_link(session.page("explore"), label="Stores")
+            st.button("Stores", type="tertiary", on_click=lambda: session.change(store=None))
 
 
 def _run_facts(data: StoreData) -> list[tuple[str, str]]:

@@ -1,6 +1,7 @@
 """The classes as the embedding and the list show them."""
 
 import base64
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -14,15 +15,8 @@ def class_table(data: StoreData, wanted: Selection, place: int) -> dict[str, Any
     """All classes, their places in the layer's embedding and their similarity to one class there."""
     layer = wanted.layer or data.layers[-1].name
     places, similarity = data.embedding(layer), data.similarity(layer, place)
-    accuracy = data.classes["accuracy"].to_numpy(np.float32)
     return {
-        "store": f"{data.path} {data.stamp}",
-        "names": data.classes["label"].tolist(),
-        "accuracy": packed(accuracy),
-        "images": packed(data.classes["n_images"].to_numpy(np.int32)),
-        "bins": HISTOGRAM_BINS,
-        "histograms": None if data.histograms is None else packed(relative(data.histograms)),
-        "layers": [known.name for known in data.layers],
+        **_unchanging(data),
         "layer": layer,
         "places": None if places is None else packed(places.astype(np.float32)),
         "similarity": None if similarity is None else packed(similarity.astype(np.float32)),
@@ -30,6 +24,19 @@ def class_table(data: StoreData, wanted: Selection, place: int) -> dict[str, Any
         "sort": wanted.sort if similarity is not None or wanted.sort != "similarity" else "name",
         "search": wanted.search,
         "why": {"places": data.why_absent("embedding"), "similarity": data.why_absent("matrices")},
+    }
+
+
+@lru_cache(maxsize=4)
+def _unchanging(data: StoreData) -> dict[str, Any]:
+    return {
+        "store": f"{data.path} {data.stamp}",
+        "names": data.classes["label"].tolist(),
+        "accuracy": packed(data.classes["accuracy"].to_numpy(np.float32)),
+        "images": packed(data.classes["n_images"].to_numpy(np.int32)),
+        "bins": HISTOGRAM_BINS,
+        "histograms": None if data.histograms is None else packed(relative(data.histograms)),
+        "layers": [known.name for known in data.layers],
     }
 
 

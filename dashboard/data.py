@@ -264,10 +264,16 @@ class StoreData:
         counts = self.counts(layer)
         if counts is None:
             return None
-        rows = counts.astype(np.float64)
-        norm = np.sqrt(np.einsum("ij,ij->i", rows, rows))
-        product = rows @ rows[place]
+        norm = self._norms(layer)
+        product = counts @ counts[place].astype(np.float64)
         return np.asarray(product / np.maximum(norm * norm[place], np.finfo(float).tiny))
+
+    def _norms(self, layer: str) -> NDArray[np.float64]:
+        key = f"norms of {layer}"
+        if key not in self._kept:
+            rows = self.read(f"matrices/{layer}/activation_count").astype(np.float64)
+            self._kept[key] = np.sqrt(np.einsum("ij,ij->i", rows, rows))
+        return self._kept[key]
 
     def pictures(self, channel: Channel) -> dict[str, bytes]:
         """A channel's encoded pictures by kind (`schema.PICTURE_KINDS`); only those there are."""

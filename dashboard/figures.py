@@ -9,7 +9,9 @@ import pandas as pd
 BLUE, ORANGE, GREEN, RED, SKY, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#8A8F98"
 
 #: Above the chart, where long class names have room.
-LEGEND = alt.Legend(title=None, orient="top", columns=2, labelLimit=320, direction="horizontal")
+LEGEND = alt.Legend(
+    title=None, orient="top", columns=3, labelLimit=240, labelFontSize=12, symbolSize=60, rowPadding=0, offset=4
+)
 
 #: For as many lines or kinds of bars as a chart has.
 COLOURS = [BLUE, ORANGE, GREEN, RED, SKY, "#CC79A7"]
@@ -101,7 +103,7 @@ def layer_graph(layers: pd.DataFrame, hops: pd.DataFrame) -> Any:
     reach = max(3, int(layers["x"].abs().max()) + 1)
     line = alt.Chart(hops).mark_rule(strokeWidth=1.5, opacity=0.6)
     drawn = line.encode(
-        x=alt.X("x:Q", axis=None, scale=alt.Scale(domain=[-reach, reach])),
+        x=alt.X("x:Q", axis=None, scale=alt.Scale(domain=[-1, reach])),
         y=alt.Y("y:Q", axis=None),
         x2="x2:Q",
         y2="y2:Q",
@@ -116,7 +118,7 @@ def layer_graph(layers: pd.DataFrame, hops: pd.DataFrame) -> Any:
         x="x:Q", y="y:Q", color=alt.Color("kind:N", scale=colour, legend=LEGEND), tooltip=["name", "channels"]
     )
     text = alt.Chart(layers[layers["kind"] == "visible layer"])
-    text = text.mark_text(align="left", dx=10, dy=-9, fontSize=12, color=GREY)
+    text = text.mark_text(align="right", dx=-12, fontSize=12, color=GREY)
     names = text.encode(x="x:Q", y="y:Q", text="label:N")
     height = 46 * max(2, layers["y"].nunique())
     chart = (drawn + boxes + names).resolve_scale(color="independent")

@@ -19,13 +19,20 @@ def show() -> None:
     data, wanted = session.opened()
     place = data.place_of[wanted.class_ or ""]
     left, right = st.columns([1, 2.75], gap="medium")
-    with left:
-        _classes(data, wanted, place)
+    # The graph goes out first: it is what one waits for.
     with right:
         with st.container(horizontal=True, vertical_alignment="center"):
             class_facts(data, place)
             reselect.controls(data, wanted)
-        _graph(data, wanted, place)
+        graph = reselect.graph(data, place, wanted.how)
+        identity = f"{data.path} {data.stamp} {place} {wanted.how}"
+        if graph is not None:
+            components.graph("graph", _drawing(data, wanted, place, graph, identity), _pin, _view, _open)
+    with left:
+        _classes(data, wanted, place)
+    with right:
+        if graph is not None:
+            _extras(data, wanted, place, graph, identity)
         _top_channels(data, place)
 
 
@@ -48,15 +55,6 @@ def class_facts(data: StoreData, place: int) -> None:
     bars = None if data.histograms is None else relative(data.histograms[place : place + 1])[0] / 255
     histogram = None if bars is None else ("Probability, 0 to 1", bars.tolist())
     components.facts("class", facts.label, shown, histogram=histogram)
-
-
-def _graph(data: StoreData, wanted: Selection, place: int) -> None:
-    graph = reselect.graph(data, place, wanted.how)
-    if graph is None:
-        return
-    identity = f"{data.path} {data.stamp} {place} {wanted.how}"
-    components.graph("graph", _drawing(data, wanted, place, graph, identity), _pin, _view, _open)
-    _extras(data, wanted, place, graph, identity)
 
 
 def _drawing(data: StoreData, wanted: Selection, place: int, graph: ClassGraph, identity: str) -> dict[str, Any]:

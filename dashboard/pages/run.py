@@ -117,7 +117,7 @@ def _placed(data: StoreData) -> tuple[pd.DataFrame, pd.DataFrame]:
         beside[row] = beside.get(row, 0) + (0 if layer.visible else 1)
         kind = "visible layer" if layer.visible else "hidden layer"
         label = f"{layer.name} ({layer.channels})"
-        x = 0 if layer.visible else beside[row] * (1 if beside[row] % 2 else -1)
+        x = 0 if layer.visible else beside[row]
         rows.append({"name": layer.name, "label": label, "channels": layer.channels, "kind": kind, "x": x, "y": row})
     place = {row["name"]: (row["x"], row["y"]) for row in rows}
     lines = [

@@ -39,7 +39,7 @@ function pictures(node: Channel & { picture: string | null }, details: Details |
     { className: "pictures" },
     main
       ? el("img", { className: "main", src: main, alt: `What ${name} looks for` })
-      : el("div", { className: "main none" }, "no picture"),
+      : el("div", { className: "main none", title: "no picture" }, String(node.channel)),
     el(
       "div",
       { className: "diversity" },

@@ -140,13 +140,31 @@ export class Embedding {
       return x >= 0 && x <= width && y >= 0 && y <= height;
     };
     const seen = this.at.map((_, c) => c).filter(inside);
-    const named = seen.length <= FEW ? seen : seen.filter((c) => c === this.table.data.selected);
-    this.labels.replaceChildren(...named.map((c) => this.label(c)));
+    const selected = this.table.data.selected;
+    const named = [selected, ...(seen.length <= FEW ? seen.filter((c) => c !== selected) : [])].filter(inside);
+    this.labels.replaceChildren(...this.apart(named).map((c) => this.label(c)));
+  }
+
+  /** The classes whose names don't overlap the name of one before. */
+  private apart(classes: number[]): number[] {
+    const taken: [number, number, number][] = [];
+    return classes.filter((c) => {
+      const [x, y] = this.onScreen(c);
+      const length = 6 * this.table.data.names[c].length + 8;
+      const left = this.isLeft(x) ? x - length : x;
+      const free = taken.every(([l, r, at]) => Math.abs(at - y) > 11 || left > r || left + length < l);
+      if (free) taken.push([left, left + length, y]);
+      return free;
+    });
+  }
+
+  private isLeft(x: number): boolean {
+    return x > this.size[0] * 0.6;
   }
 
   private label(c: number): SVGTextElement {
     const [x, y] = this.onScreen(c);
-    const left = x > this.size[0] * 0.6;
+    const left = this.isLeft(x);
     const attributes = {
       x: x + (left ? -7 : 7),
       y: y + 4,

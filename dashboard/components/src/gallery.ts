@@ -14,7 +14,7 @@ export default component<GalleryData, { update(component: Component<GalleryData>
     const items = data.items.map((item, k) => {
       const picture = item.picture
         ? el("img", { src: item.picture, alt: item.alt, width: data.size, height: data.size, loading: "lazy" })
-        : el("div", { className: "none", attributes: { "aria-label": item.alt } }, "no picture");
+        : el("div", { className: "none", title: "no picture", attributes: { "aria-label": item.alt } }, item.title);
       const content = [picture, el("span", { className: "title" }, item.title), el("span", { className: "text" }, item.text)];
       const properties = { title: [item.title, item.text].filter(Boolean).join(" · ") };
       return item.open
