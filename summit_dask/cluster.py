@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import dask
+import torch
 from distributed import Client, LocalCluster, as_completed
 from distributed.scheduler import KilledWorker
 
@@ -29,11 +30,13 @@ def cluster(config: RunConfig) -> Iterator[Client]:
         with _existing(config) as client:
             yield client
         return
+    gpus = torch.cuda.device_count()  # one process each
     quiet = {"distributed.worker.memory.terminate": False, "distributed.comm.timeouts.connect": "60s"}
     with (
         dask.config.set(quiet),
         LocalCluster(
-            n_workers=config.workers or os.cpu_count() or 1,
+            n_workers=config.workers or gpus or os.cpu_count() or 1,
+            resources={GPU: 1} if gpus else {},
             threads_per_worker=1,
             processes=True,
             dashboard_address="127.0.0.1:0",

@@ -8,9 +8,9 @@ forward pass, whatever the number of images.
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,42 +19,47 @@ from numpy.typing import NDArray
 from torch import fx
 
 from summit_dask import schema
-from summit_dask.activations import Extremes, channel_extremes
+from summit_dask.activations import Extremes
 from summit_dask.dataset import Preprocessing
 from summit_dask.errors import NumericalError
-from summit_dask.influence import HopKernel, Strongest, prepare_hop
-from summit_dask.layergraph import Hop, Layer, LayerGraph
+from summit_dask.influence import Strongest
+from summit_dask.layergraph import Hop, LayerGraph
+from summit_dask.meters import Measured, make_meter
 from summit_dask.trace import TracedNetwork
 
 #: Values by (group template, layer or group name, variable), as `Store.write` takes them.
 Arrays = dict[tuple[str, str, str], NDArray[Any]]
 
-Item = TypeVar("Item", Layer, Hop)
-
 DECODING_THREADS = 2
 BATCHES_AHEAD = 2
 
 
-@dataclass
+@dataclass(frozen=True)
 class Extraction:
     """What one batch gives: extremes by visible layer, strongest sources by hop, probabilities of the outputs."""
 
-    extremes: dict[str, Extremes] = field(default_factory=dict)
-    strongest: dict[str, Strongest] = field(default_factory=dict)
-    probabilities: Float32[np.ndarray, "image output"] = field(default_factory=lambda: np.empty((0, 0), np.float32))
+    extremes: Mapping[str, Extremes]
+    strongest: Mapping[str, Strongest]
+    probabilities: Float32[np.ndarray, "image output"]
 
 
 class Extractor:
-    """A traced network made ready: channels last, one kernel a hop. Calls may come from several threads."""
+    """A traced network made ready: channels last, one kernel a hop. Calls may come from several threads.
 
-    def __init__(self, network: TracedNetwork, preprocessing: Preprocessing, k: int) -> None:
-        self.layer_graph = network.layer_graph
-        self.module = network.module.to(memory_format=torch.channels_last)
-        self._mean = torch.tensor(preprocessing.mean).view(1, -1, 1, 1)
-        self._std = torch.tensor(preprocessing.std).view(1, -1, 1, 1)
-        self._kernels = {hop.name: _kernel(network, hop, k) for hop in self.layer_graph.hops}
-        self._layers_at = _by_node(self.layer_graph.visible, network.value_node)
-        self._hops_at = _by_node(self.layer_graph.hops, network.input_node)
+    Parameters
+    ----------
+    device
+        Where the network runs and is measured: "cpu" or "cuda:0".
+    """
+
+    def __init__(self, network: TracedNetwork, preprocessing: Preprocessing, k: int, device: str = "cpu") -> None:
+        self.layer_graph, self._device = network.layer_graph, torch.device(device)
+        self.module = network.module.to(self._device).to(memory_format=torch.channels_last)
+        self._mean = torch.tensor(preprocessing.mean, device=self._device).view(1, -1, 1, 1)
+        self._std = torch.tensor(preprocessing.std, device=self._device).view(1, -1, 1, 1)
+        self._meter = make_meter(self.layer_graph, network.weight, k, self._device)
+        self._hops_at = _hops_by_node(network)
+        self._name_of = _names_by_node(network)
         self._ends_in_softmax = ends_in_softmax(network.module)
 
     def __call__(self, pixels: UInt8[np.ndarray, "image height width colour"]) -> Extraction:
@@ -65,32 +70,28 @@ class Extractor:
         NumericalError
             If an activation, an influence or an output is NaN or infinite; names the layer.
         """
-        found = Extraction()
+        found = Measured()
         with torch.inference_mode():
-            runner = _Runner(self.module, lambda name, value: self._measure(name, value, found))
-            outputs = runner.run(self._normalised(pixels))
-            found.probabilities = self._probabilities(outputs)
-        return found
+            outputs = _Runner(self.module, lambda node, value: self._measure(node, value, found)).run(
+                self._normalised(pixels)
+            )
+            probabilities = self._probabilities(outputs)
+        found = self._meter.collected(found)
+        extremes = {layer.name: found.extremes[layer.name] for layer in self.layer_graph.visible}
+        return Extraction(extremes, found.strongest, probabilities)
 
     def _normalised(self, pixels: NDArray[np.uint8]) -> torch.Tensor:
-        colours = torch.from_numpy(pixels).permute(0, 3, 1, 2).float().div_(255)
+        colours = torch.from_numpy(pixels).to(self._device).permute(0, 3, 1, 2).float().div_(255)
         return colours.sub_(self._mean).div_(self._std)
 
-    def _measure(self, node: str, value: torch.Tensor, found: Extraction) -> None:
-        layers, hops = self._layers_at.get(node, ()), self._hops_at.get(node, ())
-        if not layers and not hops:
-            return
-        maps = _channels_last(value)
-        extremes = channel_extremes(maps)
-        for layer in layers:
-            found.extremes[layer.name] = _finite(extremes, layer.name)
-        for hop in hops:
-            found.strongest[hop.name] = self._kernels[hop.name](maps, extremes)
+    def _measure(self, node: str, value: torch.Tensor, found: Measured) -> None:
+        if node in self._hops_at:
+            self._meter.measure(self._name_of[node], value, self._hops_at[node], found)
 
     def _probabilities(self, outputs: torch.Tensor) -> NDArray[np.float32]:
         if not torch.isfinite(outputs).all():
             raise NumericalError("The network's outputs hold NaN or infinity; check weights and preprocessing.")
-        return (outputs if self._ends_in_softmax else outputs.softmax(1)).float().numpy()
+        return (outputs if self._ends_in_softmax else outputs.softmax(1)).float().cpu().numpy()
 
 
 class _Runner(fx.Interpreter):
@@ -106,30 +107,20 @@ class _Runner(fx.Interpreter):
         return value
 
 
-def _kernel(network: TracedNetwork, hop: Hop, k: int) -> HopKernel:
-    weight = network.weight.get(hop.name)
-    values = None if weight is None else weight.detach().numpy()
-    return prepare_hop(hop.convolution, values, network.layer_graph.layer(hop.source).channels, k, hop.name)
-
-
-def _by_node(items: Sequence[Item], node: Mapping[str, str]) -> dict[str, list[Item]]:
-    places: dict[str, list[Item]] = {}
-    for item in items:
-        places.setdefault(node[item.name], []).append(item)
+def _hops_by_node(network: TracedNetwork) -> dict[str, tuple[str, ...]]:
+    """Hops that start at each node to be measured; none at a node that is a visible layer's value alone."""
+    graph = network.layer_graph
+    places: dict[str, tuple[str, ...]] = {network.value_node[layer.name]: () for layer in graph.visible}
+    for hop in graph.hops:
+        node = network.input_node[hop.name]
+        places[node] = (*places.get(node, ()), hop.name)
     return places
 
 
-def _channels_last(value: torch.Tensor) -> Float32[np.ndarray, "image height width channel"]:
-    maps = value if value.dim() == 4 else value[:, :, None, None]
-    return maps.permute(0, 2, 3, 1).contiguous().numpy()
-
-
-def _finite(extremes: Extremes, layer: str) -> Extremes:
-    if not (np.isfinite(extremes.maximum).all() and np.isfinite(extremes.minimum).all()):
-        raise NumericalError(
-            f"Activations of layer {layer} are NaN or infinite; check the network's weights and the preprocessing."
-        )
-    return extremes
+def _names_by_node(network: TracedNetwork) -> dict[str, str]:
+    """What a measured node is called in messages: the layer whose value it is, or the hop that it feeds."""
+    inputs = {node: f"the input of {hop}" for hop, node in network.input_node.items()}
+    return inputs | {node: layer for layer, node in network.value_node.items()}
 
 
 def ends_in_softmax(module: fx.GraphModule) -> bool:

@@ -43,7 +43,10 @@ class DeviceStrongest(NamedTuple):
 def device_extremes(maps: Maps) -> DeviceExtremes:
     """Largest and smallest value of each channel; a NaN makes both NaN. Ties: the lowest position."""
     flat = maps.flatten(2)
-    maximum, position = flat.max(2)
+    maximum = flat.amax(2)
+    places = torch.arange(flat.shape[2], device=maps.device)
+    # Which of several equal maxima `max` points at is not defined on a GPU.
+    position = torch.where(flat == maximum[..., None], places, flat.shape[2]).amin(2)
     return DeviceExtremes(maximum, position, flat.amin(2))
 
 

@@ -14,6 +14,7 @@ from distributed import Client, Worker, WorkerPlugin, get_worker
 from numpy.typing import NDArray
 
 from summit_dask import schema
+from summit_dask.cluster import GPU
 from summit_dask.compiled import compile_kernels
 from summit_dask.config import RunConfig
 from summit_dask.dataset import Preprocessing
@@ -103,7 +104,17 @@ class ExtractorPlugin(WorkerPlugin):
         """Called by Dask on each worker, also on those that come later."""
         compile_kernels()
         torch.set_num_threads(1)  # one worker a core; and results that don't depend on the number of threads
-        self.extractor = Extractor(self.spec.build(), self.spec.preprocessing, self.spec.k)
+        device = device_of(worker)
+        self.extractor = Extractor(self.spec.build(), self.spec.preprocessing, self.spec.k, device)
+
+
+def device_of(worker: Worker) -> str:
+    """The GPU of a worker that offers one as a resource, by its place on the machine; else the CPU."""
+    if not (worker.state.total_resources.get(GPU) and torch.cuda.is_available()):
+        return "cpu"
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False  # it would change ranks
+    place = int(worker.name) if str(worker.name).isdigit() else 0
+    return f"cuda:{place % torch.cuda.device_count()}"
 
 
 def _plugin_name(fingerprint: int) -> str:
