@@ -41,6 +41,7 @@ _SHIFTS = (16.0, 8.0)
 _SCALES = (1.0, 0.975, 1.025, 0.95, 1.05)
 _DEGREES = tuple(range(-5, 6))
 
+_FALLOFF = 1.3
 _JPEG_QUALITY = 90
 
 
@@ -55,7 +56,7 @@ class Settings:
     size: int = 128
     steps: int = 256
     learning_rate: float = 0.05
-    diversity: float = 0.3
+    diversity: float = 0.1
     seed: int = 0
     batch: int = 8
 
@@ -245,10 +246,8 @@ class Visualiser:
         own = maps[torch.arange(len(index)), index]
         if kind == "neuron":
             return -own[:, own.shape[1] // 2, own.shape[2] // 2].sum()
-        height = own.mean(dim=(1, 2))
-        if kind == "negative":
-            return height.sum()
-        if kind == "channel":
+        height = _height(-own if kind == "negative" else own)
+        if kind != "diversity":
             return -height.sum()
         scale = height.detach().abs().reshape(-1, N_DIVERSE).sum(dim=1)
         return self.settings.diversity * (scale * _likeness(maps)).sum() - height.sum()
@@ -260,10 +259,23 @@ def _encoded(pixels: UInt8[np.ndarray, "height width colour"]) -> bytes:
     return buffer.getvalue()
 
 
+def _height(maps: Float[Tensor, "n y x"]) -> Float[Tensor, " n"]:
+    """How strongly channels fire: the root mean square of what is above 0, and a tenth of the mean.
+
+    The plain mean of the paper leaves one picture in five weaker than the best photograph: squares reward peaks. The
+    mean leads out of where nothing is above 0.
+    """
+    return (maps.relu().square().mean(dim=(1, 2)) + 1e-6).sqrt() + 0.1 * maps.mean(dim=(1, 2))
+
+
 def _falloff(height: int, width: int) -> Float[Tensor, "y x"]:
-    """One over the frequency, so that all scales of a natural picture learn alike."""
-    frequency = torch.hypot(torch.fft.fftfreq(height)[:, None], torch.fft.rfftfreq(width)[None])
-    return 1 / frequency.clamp(min=1 / max(height, width))
+    """How much each frequency weighs, so that all scales of a natural picture learn alike.
+
+    The paper's weight is one over the frequency, in waves per pixel; a steeper fall gives the same activations with
+    less fine noise and fuller colours.
+    """
+    waves = torch.hypot(torch.fft.fftfreq(height)[:, None], torch.fft.rfftfreq(width)[None]) * max(height, width)
+    return 2 * max(height, width) * waves.clamp(min=1) ** -_FALLOFF
 
 
 def _likeness(maps: Float[Tensor, "n channel y x"]) -> Float[Tensor, "group"]:
