@@ -239,24 +239,29 @@ def extract(store: Store, client: Client) -> None:
         As they come from the workers; finished partitions stay.
     """
     key = stage_fingerprints(store)["extract"]
-    done = store.done(key)
-    todo = np.flatnonzero(~done).tolist()
+    todo = np.flatnonzero(~store.done(key)).tolist()
     if not todo:
         return
-    sizes = [len(range(*store.partition(i).indices(store.header.n_images))) for i in range(len(done))]
     if (seconds := compile_kernels()) > COMPILED_SECONDS:
         say(f"Compiled the kernels in {duration(seconds)}; they are kept on disk for the next time.")
     register(client, NetworkSpec.from_json(store.header.run["network"]), key)
-    with Progress("extract", "images", sum(sizes), sum(sizes) - sum(sizes[i] for i in todo)) as progress:
+    unreadable = measure(store, client, todo, key)
+    if unreadable:
+        say(f"{unreadable} images could not be read and are left out; /images/reason says why.")
+
+
+def measure(store: Store, client: Client, todo: Sequence[int], key: int) -> int:
+    """Measure some partitions on workers that have the network; returns the number of unreadable images."""
+    images = {index: len(range(*store.partition(index).indices(store.header.n_images))) for index in todo}
+    n_images, unreadable = store.header.n_images, 0
+    with Progress("extract", "images", n_images, n_images - sum(images.values())) as progress:
         futures = client.map(
             extract_task, todo, path=store.path, fingerprint=key, pure=False, resources=resources(client)
         )
-        unreadable = 0
         for index, lost in finished(futures, todo):
             unreadable += lost
-            progress.add(sizes[index])
-    if unreadable:
-        say(f"{unreadable} images could not be read and are left out; /images/reason says why.")
+            progress.add(images[index])
+    return unreadable
 
 
 def reduce(store: Store, client: Client) -> None:
