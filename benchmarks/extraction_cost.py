@@ -155,7 +155,7 @@ def cost_by_hop(name: str, data: Path, batch_size: int, rounds: int) -> list[Row
     batch = pixels(data, NETWORKS[name], preprocessing, batch_size)
     extractor = Extractor(traced, preprocessing, K)
     images = extractor._normalised(batch).contiguous(memory_format=torch.channels_last)
-    seconds: dict[str, list[float]] = {hop: [] for hop in extractor._kernels}
+    seconds: dict[str, list[float]] = {hop: [] for hop in extractor._meter._kernels}
 
     def timed(hop: str, kernel: Callable[..., object]) -> Callable[..., object]:
         def call(*arguments: object) -> object:
@@ -166,7 +166,8 @@ def cost_by_hop(name: str, data: Path, batch_size: int, rounds: int) -> list[Row
 
         return call
 
-    extractor._kernels = {hop: timed(hop, kernel) for hop, kernel in extractor._kernels.items()}  # type: ignore[misc]
+    kernels = extractor._meter._kernels
+    kernels.update({hop: timed(hop, kernel) for hop, kernel in kernels.items()})
     with torch.inference_mode():
         bare = lambda: extractor.module(images)  # noqa: E731
         times = interleaved({"bare": bare, "everything": lambda: extractor(batch)}, rounds)

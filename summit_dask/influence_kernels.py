@@ -316,14 +316,19 @@ def _rank_image(planes, energy, strongest, bases, taps, weights, bound, groups, 
     needs, peaks = np.empty(targets, np.float32), np.empty(len(floor), np.float32)
     order = np.empty(len(bases) + GROUP, np.uint64)
     within = np.empty(len(bases) // GROUP + 1, np.float32)
-    scratch = np.empty(len(bases), np.uint64)
+    kept = np.empty(len(bases), np.uint64)
     for i in range(sources):
         top = energy[i, strongest[i]]
         offset = i // (sources // groups) * targets
         need = max(_needs(squared[offset : offset + targets], bound[i], needs), _LEAST_ENERGY)
         if not top >= need:
             continue
-        batches = _sort_patches(energy[i], top, bases, need, scratch, order, within)
+        count = _keep(energy[i], bases, need, kept)
+        if tiles > 2:
+            _sort(energy[i], top, kept[:count], order)
+        else:  # few would gain from the order
+            order[:count] = kept[:count]
+        batches = _group(energy[i], order, count, within)
         order[: batches * GROUP] += np.uint64(i * planes.shape[1])
         for t in range(tiles):
             need = needs[t]
@@ -361,32 +366,45 @@ def _needs(squared, bound, needs):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 @no_type_check
-def _sort_patches(energy, top, bases, need, kept, order, within):
-    """Patches with the needed energy, strongest class first, in groups; returns the number of groups.
-
-    `within[g]` is the most energy of any patch from group g on. The last group is filled up with copies.
-    """
-    bits = energy.view(np.int32)
-    top_bits = np.float32(top).view(np.int32)
-    ends = np.zeros(_CLASSES + 1, np.int64)
+def _keep(energy, bases, need, kept):
+    """First pixels of the patches with the needed energy, into the front of `kept`; returns their number."""
     count = 0
     for base in bases:
         kept[count] = base
         count += energy[base] >= need
-    for p in range(count):
-        ends[1 + min((top_bits - bits[kept[p]]) >> 21, _CLASSES - 1)] += 1
+    return count
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+@no_type_check
+def _sort(energy, top, kept, order):
+    """Patches by class of energy, the strongest class first, into the front of `order`."""
+    bits = energy.view(np.int32)
+    top_bits = np.float32(top).view(np.int32)
+    ends = np.zeros(_CLASSES + 1, np.int64)
+    for base in kept:
+        ends[1 + min((top_bits - bits[base]) >> 21, _CLASSES - 1)] += 1
     for c in range(_CLASSES):
         ends[c + 1] += ends[c]
-    for p in range(count):
-        c = min((top_bits - bits[kept[p]]) >> 21, _CLASSES - 1)
-        order[ends[c]] = kept[p]
+    for base in kept:
+        c = min((top_bits - bits[base]) >> 21, _CLASSES - 1)
+        order[ends[c]] = base
         ends[c] += 1
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+@no_type_check
+def _group(energy, order, count, within):
+    """Number of groups that `count` patches make; the last is filled up with copies.
+
+    `within[g]` is the most energy of any patch from group g on.
+    """
     groups = (count + GROUP - 1) // GROUP
     order[count : groups * GROUP] = order[count - 1]
     most = np.float32(0)
     for g in range(groups - 1, -1, -1):
-        for r in range(GROUP):
-            most = max(most, energy[order[g * GROUP + r]])
+        for p in range(g * GROUP, (g + 1) * GROUP):
+            most = energy[order[p]] if energy[order[p]] > most else most
         within[g] = most
     return groups
 
