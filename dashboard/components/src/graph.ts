@@ -13,6 +13,7 @@ import { extrasOf, onExtras } from "./shelf";
 import { Toolbar } from "./toolbar";
 
 const MARGIN = 16;
+const WIDE = 540; // two cards side by side
 
 class GraphView {
   private readonly stage = el("div", { className: "stage" });
@@ -181,6 +182,7 @@ class GraphView {
   /** Beside the nodes, on the side with more room, inside the stage. */
   private floatBeside(content: HTMLElement[], nodes: number[]): void {
     this.float.replaceChildren(...content);
+    this.float.classList.toggle("two", nodes.length > 1 && this.stage.clientWidth > 1.6 * WIDE);
     this.float.hidden = false;
     const stage = this.stage.getBoundingClientRect();
     const boxes = nodes.map((n) => this.scene.nodes[n].getBoundingClientRect());
