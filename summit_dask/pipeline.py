@@ -12,7 +12,7 @@ missing or was made with other options, and refuses to mix extractions.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from summit_dask.dataset import ImageSet, Outputs, map_classes, read_image_set
 from summit_dask.embedding import embed_layers
 from summit_dask.errors import StoreError, StoreIncompleteError, StoreMismatchError
 from summit_dask.exampling import make_examples
+from summit_dask.graph_tables import write_graphs
 from summit_dask.progress import Progress, duration, say, size
 from summit_dask.query import read_counts, run_config
 from summit_dask.reduction import count_activations, count_influences, make_matrices, write_statistics
@@ -351,24 +352,6 @@ def graph_task(start: int, path: Path) -> list[ClassGraph]:
     classes = slice(start, min(start + CLASSES_PER_TASK, store.header.n_classes))
     options = GraphOptions(config.p, config.unified, config.directed)
     return [class_graph(graph, counts, excluded, options) for counts in read_counts(store.read, graph, classes)]
-
-
-def write_graphs(store: Store, made: Sequence[ClassGraph]) -> None:
-    """Store the graphs of all classes as one table of nodes and one of edges, each class's rows together."""
-    nodes, edges = ([len(getattr(graph, column)) for graph in made] for column in ("node_layer", "edge_influence"))
-    store.begin_stage("graphs")
-    store.make_group("graphs", "graphs", node=sum(nodes), edge=sum(edges))
-    columns: dict[str, NDArray[Any]] = {
-        "node_class": np.repeat(np.arange(len(made), dtype=np.int32), nodes),
-        "edge_class": np.repeat(np.arange(len(made), dtype=np.int32), edges),
-        "node_offset": np.concatenate([[0], np.cumsum(nodes)]).astype(np.int64),
-        "edge_offset": np.concatenate([[0], np.cumsum(edges)]).astype(np.int64),
-    }
-    for name in (field.name for field in fields(ClassGraph)):
-        join = np.stack if name in ("reached_p", "valid") else np.concatenate
-        columns[name] = join([getattr(graph, name) for graph in made])
-    for name, values in columns.items():
-        store.write("graphs", "graphs", name, values)
 
 
 def embed(store: Store) -> None:
