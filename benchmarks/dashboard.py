@@ -36,7 +36,7 @@ import psutil
 from playwright.sync_api import Browser, Page, sync_playwright
 from scipy import sparse
 
-from summit_dask.attribution import ClassCounts, ClassGraph, class_graph
+from summit_dask.attribution import ClassCounts, ClassGraph, GraphOptions, class_graph
 from summit_dask.graph_tables import write_graphs
 from summit_dask.inceptionv1 import layer_graph
 from summit_dask.store import Header, Store, partition_size
@@ -150,7 +150,7 @@ def _graph(made: Made, place: int) -> ClassGraph:
         {name: a[place] for name, a in made.activation.items()},
         {name: sparse.csr_array(i[place]) for name, i in made.influence.items()},
     )
-    return class_graph(made.layer_graph, counts, {})
+    return class_graph(made.layer_graph, counts, {}, GraphOptions(p=run_facts()["config"]["p"]))
 
 
 class Server:

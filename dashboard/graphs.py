@@ -75,7 +75,7 @@ def node_picture(data: StoreData, channel: Channel) -> str | None:
     return _node_picture(data, channel)
 
 
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=2048)
 def _node_picture(data: StoreData, channel: Channel) -> str | None:
     picture = data.pictures(channel).get("channel", b"")
     if not picture:
@@ -83,7 +83,7 @@ def _node_picture(data: StoreData, channel: Channel) -> str | None:
     return data_url(shrunk(picture)) if picture else None
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=256)
 def details(data: StoreData, channel: Channel) -> dict[str, Any]:
     """What a node's card shows beside its facts: diversity versions and examples."""
     pictures = data.pictures(channel)

@@ -17,8 +17,10 @@ SAMPLE = 16_384
 STATUS = {schema.PENDING: "not read yet", schema.READ: "read", schema.UNREADABLE: "unreadable"}
 
 
-def of_class(data: StoreData, place: int) -> pd.DataFrame:
+def of_class(data: StoreData, place: int, taken_for: int | None = None) -> pd.DataFrame:
     """Readable images of a class: image, file, probability of the class, correct, and the predictions by name.
+
+    With `taken_for`, only those whose highest prediction is that output.
 
     Rows from the lowest probability to the highest, ties by image.
     """
@@ -36,7 +38,10 @@ def of_class(data: StoreData, place: int) -> pd.DataFrame:
     for rank in range(read["predicted"].shape[1]):
         table[f"prediction {rank + 1}"] = names[read["predicted"][:, rank]]
         table[f"probability {rank + 1}"] = read["probability"][:, rank]
-    readable: pd.DataFrame = table.loc[read["status"] == schema.READ]
+    kept = read["status"] == schema.READ
+    if taken_for is not None:
+        kept &= read["predicted"][:, 0] == taken_for
+    readable: pd.DataFrame = table.loc[kept]
     return readable.sort_values(["probability", "image"]).reset_index(drop=True)
 
 

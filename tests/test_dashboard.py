@@ -326,6 +326,7 @@ def test_confusions_and_images_of_a_class(data: StoreData) -> None:
     confusions = images.confusions(data, 1)
     assert confusions[["name", "images"]].to_numpy().tolist() == [["crane (n00000002)", 1]]
     assert images.confusions(data, 0).empty
+    assert images.of_class(data, 1, taken_for=2)["image"].tolist() == [6]
 
 
 def test_graph_of_all_images_has_the_sources_of_the_images(data: StoreData) -> None:

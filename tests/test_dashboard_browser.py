@@ -99,7 +99,7 @@ def test_explore_draws_all_three_views(address: str, page: "sync_api.Page") -> N
     assert page.locator(".node").count() > 5 and page.locator("path.edge").count() > 1
     assert page.locator(".embedding circle").count() == 30
     assert page.locator(".pinned-row .name").inner_text() == AWKWARD_NAMES[0]
-    assert page.locator(".names text").all_inner_texts() == ["mixed3", "mixed2", "mixed1", "stem"]
+    assert page.locator(".names text").all_text_contents() == ["mixed3", "mixed2", "mixed1", "stem"]
 
 
 def test_pointing_at_a_node_shows_its_card_and_its_neighbours(address: str, page: "sync_api.Page") -> None:

@@ -25,9 +25,9 @@ def show() -> None:
         return
     left, right = st.columns([1, 1.6], gap="large")
     with left:
-        _confusions(data, place)
+        taken_for = _confusions(data, place)
     with right:
-        chosen = _images(data, place)
+        chosen = _images(data, place, taken_for)
     _graphs(data, wanted, place, chosen)
 
 
@@ -52,12 +52,13 @@ def _heading(data: StoreData, place: int) -> None:
     components.facts("class", facts.label, shown, histogram=None if bars is None else ("Probability", bars.tolist()))
 
 
-def _confusions(data: StoreData, place: int) -> None:
+def _confusions(data: StoreData, place: int) -> int | None:
+    """The output that was chosen in the table."""
     components.facts("confusions heading", "What its images are taken for")
     table = images.confusions(data, place)
     if table.empty:
         st.caption("Every image of this class was recognised.")
-        return
+        return None
     shown = table.rename(columns={"name": "taken for", "probability": "mean probability"})
     event: Any = st.dataframe(
         shown[["taken for", "images", "mean probability"]],
@@ -67,30 +68,38 @@ def _confusions(data: StoreData, place: int) -> None:
         selection_mode="single-row",
         column_config={"mean probability": st.column_config.ProgressColumn(min_value=0, max_value=1, format="%.2f")},
     )
-    for row in event.selection.rows[:1]:
-        other = images.class_of_output(data, int(table["output"].iloc[row]))
-        if other is None:
-            st.caption("The data set has no images of that output.")
-        elif st.button("Go to that class"):
-            session.open_page("classes", session.selection().but(class_=data.classes["folder"].iloc[other]))
+    if not event.selection.rows:
+        st.caption("Choose a row to see these images alone.")
+        return None
+    output = int(table["output"].iloc[event.selection.rows[0]])
+    _other_class(data, output)
+    return output
 
 
-def _images(data: StoreData, place: int) -> list[int]:
+def _other_class(data: StoreData, output: int) -> None:
+    other = images.class_of_output(data, output)
+    if other is None:
+        st.caption("The data set has no images of that output.")
+    elif st.button("Go to that class"):
+        session.open_page("classes", session.selection().but(class_=data.classes["folder"].iloc[other]))
+
+
+def _images(data: StoreData, place: int, taken_for: int | None) -> list[int]:
     components.facts("images heading", "Its images, least probable first")
-    table = images.of_class(data, place)
+    table = images.of_class(data, place, taken_for)
     shown = table.head(ROWS).rename(columns={"probability": "probability of the class"})
     event: Any = st.dataframe(
         shown.drop(columns="image"),
         hide_index=True,
         height=330,
-        key=f"images {place}",
+        key=f"images {place} {taken_for}",
         on_select="rerun",
         selection_mode="multi-row",
     )
     if len(table) > ROWS:
         st.caption(f"The first {ROWS} of {len(table):,} images.")
     chosen = [int(table["image"].iloc[k]) for k in event.selection.rows]
-    if st.toggle("Take all misclassified images", key=f"misclassified {place}"):
+    if st.toggle("Take all misclassified images of this table", key=f"misclassified {place}"):
         chosen = [int(k) for k in table["image"][~table["correct"]]]
     return chosen
 

@@ -8,6 +8,7 @@ const SMALLEST = 22;
 const LARGEST = 76;
 const MOST_SPREAD = 1.8;
 const CAPTION = 14; // room for the channel's number above its node
+const NUMBER_WIDTH = 25; // of four digits on the screen
 const THINNEST = 0.75;
 const THICKEST = 9;
 
@@ -24,6 +25,7 @@ export class Scene {
   rowY: number[] = [];
   width = 0;
   height = 0;
+  private column = COLUMN;
   private readonly curves: SVGPathElement[] = [];
   private readonly hits: SVGPathElement[] = [];
   private shown: boolean[] = [];
@@ -66,6 +68,7 @@ export class Scene {
     const widest = Math.max(1, ...rows.map((row) => row.nodes.length));
     const spread = (aspect * rows.length * height) / (widest * COLUMN);
     const column = COLUMN * view.width * Math.min(MOST_SPREAD, Math.max(1, spread));
+    this.column = column;
     this.width = widest * column;
     this.height = rows.length * height;
     this.rowY = rows.map((_, r) => (r + 0.5) * height);
@@ -107,9 +110,10 @@ export class Scene {
     return this.shown[n];
   }
 
-  /** Numbers keep their size on the screen whatever the zoom. */
+  /** Numbers keep their size on the screen whatever the zoom; without room, those pointed at remain. */
   keepNumbers(zoom: number): void {
-    this.group.style.setProperty("--number", `${Math.min(22, 11 / zoom)}px`);
+    this.group.style.setProperty("--number", `${11 / zoom}px`);
+    this.group.classList.toggle("crowded", this.column * zoom < NUMBER_WIDTH);
   }
 
   /** Let some nodes and edges stand out; sources below and targets above are told apart. */
