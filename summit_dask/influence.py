@@ -12,7 +12,8 @@ from jaxtyping import Float32, Int32, Int64, UInt64
 
 from summit_dask.activations import Extremes, channel_extremes
 from summit_dask.errors import NumericalError
-from summit_dask.influence_kernels import LANES, rank_closed, rank_depthwise, rank_patches
+from summit_dask.influence_kernels import rank_closed, rank_depthwise, rank_patches
+from summit_dask.influence_simd import LANES
 from summit_dask.layergraph import Convolution
 
 Maps = Float32[np.ndarray, "image height width channel"]

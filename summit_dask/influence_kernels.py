@@ -17,13 +17,9 @@ while the sources are gone through. Zero patches have no energy and drop out by 
 from typing import no_type_check
 
 import numpy as np
-from llvmlite import ir
-from numba import njit, types
-from numba.core import cgutils
-from numba.extending import intrinsic
+from numba import njit
 
-#: Targets that are handled together: one or two vectors of floats on most machines.
-LANES = 16
+from summit_dask.influence_simd import LANES, lanes_above, least_lane, raise_peaks
 
 #: Patches that are multiplied together with one load of the weights; their sums stay in registers.
 GROUP = 6
@@ -41,93 +37,6 @@ _LEAST_ENERGY = np.float32(1e-30)
 _MARGIN = np.float32(0.999)
 
 _HUGE = np.float32(3e38)
-
-
-@intrinsic
-@no_type_check
-def _raise_peaks(typing, group, pixels, bases, first, taps, weights, start, peaks, place):
-    """Raise 16 of the `peaks` to the largest sums of taps times weights over a group of patches.
-
-    A patch's pixels are ``pixels[base + taps]``, its weights the 16 lanes of each tap from `start` on. The length
-    of the tuple `group` is the number of patches. Vectors are of 16 floats; LLVM cuts them to what the machine has.
-    """
-    return types.void(group, pixels, bases, first, taps, weights, start, peaks, place), _emit_raise_peaks
-
-
-@no_type_check
-def _emit_raise_peaks(context, builder, signature, arguments):
-    pixels, bases, taps, weights, peaks = (_array(context, builder, signature, arguments, i) for i in (1, 2, 4, 5, 7))
-    n_taps = builder.extract_value(taps.shape, 0)
-    bases = builder.gep(bases.data, [arguments[3]])
-    weights, peaks = builder.gep(weights.data, [arguments[6]]), builder.gep(peaks.data, [arguments[8]])
-    # One instruction where the machine has it, else a product and a sum.
-    kind = ir.FunctionType(_VECTOR, [_VECTOR] * 3)
-    multiply_add = cgutils.get_or_insert_function(builder.module, kind, f"llvm.fmuladd.v{LANES}f32")
-    places = [builder.load(builder.gep(bases, [_INDEX(r)])) for r in range(len(signature.args[0]))]
-    patches = [builder.gep(pixels.data, [place]) for place in places]
-    sums = [cgutils.alloca_once_value(builder, _VECTOR([0.0] * LANES)) for _ in patches]
-    with cgutils.for_range(builder, n_taps, intp=_INDEX) as loop:
-        weight = _load(builder, builder.gep(weights, [builder.mul(loop.index, _INDEX(LANES))]))
-        offset = builder.load(builder.gep(taps.data, [loop.index]))
-        for patch, total in zip(patches, sums, strict=True):
-            pixel = _spread(builder, builder.load(builder.gep(patch, [offset])))
-            builder.store(builder.call(multiply_add, [pixel, weight, builder.load(total)]), total)
-    best = builder.load(sums[0])
-    for other in [builder.load(total) for total in sums[1:]] + [_load(builder, peaks)]:
-        best = builder.select(builder.fcmp_ordered(">", best, other), best, other)
-    builder.store(best, builder.bitcast(peaks, _VECTOR.as_pointer()), align=4)
-    return context.get_dummy_value()
-
-
-@intrinsic
-@no_type_check
-def _above(typing, values, least, place):
-    """Bits of those of 16 values, from `place` on, that are above `least`."""
-
-    def emit(context, builder, signature, arguments):
-        values, least = (_array(context, builder, signature, arguments, i).data for i in (0, 1))
-        a, b = (_load(builder, builder.gep(data, [arguments[2]])) for data in (values, least))
-        bits = builder.bitcast(builder.fcmp_ordered(">", a, b), ir.IntType(LANES))
-        return builder.zext(bits, _INDEX)
-
-    return types.int64(values, least, place), emit
-
-
-@intrinsic
-@no_type_check
-def _least(typing, values, place):
-    """Smallest of 16 values, from `place` on."""
-
-    def emit(context, builder, signature, arguments):
-        vector = _load(builder, builder.gep(_array(context, builder, signature, arguments, 0).data, [arguments[1]]))
-        for distance in (8, 4, 2, 1):
-            turned = [(lane + distance) % LANES for lane in range(LANES)]
-            other = builder.shuffle_vector(vector, vector, ir.VectorType(ir.IntType(32), LANES)(turned))
-            vector = builder.select(builder.fcmp_ordered("<", vector, other), vector, other)
-        return builder.extract_element(vector, ir.IntType(32)(0))
-
-    return types.float32(values, place), emit
-
-
-_INDEX = ir.IntType(64)
-_VECTOR = ir.VectorType(ir.FloatType(), LANES)
-
-
-@no_type_check
-def _array(context, builder, signature, arguments, i):
-    return context.make_array(signature.args[i])(context, builder, arguments[i])
-
-
-@no_type_check
-def _load(builder, pointer):
-    return builder.load(builder.bitcast(pointer, _VECTOR.as_pointer()), align=4)
-
-
-@no_type_check
-def _spread(builder, number):
-    """A vector of one number."""
-    one = builder.insert_element(_VECTOR(ir.Undefined), number, ir.IntType(32)(0))
-    return builder.shuffle_vector(one, one, ir.VectorType(ir.IntType(32), LANES)([0] * LANES))
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -203,7 +112,7 @@ def _rank_closed(weights, maximum, minimum, first, last, offset, least, source, 
         peaks[:] = 0
         _raise_closed(weights[i], maximum[i], minimum[i], peaks)
         for start in range(0, len(least), LANES):
-            above = _above(peaks, least, start)
+            above = lanes_above(peaks, least, start)
             j = start
             while above:
                 if above & 1:
@@ -299,7 +208,7 @@ def _raise_floor(planes, strongest, taps, weights, groups, k, floor):
         base[0] = i * planes.shape[1] + strongest[i]
         peaks[:] = 0
         for t in range(tiles):
-            _raise_peaks(_ALONE, pixels, base, 0, taps, numbers, (i * tiles + t) * step, peaks, t * LANES)
+            raise_peaks(_ALONE, pixels, base, 0, taps, numbers, (i * tiles + t) * step, peaks, t * LANES)
         _keep_best(best[i // (sources // groups)], peaks)
     for j in range(len(floor)):
         floor[j] = max(floor[j], best[j // targets, k - 1, j % targets])
@@ -338,9 +247,9 @@ def _rank_image(planes, energy, strongest, bases, taps, weights, bound, groups, 
             peaks[start : start + LANES] = 0
             g = 0
             while g < batches and within[g] >= need:
-                _raise_peaks(_GROUP, pixels, order, g * GROUP, taps, numbers, (i * tiles + t) * step, peaks, start)
+                raise_peaks(_GROUP, pixels, order, g * GROUP, taps, numbers, (i * tiles + t) * step, peaks, start)
                 g += 1
-            above = _above(peaks, least, start)
+            above = lanes_above(peaks, least, start)
             j = start
             while above:
                 if above & 1:
@@ -359,7 +268,7 @@ def _needs(squared, bound, needs):
         needs[j] = squared[j] * bound[j]
     need = _HUGE
     for t in range(len(squared) // LANES):
-        needs[t] = _least(needs, t * LANES)
+        needs[t] = least_lane(needs, t * LANES)
         need = min(need, needs[t])
     return need
 
