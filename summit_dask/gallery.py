@@ -1,7 +1,7 @@
 """Pictures of channels in a store: reading a layer's, adding to them.
 
 What is there stays, whether it was made or imported; a picture of the same channel and kind is replaced.
-The store must be writable and loosened, and is consolidated by the caller at the end.
+Called within `Store.changing`.
 """
 
 import shutil

@@ -117,11 +117,9 @@ def make_pictures(
         As `wanted_channels` and `paint` do.
     """
     store = Store.open(path, writable=True)
-    store.loosen()
     wanted = wanted_channels(store, channels)
-    with cluster(run_config(store.header.run).replaced(**options)) as client:
+    with store.changing(), cluster(run_config(store.header.run).replaced(**options)) as client:
         paint(store, client, wanted, kinds, settings)
-    store.consolidate()
     return sum(map(len, wanted.values()))
 
 

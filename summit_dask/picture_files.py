@@ -94,14 +94,12 @@ def import_pictures(store: Store, folder: Path, layer_table: Mapping[str, str] |
             f"{folder}: expected pictures named like mixed3a-101-channel.jpg or mixed3a_00000.jpg, found none."
         )
     n_pictures = 0
-    store.loosen()
-    with Progress("import", "picture files", sum(map(len, files.values()))) as progress:
+    with store.changing(), Progress("import", "picture files", sum(map(len, files.values()))) as progress:
         for layer, own in files.items():
             pictures = _read_files(own, store.layer_graph.layer(layer).channels, problems, progress)
             if pictures:
                 add_pictures(store, layer, pictures)
             n_pictures += len(pictures)
-    store.consolidate()
     return PicturesReport(n_pictures, tuple(problems))
 
 

@@ -63,12 +63,12 @@ def run(config: RunConfig) -> Path:
     """
     store = init(config)
     if pending(store):
-        with cluster(config) as client:
-            extract(store, client)
-            reduce(store, client)
-            graphs(store, client)
-        embed(store)
-    store.consolidate()
+        with store.changing():
+            with cluster(config) as client:
+                extract(store, client)
+                reduce(store, client)
+                graphs(store, client)
+            embed(store)
     return store.path
 
 
@@ -159,8 +159,9 @@ def _reopened(config: RunConfig, header: Header) -> Store:
             f"The store {config.out} was made with another configuration:\n{differing}\n"
             "Give the same options again, or another --out."
         )
-    store.loosen()
-    store.update_run({"config": header.run["config"]})
+    if store.header.run["config"] != header.run["config"]:
+        with store.changing():
+            store.update_run({"config": header.run["config"]})
     return store
 
 
@@ -387,13 +388,13 @@ def run_stage(name: str, path: Path, options: Mapping[str, Any]) -> None:
         As the stage does.
     """
     store = Store.open(path, writable=True)
-    store.loosen()
+    stage_fingerprints(store)  # refuses an imported store before anything is touched
     config = run_config(store.header.run).replaced(**options)
     _check_exclusions(config, store.layer_graph)
-    store.update_run({"config": _plain_options(config)})
-    if name == "embed":
-        embed(store)
-    else:
-        with cluster(config) as client:
-            {"extract": extract, "reduce": reduce, "graphs": graphs}[name](store, client)
-    store.consolidate()
+    with store.changing():
+        store.update_run({"config": _plain_options(config)})
+        if name == "embed":
+            embed(store)
+        else:
+            with cluster(config) as client:
+                {"extract": extract, "reduce": reduce, "graphs": graphs}[name](store, client)

@@ -8,7 +8,8 @@ import json
 import os
 import shutil
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from math import ceil, prod
@@ -312,19 +313,32 @@ class Store:
         """Say that a stage's group is complete; written after all its values."""
         self._node(group).update_attributes({FINGERPRINT: fingerprint})
 
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """Around all writing into an existing store: loosened before, consolidated after, also after a failure."""
+        self.loosen()
+        try:
+            yield
+        finally:
+            self.consolidate()
+
     def loosen(self) -> None:
-        """Before writing: take out consolidated metadata, which would go stale, and half-written files."""
+        """Take out consolidated metadata, which would go stale, and files that a killed process left half-written."""
         for path in self.path.rglob("*.partial"):
             path.unlink()
-        if (self.path / "zarr.json").read_bytes().find(b'"consolidated_metadata"') >= 0:
+        if _is_consolidated(self.group):
             self.group = zarr.open_group(self.path, mode="r+", use_consolidated=False)
             self.group.update_attributes({})
 
     def consolidate(self) -> None:
-        """After writing: gather all metadata in one file, so that opening is one read."""
+        """Gather all metadata in one file, so that opening is one read."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ZarrUserWarning)
             zarr.consolidate_metadata(self.group.store)
+
+
+def _is_consolidated(group: zarr.Group) -> bool:
+    return group.metadata.consolidated_metadata is not None
 
 
 def image_chunks(shape: tuple[int, ...], itemsize: int, partition: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -368,9 +382,9 @@ def open_store(path: Path | str, chunks: Any = None) -> xr.DataTree:
     StoreError, StoreVersionError
         If there is no store, it is broken, or of another format version.
     """
-    Store.open(path)
+    consolidated = _is_consolidated(Store.open(path).group)  # not while a run is going on
     try:
-        return xr.open_datatree(path, engine="zarr", chunks=chunks)
+        return xr.open_datatree(path, engine="zarr", chunks=chunks, consolidated=consolidated)
     except (ValueError, KeyError, OSError) as error:
         raise StoreError(f"{path} can't be opened as a tree: {error}. The store is damaged.") from error
 

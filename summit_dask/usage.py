@@ -134,11 +134,10 @@ def _named(rows: pd.DataFrame) -> str:
 
 def write_usage(store: Store, channels: pd.DataFrame) -> None:
     """Keep what `channel_usage` gives in the store, group "usage/{layer}"."""
-    store.loosen()
-    store.begin_stage("usage")
-    for layer, rows in channels.groupby("layer", sort=False):
-        store.make_group("usage/{layer}", str(layer), channel=len(rows))
-        for name in Usage.__dataclass_fields__:
-            store.write("usage/{layer}", str(layer), name, rows[name].to_numpy())
-    store.finish_stage("usage", fingerprint({"matrices": store.stage_fingerprint("matrices")}))
-    store.consolidate()
+    with store.changing():
+        store.begin_stage("usage")
+        for layer, rows in channels.groupby("layer", sort=False):
+            store.make_group("usage/{layer}", str(layer), channel=len(rows))
+            for name in Usage.__dataclass_fields__:
+                store.write("usage/{layer}", str(layer), name, rows[name].to_numpy())
+        store.finish_stage("usage", fingerprint({"matrices": store.stage_fingerprint("matrices")}))
