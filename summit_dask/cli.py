@@ -217,7 +217,7 @@ def demo(out: Path, workers: int | None, dashboard: bool, host: str, port: int) 
 
 
 @commands.command()
-@_store
+@click.argument("store", type=click.Path(exists=True, path_type=Path))
 @click.option("--host", default="127.0.0.1", show_default=True, help="address to listen on")
 @click.option("--port", default=DASHBOARD_PORT, show_default=True, help="port to listen on")
 def dashboard(store: Path, host: str, port: int) -> None:
