@@ -83,7 +83,7 @@ class DigitNetwork(nn.Module):
 
 
 def make_demo(folder: Path, workers: int | None = None) -> Path:
-    """Write the digits, train the network and run all stages; what exists already is kept.
+    """Write the digits, train the network, run all stages and make pictures; what exists already is kept.
 
     Parameters
     ----------
@@ -98,6 +98,8 @@ def make_demo(folder: Path, workers: int | None = None) -> Path:
         The store.
     """
     from summit_dask import pipeline
+    from summit_dask.painting import make_pictures
+    from summit_dask.pictures import Settings
 
     folder.mkdir(parents=True, exist_ok=True)
     pixels, labels = digits()
@@ -106,7 +108,9 @@ def make_demo(folder: Path, workers: int | None = None) -> Path:
     if not (folder / "digits.safetensors").exists():
         train(folder / "digits.safetensors", pixels, labels)
     config = demo_config(folder).replaced(workers=workers)
-    return pipeline.run(config)
+    store = pipeline.run(config)
+    make_pictures(store, "graphs", ("channel",), Settings(), {"workers": workers})
+    return store
 
 
 def demo_config(folder: Path) -> RunConfig:
