@@ -199,7 +199,7 @@ def measure(browser: Browser, store: Path, port: int, rounds: int) -> dict[str, 
         page, first = first_view(browser, server.address, outside)
         page.wait_for_timeout(2000)
         views = [first_view(browser, server.address, outside) for _ in range(SESSIONS - 1)]
-        classes = [page.evaluate(CLICK, [".space .row", 2 + k % 5, "drawn"]) for k in range(rounds)]
+        classes = [_class(page, k) for k in range(rounds)]
         page.wait_for_timeout(1500)
         has_places = page.locator(".embedding circle").count() > 0 and not page.locator(".embedding.absent").count()
         until = "moved" if has_places else "checked"
@@ -236,6 +236,12 @@ def take_picture(browser: Browser, store: Path, file: Path) -> None:
         page.wait_for_timeout(1000)
         file.parent.mkdir(parents=True, exist_ok=True)
         page.screenshot(path=file)
+
+
+def _class(page: Page, k: int) -> float:
+    page.wait_for_timeout(800)  # the list follows the graph; a row clicked before may be the class that is shown
+    took: float = page.evaluate(CLICK, [".space .row", 2 + k % 5, "drawn"])
+    return took
 
 
 def _layer(page: Page, k: int, until: str) -> float:

@@ -12,6 +12,8 @@ SLOW = ("pandas", "pyarrow", "zarr", "summit_dask.query", "PIL.Image", "scipy.sp
 
 def main() -> None:
     """Import, then hand over to Streamlit."""
+    if len(sys.argv) < 2:
+        sys.exit("Give a store, or a folder of stores: python -m dashboard STORE [--server.port 8501 ...]")
     store, *options = sys.argv[1:]
     for name in SLOW:
         import_module(name)
