@@ -5,7 +5,8 @@ A changed option makes its stage and the later ones run again; options of the cl
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,7 +21,7 @@ Stage = Literal["extract", "reduce", "examples", "graphs", "embed", "cluster"]
 RESULT_STAGES: tuple[Stage, ...] = ("extract", "reduce", "examples", "graphs", "embed")
 
 Floats = tuple[float, ...]
-Size = int | tuple[int, int] | Literal["none"]
+Pixels = Annotated[int, Field(ge=1)]
 
 
 class Exclusion(BaseModel):
@@ -51,8 +52,8 @@ class RunConfig(BaseModel):
         "extract", None, "JSON or CSV table (index, synset, name) of the outputs, or the word folder-order"
     )
     images_per_class: int | None = _option("extract", None, "take a fixed sample of each class", ge=1)
-    resize: int | Literal["none"] | None = _option("extract", None, "shorter side in pixels, or none")
-    crop: Size | None = _option("extract", None, "centre crop in pixels, one number or HxW")
+    resize: Pixels | Literal["none"] | None = _option("extract", None, "shorter side in pixels, or none")
+    crop: Pixels | tuple[Pixels, Pixels] | None = _option("extract", None, "centre crop in pixels, one number or HxW")
     mean: Floats | None = _option("extract", None, "mean of each colour; one value means grey input")
     std: Floats | None = _option("extract", None, "standard deviation of each colour")
     k: int = _option("extract", 5, "strongest sources kept per channel and image", ge=1, le=100)
@@ -96,7 +97,7 @@ class RunConfig(BaseModel):
         try:
             return cls(**options)
         except ValidationError as error:
-            raise ConfigError("\n".join(_sentence(e, where) for e in error.errors())) from error
+            raise ConfigError("\n".join(_sentences(error, where))) from error
 
     def replaced(self, **changes: Any) -> "RunConfig":
         """A copy with some options changed, checked like new."""
@@ -131,11 +132,11 @@ def read_yaml(path: Path) -> dict[str, Any]:
         options = yaml.safe_load(path.read_text()) or {}
     except OSError as error:
         raise ConfigError(f"Can't read the configuration {path}: {error.strerror}.") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"The configuration {path} is not YAML: {error}") from error
     if not isinstance(options, dict):
         raise ConfigError(f"The configuration {path} holds a {type(options).__name__}, not a table of options.")
-    return options
+    return {str(key): value for key, value in options.items()}
 
 
 def fingerprint(facts: Mapping[str, Any]) -> int:
@@ -144,10 +145,21 @@ def fingerprint(facts: Mapping[str, Any]) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") % (2**63 - 1) + 1
 
 
-def _sentence(error: Any, where: str) -> str:
-    key = ".".join(map(str, error["loc"]))
-    if error["type"] == "extra_forbidden":
+def _sentences(error: ValidationError, where: str) -> Iterator[str]:
+    for key, found in groupby(error.errors(), key=_key):
+        yield _sentence(key, list(found), where)
+
+
+def _key(error: Any) -> str:
+    """The option, with the place inside a list (``mean.1``), without pydantic's names for alternatives."""
+    option, *inside = error["loc"]
+    return ".".join(map(str, [option, *inside] if inside and isinstance(inside[0], int) else [option]))
+
+
+def _sentence(key: str, errors: Sequence[Any], where: str) -> str:
+    if key not in RunConfig.model_fields and errors[0]["type"] == "extra_forbidden":
         return f"Unknown option {key!r} in {where}. {suggestion(key, RunConfig.model_fields)}"
-    if error["type"] == "missing":
+    if key in RunConfig.model_fields and errors[0]["type"] == "missing":
         return f"The option {key!r} is missing in {where}; give --{key.replace('_', '-')} or put it into the file."
-    return f"The option {key!r} in {where} is {error['input']!r}: {error['msg']}."
+    reasons = "; ".join(error["msg"] for error in errors)
+    return f"The option {key!r} in {where} is {errors[0]['input']!r}: {reasons}."
