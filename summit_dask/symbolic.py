@@ -5,6 +5,8 @@ import inspect
 import traceback
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import redirect_stderr
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -207,7 +209,7 @@ def _propagate(module: nn.Module, traced: fx.GraphModule, input_size: tuple[int,
     """Note every node's shape on a random image, and check that the graph computes what the network does."""
     image = torch.randn((1, *input_size), generator=torch.Generator().manual_seed(0))
     try:
-        with torch.inference_mode():
+        with torch.inference_mode(), redirect_stderr(StringIO()):  # torch prints a traceback of its own
             found, expected = ShapeProp(traced).propagate(image), first_tensor(module(image))
     except Exception as error:
         size = " x ".join(map(str, input_size))
