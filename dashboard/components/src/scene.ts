@@ -12,6 +12,12 @@ const NUMBER_WIDTH = 25; // of four digits on the screen
 const THINNEST = 0.75;
 const THICKEST = 9;
 
+/** A row of many nodes has several lines, each node a line below the one before:  o  o  o
+ *                                                                                o  o  o   */
+const MOST_IN_LINE = 16;
+const LINE = 0.72;
+const rowHeight = (lines: number) => 1 + LINE * (lines - 1);
+
 export interface Place {
   x: number;
   y: number;
@@ -65,18 +71,21 @@ export class Scene {
     const top = view.scale === "all" ? largest : this.model.largestCount;
     const height = ROW * view.height;
     this.shown = nodes.map((node) => node.count >= view.least_count);
-    const widest = Math.max(1, ...rows.map((row) => row.nodes.length));
-    const spread = (aspect * rows.length * height) / (widest * COLUMN);
+    const lines = rows.map((row) => Math.max(1, Math.ceil(row.nodes.length / MOST_IN_LINE)));
+    const tops = lines.map((_, r) => lines.slice(0, r).reduce((sum, l) => sum + height * rowHeight(l), 0));
+    this.height = lines.reduce((sum, l) => sum + height * rowHeight(l), 0);
+    const widest = Math.max(1, ...rows.map((row, r) => Math.ceil(row.nodes.length / lines[r])));
+    const spread = (aspect * this.height) / (widest * COLUMN);
     const column = COLUMN * view.width * Math.min(MOST_SPREAD, Math.max(1, spread));
     this.column = column;
     this.width = widest * column;
-    this.height = rows.length * height;
-    this.rowY = rows.map((_, r) => (r + 0.5) * height);
+    this.rowY = tops.map((y, r) => y + (height * rowHeight(lines[r])) / 2);
     rows.forEach((row, r) =>
       row.nodes.forEach((n, k) => {
-        const x = (k - (row.nodes.length - 1) / 2) * column + this.width / 2;
+        const x = ((k - (row.nodes.length - 1) / 2) * column) / lines[r] + this.width / 2;
+        const y = tops[r] + height * (0.5 + LINE * (k % lines[r]));
         const share = Math.min(1, nodes[n].count / top);
-        this.places[n] = { x, y: this.rowY[r], side: SMALLEST + (LARGEST - SMALLEST) * share };
+        this.places[n] = { x, y, side: SMALLEST + (LARGEST - SMALLEST) * share };
       }),
     );
     this.nodes.forEach((element, n) => this.placeNode(element, n));
