@@ -1,8 +1,11 @@
 """A Dask cluster to run on: a local one by default, or one that exists already."""
 
+import json
 import os
 from collections.abc import Iterator, Sequence
+from concurrent.futures import CancelledError
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import dask
@@ -26,8 +29,9 @@ def cluster(config: RunConfig) -> Iterator[Client]:
     ClusterError
         If the scheduler doesn't answer or has no workers.
     """
-    if config.scheduler is not None or config.scheduler_file is not None:
-        with _existing(config) as client:
+    address = config.scheduler or (config.scheduler_file and _address_in(config.scheduler_file))
+    if address:
+        with _existing(address) as client:
             yield client
         return
     gpus = torch.cuda.device_count()  # one process each
@@ -49,15 +53,9 @@ def cluster(config: RunConfig) -> Iterator[Client]:
 
 
 @contextmanager
-def _existing(config: RunConfig) -> Iterator[Client]:
-    place = config.scheduler or str(config.scheduler_file)
-    if config.scheduler_file is not None and not config.scheduler_file.is_file():
-        raise ClusterError(f"There is no scheduler file {place}; start the scheduler with --scheduler-file {place}.")
-    target: dict[str, Any] = (
-        {"address": config.scheduler} if config.scheduler else {"scheduler_file": str(config.scheduler_file)}
-    )
+def _existing(place: str) -> Iterator[Client]:
     try:
-        client = Client(**target, timeout=CONNECT_SECONDS, set_as_default=True)
+        client = Client(place, timeout=CONNECT_SECONDS, set_as_default=True)
     except (OSError, ValueError) as error:
         raise ClusterError(
             f"The Dask scheduler at {place} doesn't answer within {CONNECT_SECONDS} s ({error}). Start it with "
@@ -70,6 +68,16 @@ def _existing(config: RunConfig) -> Iterator[Client]:
                 "summit-dask is installed and the images, the weights and the store can be reached."
             )
         yield client
+
+
+def _address_in(file: Path) -> str:
+    try:
+        return str(json.loads(file.read_text())["address"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ClusterError(
+            f"{file} is no scheduler file ({type(error).__name__}: {error}); start the scheduler with "
+            f"'dask scheduler --scheduler-file {file}'."
+        ) from error
 
 
 def resources(client: Client) -> dict[str, float]:
@@ -103,6 +111,11 @@ def result_of(future: Any) -> Any:
     """
     try:
         return future.result()
+    except CancelledError as error:
+        raise ClusterError(
+            f"The Dask scheduler went away ({error}). Start it again, then run the same command: finished partitions "
+            "are kept."
+        ) from error
     except KilledWorker as error:
         raise ClusterError(
             f"Workers died again and again on the same task ({error}); memory may have run out. Use fewer "
