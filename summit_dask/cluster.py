@@ -86,7 +86,7 @@ def resources(client: Client) -> dict[str, float]:
     A task that asks for a resource nobody has would wait for ever, so the workers are asked first.
     """
     workers: Sequence[dict[str, Any]] = list(client.scheduler_info(n_workers=-1)["workers"].values())
-    return {GPU: 1} if any(worker.get("resources", {}).get(GPU) for worker in workers) else {}
+    return {GPU: 1.0} if any(worker.get("resources", {}).get(GPU) for worker in workers) else {}
 
 
 def finished(futures: Sequence[Any], labels: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
