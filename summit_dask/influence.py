@@ -236,7 +236,7 @@ def _limits(
     weights: Float32[np.ndarray, "source tile tap lane"], groups: int
 ) -> tuple[Float32[np.ndarray, "source target_in_group"], Float32[np.ndarray, " target"]]:
     """1 / |w|^2 of every kernel slice, and each target's first floor: infinite where all its slices are zero."""
-    norm = np.square(weights, dtype=np.float64).sum(2).reshape(len(weights), -1)
+    norm = np.einsum("itpj,itpj->itj", weights, weights, dtype=np.float64).reshape(len(weights), -1)
     with np.errstate(divide="ignore"):
         bound = np.clip(1 / norm, 1e-37, 3e38).astype(np.float32)
     dead = norm.reshape(groups, -1, norm.shape[1]).max(1) == 0
