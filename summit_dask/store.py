@@ -136,17 +136,23 @@ class Store:
         k
             Sources kept per channel; 0 leaves the influences out, None every per-image value but the given columns
             of /images (what an imported store has).
+
+        Raises
+        ------
+        StoreError
+            If the disk is full or can't be written.
         """
         draft = path.with_name(path.name + ".init")
-        shutil.rmtree(draft, ignore_errors=True)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        group = zarr.open_group(draft, mode="w", zarr_format=3)
-        store = cls(draft, group)
-        group.update_attributes(header.attributes())
-        store._lay_out(k, tables["images"])
-        for name, table in tables.items():
-            store._fill_table(name, table)
-        draft.rename(path)
+        with _writing(path):
+            shutil.rmtree(draft, ignore_errors=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            group = zarr.open_group(draft, mode="w", zarr_format=3)
+            store = cls(draft, group)
+            group.update_attributes(header.attributes())
+            store._lay_out(k, tables["images"])
+            for name, table in tables.items():
+                store._fill_table(name, table)
+            draft.rename(path)
         return cls.open(path, writable=True)
 
     def _lay_out(self, k: int | None, images: Iterable[str]) -> None:
@@ -315,12 +321,19 @@ class Store:
 
     @contextmanager
     def changing(self) -> Iterator[None]:
-        """Around all writing into an existing store: loosened before, consolidated after, also after a failure."""
-        self.loosen()
-        try:
-            yield
-        finally:
-            self.consolidate()
+        """Around all writing into an existing store: loosened before, consolidated after, also after a failure.
+
+        Raises
+        ------
+        StoreError
+            If the disk is full or can't be written.
+        """
+        with _writing(self.path):
+            self.loosen()
+            try:
+                yield
+            finally:
+                self.consolidate()
 
     def loosen(self) -> None:
         """Take out consolidated metadata, which would go stale, and files that a killed process left half-written."""
@@ -335,6 +348,20 @@ class Store:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ZarrUserWarning)
             zarr.consolidate_metadata(self.group.store)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Tell what the disk refuses; an error without a number comes from the network."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise StoreError(
+            f"Writing {path} failed: {error}. Make room or restore access, then run the same command: what is "
+            "finished is kept."
+        ) from error
 
 
 def _is_consolidated(group: zarr.Group) -> bool:
@@ -403,7 +430,7 @@ def _open_group(path: Path, writable: bool) -> zarr.Group:
         raise StoreError(f"{path} can't be written; change its permissions or copy it elsewhere.")
     try:
         return zarr.open_group(path, mode="r+" if writable else "r", zarr_format=3)
-    except (FileNotFoundError, ValueError, KeyError, TypeError, NotADirectoryError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise StoreError(
             f"{path} is no Zarr group ({type(error).__name__}: {error}). Give the folder that "
             "'summit-dask run --out' made; if it is that one, its zarr.json is damaged."
