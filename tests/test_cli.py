@@ -1,0 +1,382 @@
+"""The command line: bad input ends in one clear message and exit code 2; options and where they come from."""
+
+import json
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import zarr
+from distributed import Client
+from safetensors.torch import save_file
+
+from summit_dask import cli, pipeline
+from summit_dask.config import RunConfig, options_of
+from summit_dask.store import Store
+from tests.networks import CLASSES, tiny_config
+from tests.runs import copied
+
+GIVEN = ("model", "weights", "images", "classes", "resize", "crop", "batch_size", "workers", "out")
+
+OWN = """
+import torch
+
+class Undecided(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = torch.nn.Conv2d(3, 4, 1)
+
+    def forward(self, x):
+        return self.conv(x) if x.sum() > 0 else x
+"""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    code: int
+    out: str
+    err: str
+
+
+Call = Callable[..., Outcome]
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
+    """The command line with some arguments, in this process."""
+
+    def call(*arguments: object) -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["summit-dask", *map(str, arguments)])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+        return Outcome(code, *capsys.readouterr())
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
+    """A sound configuration; nothing was run."""
+    return tiny_config(tmp_path_factory.mktemp("cli"))
+
+
+def flags(config: RunConfig, **changes: object) -> list[str]:
+    """A configuration as arguments; None leaves an option out."""
+    values = {**{name: getattr(config, name) for name in GIVEN}, **changes}
+    return [f"--{name.replace('_', '-')}={value}" for name, value in values.items() if value is not None]
+
+
+def check_refusal(outcome: Outcome, *texts: str) -> None:
+    """Exit code 2 and one message on standard error that holds the texts."""
+    assert outcome.code == 2, outcome
+    assert [line.startswith("Error: ") for line in outcome.err.splitlines()].count(True) == 1, outcome.err
+    assert "Traceback" not in outcome.err
+    for text in texts:
+        assert text in outcome.err
+
+
+REFUSED: dict[str, tuple[dict[str, object], tuple[str, ...]]] = {
+    "no images there": ({"images": "{tmp}/nowhere"}, ("no image folder or manifest at {tmp}/nowhere", "--images")),
+    "empty folder": ({"images": "{tmp}/empty"}, ("{tmp}/empty holds no images", "folder for each class")),
+    "no classes said": ({"classes": None}, ("Nothing says", "3 outputs the 3 classes", "--classes folder-order")),
+    "no such table": ({"classes": "{tmp}/none.json"}, ("Can't read the table of classes {tmp}/none.json",)),
+    "lost class": ({"classes": "{tmp}/two.json"}, ("1 of 3 classes match no output", "'cat'")),
+    "no such weights": ({"weights": "{tmp}/none.safetensors"}, ("{tmp}/none.safetensors",)),
+    "other weights": ({"weights": "{tmp}/other.safetensors"}, ("stem.weight", "odd.weight")),
+    "no such model": ({"model": "tests.networks:TinyIncepton"}, ("TinyIncepton",)),
+    "no such file": ({"model": "{tmp}/none.py:Net"}, ("{tmp}/none.py",)),
+    "no model at all": ({"model": "googlenet"}, ("torchvision:NAME",)),
+    "no such torchvision": ({"model": "torchvision:googlenot"}, ("googlenot", "Did you mean 'googlenet'")),
+    "does not trace": ({"model": "{tmp}/own.py:Undecided", "weights": None}, ("can't trace", "control flow")),
+    "no such layer": ({"layers": "lower,uper"}, ("'uper'", "Did you mean 'upper'")),
+    "layer out of range": ({"excluded": "upper:15=odd"}, ("channel 15 of upper", "0 to 14")),
+    "layer to exclude": ({"excluded": "uper:1=odd"}, ("'uper'", "Did you mean 'upper'")),
+    "no reason": ({"excluded": "upper:1"}, ("--excluded 'upper:1'", "LAYER:1,2=reason")),
+    "no channel": ({"excluded": "upper:one=odd"}, ("--excluded 'upper:one=odd'", "numbers from 0")),
+    "negative channel": ({"excluded": "upper:-1=odd"}, ("--excluded", "numbers from 0")),
+    "k no number": ({"k": "five"}, ("'k' in the command line is 'five'", "integer")),
+    "k too small": ({"k": 0}, ("'k' in the command line is '0'", "greater than or equal to 1")),
+    "mass too large": ({"mass": 1.5}, ("'mass'", "less than or equal to 1")),
+    "no p": ({"p": 0}, ("'p'", "greater than 0")),
+    "p not a number": ({"p": "nan"}, ("'p'",)),
+    "empty crop": ({"crop": 0}, ("'crop' in the command line is '0'", "greater than or equal to 1")),
+    "crop in words": ({"crop": "small"}, ("'crop' in the command line is 'small'", "integer")),
+    "crop too small": ({"crop": 1}, ("doesn't run on an image of 3 x 1 x 1",)),
+    "no crop": ({"crop": "none"}, ("'crop' in the command line is 'none'",)),
+    "crop of one": ({"crop": "10x"}, ("'crop'",)),
+    "negative resize": ({"resize": -3}, ("'resize' in the command line is '-3'", "greater than or equal to 1")),
+    "mean in words": ({"mean": "0.5,x,1"}, ("'mean.1' in the command line is 'x'", "number")),
+    "flat std": ({"std": "1,0,1"}, ("'std'", "above 0")),
+    "mean without std": ({"mean": "0.5"}, ("mean has 1 values and std 3",)),
+    "no image a class": ({"images_per_class": 0}, ("'images_per_class'", "greater than or equal to 1")),
+    "out is a file": ({"out": "{tmp}/own.py"}, ("{tmp}/own.py is no Zarr group",)),
+    "out is a folder": ({"out": "{tmp}/empty"}, ("{tmp}/empty is no Zarr group",)),
+    "out can't be made": (
+        {"out": "{tmp}/own.py/store.zarr"},
+        ("Writing {tmp}/own.py/store.zarr failed", "what is finished is kept"),
+    ),
+}
+
+
+@pytest.fixture
+def around(tmp_path: Path) -> Path:
+    """Things that are not what they should be."""
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "own.py").write_text(OWN)
+    rows = [{"index": i, "name": name} for i, name in enumerate(CLASSES[:2])]
+    (tmp_path / "two.json").write_text(json.dumps(rows))
+    save_file({"odd.weight": torch.zeros(1)}, tmp_path / "other.safetensors")
+    return tmp_path
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_bad_input_is_refused_in_one_message(case: str, call: Call, base: RunConfig, around: Path) -> None:
+    changes, texts = REFUSED[case]
+    filled = {name: value.format(tmp=around) if isinstance(value, str) else value for name, value in changes.items()}
+    before = sorted(around.rglob("*"))
+    check_refusal(
+        call("init", *flags(base, **{"out": around / "new.zarr", **filled})), *(t.format(tmp=around) for t in texts)
+    )
+    assert sorted(around.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("modle: x", "Unknown option 'modle' in the configuration {file}. Did you mean 'model'"),
+        ("- model", "holds a list, not a table"),
+        ("model: [", "is not YAML"),
+        ("model: \xff", "is not YAML"),
+        ("1: 2", "Unknown option '1'"),
+        ("layers: lower", "'layers'"),
+        ("crop: [1, 2, 3]", "'crop'"),
+        (
+            "excluded: [{layer: upper, channels: [1]}]",
+            "'excluded.0.reason' in the configuration {file} is {{",
+        ),
+        ("excluded: [{layer: upper, channels: [1], reson: odd}]", "'excluded.0.reson'"),
+    ],
+)
+def test_a_bad_configuration_is_refused(text: str, match: str, call: Call, base: RunConfig, tmp_path: Path) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_text(text, encoding="latin-1")
+    given = flags(base, **dict.fromkeys(("crop",)), out=tmp_path / "new.zarr")
+    check_refusal(call("init", "--config", file, *given), match.format(file=file))
+
+
+def test_what_is_missing_is_named_with_its_option(call: Call, tmp_path: Path) -> None:
+    check_refusal(call("run", "--config", tmp_path / "none.yaml"), "none.yaml: No such file")
+    outcome = call("run", f"--images={tmp_path}")
+    check_refusal(outcome, "--model", "--out")
+    assert "--images" not in outcome.err
+
+
+def test_the_command_line_comes_before_the_environment_before_the_file(
+    call: Call, base: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_text("k: 2\nmass: 0.2\np: 0.2\nexcluded: [{layer: upper, channels: [1, 3], reason: odd}]\nmean: 0.5\n")
+    monkeypatch.setenv("SUMMIT_DASK_MASS", "0.3")
+    monkeypatch.setenv("SUMMIT_DASK_P", "0.3")
+    monkeypatch.setenv("SUMMIT_DASK_INFLUENCE_VALUES", "no")
+    monkeypatch.setenv("SUMMIT_DASK_CROP", "24x26")
+    given = flags(base, crop=None, out=tmp_path / "new.zarr", p=0.4, layers="lower, upper", mean="0.1 0.2,0.3")
+    assert call("init", "--config", file, *given).code == 0
+    made = Store.open(tmp_path / "new.zarr").header.run["config"]
+    assert (made["k"], made["mass"], made["p"]) == (2, 0.3, 0.4)
+    assert (made["influence_values"], made["layers"], made["crop"]) == (False, ["lower", "upper"], [24, 26])
+    assert made["mean"] == [0.1, 0.2, 0.3]
+    assert made["excluded"] == [{"layer": "upper", "channels": [1, 3], "reason": "odd"}]
+
+
+def test_excluded_channels_of_several_layers() -> None:
+    made = cli._parsed("excluded", "a.b:1, 2=always on; c:3=dead = gone")
+    assert [(e.layer, e.channels, e.reason) for e in made] == [
+        ("a.b", (1, 2), "always on"),
+        ("c", (3,), "dead = gone"),
+    ]
+
+
+@pytest.mark.parametrize("name", sorted(cli.commands.commands))
+def test_every_command_has_help(name: str, call: Call) -> None:
+    outcome = call(name, "--help")
+    assert outcome.code == 0 and outcome.out.startswith(f"Usage: summit-dask {name}")
+
+
+def test_run_s_help_lists_every_option(call: Call) -> None:
+    shown = call("run", "-h").out
+    every = options_of("extract", "reduce", "examples", "graphs", "embed", "cluster")
+    assert [name for name in every if f"--{name.replace('_', '-')} " not in shown.replace("/--", " ")] == []
+
+
+def test_unknown_commands_and_options_end_with_2(call: Call) -> None:
+    for arguments in (["rnu"], ["run", "--modle=x"], ["pictures"], ["init", "--config"]):
+        check_refusal(call(*arguments))
+
+
+def test_another_configuration_is_refused_by_name_and_nothing_is_lost(call: Call, finished: RunConfig) -> None:
+    before = sorted((path, path.stat().st_mtime_ns) for path in finished.out.rglob("*"))
+    outcome = call("run", *flags(finished, k=3, batch_size=4))
+    check_refusal(outcome, "k: the store has 5, this run asks for 3", "batch_size: the store has 8", "another --out")
+    assert sorted((path, path.stat().st_mtime_ns) for path in finished.out.rglob("*")) == before
+
+
+def nothing(path: Path) -> None:
+    pass
+
+
+def a_file(path: Path) -> None:
+    path.write_text("no store")
+
+
+def another_version(path: Path) -> None:
+    zarr.open_group(path, mode="w", zarr_format=3, attributes={"summit_format": 99})
+
+
+def another_kind(path: Path) -> None:
+    zarr.open_group(path, mode="w", zarr_format=3)
+
+
+def another_zarr(path: Path) -> None:
+    zarr.open_group(path, mode="w", zarr_format=2)
+
+
+def damaged(path: Path) -> None:
+    another_kind(path)
+    (path / "zarr.json").write_text('{"zarr_format": 3,')
+
+
+def half_made(path: Path) -> None:
+    path.with_name(path.name + ".init").mkdir()
+
+
+@pytest.mark.parametrize("command", ["info", "verify", "extract", "reduce", "graphs", "embed", "pictures", "usage"])
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (nothing, "store.zarr"),
+        (a_file, "no Zarr group"),
+        (Path.mkdir, "no Zarr group"),
+        (another_version, "format 99; this version reads format 1"),
+        (another_kind, "no summit-dask store"),
+        (another_zarr, "no Zarr group"),
+        (damaged, "zarr.json is damaged"),
+    ],
+)
+def test_what_is_no_store_is_refused(
+    command: str, make: Callable[[Path], Any], text: str, call: Call, tmp_path: Path
+) -> None:
+    make(tmp_path / "store.zarr")
+    outcome = call(command, tmp_path / "store.zarr")
+    if command == "usage" and make in (nothing, a_file):  # click's own message
+        text = "store.zarr"
+    check_refusal(outcome, text)
+
+
+def test_a_half_made_store_says_how_to_go_on(call: Call, tmp_path: Path) -> None:
+    half_made(tmp_path / "store.zarr")
+    check_refusal(call("info", tmp_path / "store.zarr"), "laid out when it stopped; run the same command again")
+
+
+def test_the_dashboard_of_nothing_is_refused(call: Call, tmp_path: Path) -> None:
+    check_refusal(call("dashboard", tmp_path / "none"), "none")
+
+
+# Clusters
+
+
+def test_a_scheduler_that_does_not_answer(
+    call: Call, base: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("summit_dask.cluster.CONNECT_SECONDS", 0.5)
+    given = flags(base, workers=None, out=tmp_path / "new.zarr")
+    outcome = call("run", *given, "--scheduler=tcp://127.0.0.1:9")
+    check_refusal(outcome, "tcp://127.0.0.1:9 doesn't answer within 0.5 s", "'dask scheduler'")
+    check_refusal(call("extract", tmp_path / "new.zarr", "--scheduler=nonsense"), "nonsense")
+
+
+@pytest.mark.parametrize("text", [None, "", "{}", "no json"])
+def test_a_scheduler_file_of_no_use(
+    text: str | None, call: Call, base: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("summit_dask.cluster.CONNECT_SECONDS", 0.5)
+    file = tmp_path / "scheduler.json"
+    if text is not None:
+        file.write_text(text)
+    given = flags(base, out=tmp_path / "new.zarr", scheduler_file=file)
+    check_refusal(call("run", *given), "scheduler.json")
+
+
+def test_a_scheduler_without_workers(call: Call, base: RunConfig, tmp_path: Path) -> None:
+    from distributed import LocalCluster
+
+    with LocalCluster(n_workers=0, processes=False, dashboard_address="127.0.0.1:0") as empty:
+        given = flags(base, out=tmp_path / "new.zarr", scheduler=empty.scheduler_address)
+        check_refusal(call("run", *given), "has no workers", "dask worker")
+
+
+def test_ctrl_c_ends_with_130_and_says_that_nothing_is_lost(
+    call: Call, base: RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(config: RunConfig) -> Path:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pipeline, "run", stopped)
+    outcome = call("run", *flags(base))
+    assert outcome.code == 130
+    assert "the same command goes on from there" in outcome.err
+
+
+# A store that is right
+
+
+def test_info_of_a_finished_store(call: Call, finished: RunConfig) -> None:
+    facts = json.loads(call("info", finished.out, "--json").out)
+    assert (facts["images"], facts["classes"], facts["outputs"], facts["pending"]) == (90, 3, 3, [])
+    assert (facts["partitions"], facts["partitions_done"], facts["unreadable"]) == (3, 3, [])
+    assert 0 <= facts["top1"] <= facts["top5"] == 1
+    text = call("info", finished.out).out
+    assert "Still to run: nothing" in text and "lower (12), upper (15)" in text
+
+
+def test_stages_one_by_one_with_other_options(
+    call: Call, finished: RunConfig, client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextmanager
+    def here(config: RunConfig) -> Iterator[Client]:
+        yield client
+
+    monkeypatch.setattr(pipeline, "cluster", here)
+    config = copied(finished, tmp_path)
+
+    def pending() -> Any:
+        return json.loads(call("info", config.out, "--json").out)["pending"]
+
+    assert call("reduce", config.out, "--mass=0.9").code == 0
+    assert pending() == ["graphs", "embed"]
+    assert call("graphs", config.out, "--p=0.5").code == 0
+    assert pending() == ["embed"]
+    assert call("embed", config.out).code == 0
+    assert pending() == []
+    outcome = call("verify", config.out, "--images=2")
+    assert (outcome.code, "WRONG" in outcome.out) == (0, False), outcome.out
+    outcome = call("run", *flags(config, mass=0.9, p=0.5))
+    assert outcome.code == 0 and "is complete" in outcome.out
+    check_refusal(call("graphs", config.out, "--p=7"), "'p'", "less than or equal to 1")
+    assert pending() == []
+
+
+def test_verify_ends_with_1_where_something_is_wrong(call: Call, finished: RunConfig, tmp_path: Path) -> None:
+    config = copied(finished, tmp_path)
+    shutil.rmtree(config.out / "activations" / "upper" / "value" / "c")
+    outcome = call("verify", config.out, "--images=1")
+    assert outcome.code == 1
+    assert "activations/upper/value differs" in outcome.out
