@@ -2,10 +2,10 @@
 
     python benchmarks/pipeline.py [--images-per-class 2] [--workers 2] [--rounds 3]
 
-The loop decodes and measures the same partitions in the same number of processes, in memory: no Dask, no Zarr. The stage
-does what `summit-dask extract` does once the workers have the network. Both are timed from the first image to the last, in
-turn; wall time is what the machine gives, CPU time what the work takes. One JSON line a run, then a table. The network and
-images are googlenet_bvlc and ImageNet's from SUMMIT_TEST_DATA.
+The loop decodes and measures the same partitions in the same number of processes, in memory: no Dask, no
+Zarr. The stage does what `summit-dask extract` does once the workers have the network. Both are timed from
+the first image to the last, in turn; wall time is what the machine gives, CPU time what the work takes. One
+JSON line a run, then a table. The network and images are googlenet_bvlc and ImageNet's from SUMMIT_TEST_DATA.
 """
 
 import argparse

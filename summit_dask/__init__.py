@@ -43,6 +43,7 @@ _HOME = {
 
 
 def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used: `run` brings torch along, which reading a store doesn't need."""
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

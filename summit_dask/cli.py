@@ -5,7 +5,6 @@ Every option is also a key of the YAML file given by --config and an environment
 """
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -226,9 +225,6 @@ def dashboard(store: Path, host: str, port: int) -> None:
 
 
 def _serve(store: Path, host: str, port: int) -> None:
-    import dashboard as package
-
-    app = Path(package.__file__).with_name("app.py")
     settings = {
         "server.address": host,
         "server.port": port,
@@ -237,9 +233,8 @@ def _serve(store: Path, host: str, port: int) -> None:
         "global.developmentMode": "false",
     }
     flags = [f"--{name}={value}" for name, value in settings.items()]
-    command = [sys.executable, "-m", "streamlit", "run", str(app), *flags, "--", str(store.resolve())]
     click.echo(f"The dashboard of {store} is at http://{host}:{port} (Ctrl-C ends it).")
-    sys.exit(subprocess.run(command, check=False, env={**os.environ, "SUMMIT_DASK_STORE": str(store)}).returncode)
+    sys.exit(subprocess.run([sys.executable, "-m", "dashboard", str(store.resolve()), *flags], check=False).returncode)
 
 
 for command in COMMANDS:

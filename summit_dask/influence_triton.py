@@ -3,10 +3,10 @@
 from typing import no_type_check
 
 import torch
-import triton  # type: ignore[import-untyped, import-not-found, unused-ignore]
+import triton
 from jaxtyping import Float32
 from torch import Tensor
-from triton import language as tl  # type: ignore[import-untyped, import-not-found, unused-ignore]
+from triton import language as tl
 
 from summit_dask.layergraph import Convolution
 
