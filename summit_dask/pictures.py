@@ -243,7 +243,7 @@ class Visualiser:
     def _loss(self, seen: Tensor, index: Tensor, kind: Kind) -> Tensor:
         maps: Tensor = self.part(seen)
         maps = maps.reshape(*maps.shape[:2], 1, 1) if maps.ndim == 2 else maps
-        own = maps[torch.arange(len(index)), index]
+        own = maps[torch.arange(len(index), device=index.device), index]
         if kind == "neuron":
             return -own[:, own.shape[1] // 2, own.shape[2] // 2].sum()
         height = _height(-own if kind == "negative" else own)

@@ -1,14 +1,13 @@
 """The stages of examples and pictures on a tiny run: equal to the stored values, resumable, nothing lost."""
 
 import shutil
-from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from distributed import Client, LocalCluster
+from distributed import Client
 from PIL import Image
 
 from summit_dask import encoded, painting, pipeline
@@ -26,16 +25,6 @@ from tests.networks import tiny_config
 
 QUICK = Settings(size=16, steps=2, batch=2)
 WANTED = {"lower": [1, 4, 7], "upper": [0, 14]}
-
-
-@pytest.fixture(scope="module")
-def client() -> Iterator[Client]:
-    """One worker in this process."""
-    with (
-        LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None) as local,
-        Client(local) as client,
-    ):
-        yield client
 
 
 @pytest.fixture(scope="module")
