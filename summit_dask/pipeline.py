@@ -69,6 +69,8 @@ def run(config: RunConfig) -> Path:
                 reduce(store, client)
                 graphs(store, client)
             embed(store)
+    elif not store.is_consolidated:
+        store.consolidate()
     return store.path
 
 

@@ -17,7 +17,7 @@ from summit_dask.activations import select_channels
 from summit_dask.attribution import GraphOptions, class_graph, to_networkx
 from summit_dask.config import RunConfig
 from summit_dask.edges import ClassCounts
-from summit_dask.errors import ClassNotFoundError, ConfigError, StoreIncompleteError, suggestion
+from summit_dask.errors import ClassNotFoundError, ConfigError, StoreError, StoreIncompleteError, suggestion
 from summit_dask.layergraph import Channel, Hop, LayerGraph
 from summit_dask.matrices import count_selected, count_sources, sources_by_hop
 from summit_dask.store import layer_graph_of
@@ -31,8 +31,8 @@ def reader_of(tree: xr.DataTree) -> Read:
 
     Raises
     ------
-    StoreIncompleteError
-        On reading, if the store lacks the array.
+    StoreError, StoreIncompleteError
+        On reading, if the array is damaged or the store lacks it.
     """
 
     def read(path: str, rows: Any) -> NDArray[Any]:
@@ -42,7 +42,12 @@ def reader_of(tree: xr.DataTree) -> Read:
             raise StoreIncompleteError(
                 f"The store has no {path}; run the stage that makes it, or use a store that holds per-image values."
             ) from None
-        return np.asarray(array[rows].values)
+        try:
+            return np.asarray(array[rows].values)
+        except (ValueError, RuntimeError) as error:
+            raise StoreError(
+                f"{path} of the store can't be read: {error}. Its files are damaged; restore them."
+            ) from error
 
     return read
 

@@ -99,8 +99,14 @@ class Header:
                 f"{path} has the store format {found}; this version reads format {schema.FORMAT_VERSION}. "
                 "Make the store again with 'summit-dask run', or use the version that wrote it."
             )
-        graph = LayerGraph.from_json(json.dumps(attributes["layer_graph"]))
-        return cls(graph, attributes["run"], **attributes["sizes"])
+        try:
+            graph = LayerGraph.from_json(json.dumps(attributes["layer_graph"]))
+            return cls(graph, attributes["run"], **attributes["sizes"])
+        except (KeyError, TypeError) as error:
+            raise StoreError(
+                f"The attributes of {path} are damaged ({type(error).__name__}: {error}); delete the store and make it "
+                "again, or restore its zarr.json."
+            ) from error
 
 
 class Store:
@@ -262,6 +268,7 @@ class Store:
         """Values of an array, some rows of its first dim or all."""
         try:
             array = self._array(path)
+            _refuse_empty_files(self.path / path, array, rows)
             return np.asarray(array[rows] if isinstance(rows, slice) else array.get_orthogonal_selection((rows,)))
         except (ValueError, RuntimeError) as error:
             raise StoreError(
@@ -319,6 +326,11 @@ class Store:
         """Say that a stage's group is complete; written after all its values."""
         self._node(group).update_attributes({FINGERPRINT: fingerprint})
 
+    @property
+    def is_consolidated(self) -> bool:
+        """Whether all metadata is in one file: not while something writes, nor after it was killed."""
+        return self.group.metadata.consolidated_metadata is not None
+
     @contextmanager
     def changing(self) -> Iterator[None]:
         """Around all writing into an existing store: loosened before, consolidated after, also after a failure.
@@ -339,7 +351,7 @@ class Store:
         """Take out consolidated metadata, which would go stale, and files that a killed process left half-written."""
         for path in self.path.rglob("*.partial"):
             path.unlink()
-        if _is_consolidated(self.group):
+        if self.is_consolidated:
             self.group = zarr.open_group(self.path, mode="r+", use_consolidated=False)
             self.group.update_attributes({})
 
@@ -364,8 +376,13 @@ def _writing(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _is_consolidated(group: zarr.Group) -> bool:
-    return group.metadata.consolidated_metadata is not None
+def _refuse_empty_files(folder: Path, array: Any, rows: slice | NDArray[np.bool_]) -> None:
+    """A file that lost its content, as when the power fails, would be read as if it had never been written."""
+    shards = np.unique(np.arange(array.shape[0])[rows] // (array.shards or array.chunks)[0])
+    for shard in shards.tolist():
+        file = folder.joinpath("c", str(shard), *["0"] * (array.ndim - 1))
+        if file.is_file() and file.stat().st_size == 0:
+            raise ValueError(f"{file} is empty")
 
 
 def image_chunks(shape: tuple[int, ...], itemsize: int, partition: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -409,7 +426,7 @@ def open_store(path: Path | str, chunks: Any = None) -> xr.DataTree:
     StoreError, StoreVersionError
         If there is no store, it is broken, or of another format version.
     """
-    consolidated = _is_consolidated(Store.open(path).group)  # not while a run is going on
+    consolidated = Store.open(path).is_consolidated  # not while a run is going on
     try:
         return xr.open_datatree(path, engine="zarr", chunks=chunks, consolidated=consolidated)
     except (ValueError, KeyError, OSError) as error:
