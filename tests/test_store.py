@@ -1,0 +1,380 @@
+"""The store on disk: its layout, who may write what, damage, other versions, a full disk."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import zarr
+from distributed import Client
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from zarr.codecs import Crc32cCodec, ShardingCodec
+
+from summit_dask import cli, pipeline, schema
+from summit_dask.config import RunConfig
+from summit_dask.errors import StoreError, StoreIncompleteError, StoreVersionError
+from summit_dask.layergraph import Convolution, Hop, Layer, LayerGraph, Window
+from summit_dask.query import attribution_graph
+from summit_dask.store import (
+    CHUNK_BYTES,
+    Header,
+    Store,
+    image_chunks,
+    layer_graph_of,
+    open_store,
+    partition_size,
+    stored_bytes_per_image,
+)
+from tests.networks import tiny_config
+from tests.runs import copied, run_here
+
+N_IMAGES, PARTITION = 70, 32
+WINDOW = Window((1, 1), (1, 1), (0, 0))
+GRAPH = LayerGraph(
+    (Layer("a.0", 4, 2, 2, True, WINDOW), Layer("b", 6, 1, 1, True, WINDOW)),
+    (Hop("b.weight", "a.0", "b", 0, 6, Convolution()),),
+)
+
+
+def texts(*values: str) -> Any:
+    return np.array(values, dtype=schema.STRING)
+
+
+def made(path: Path, k: int | None = 3, **options: Any) -> Store:
+    """A store of two layers and three partitions, nothing measured yet."""
+    tables = {
+        "": {"image": np.arange(N_IMAGES), "class": texts("x", "ü")},
+        "outputs": {"name": texts("x", "", "ü"), "synset": texts("", "", "n1")},
+        "images": {
+            "path": texts(*(f"{i}.png" for i in range(N_IMAGES))),
+            "class_index": np.zeros(N_IMAGES, np.int32),
+            "fold": np.arange(N_IMAGES),
+        },
+    }
+    header = Header(GRAPH, {"config": options, "facts": {}}, N_IMAGES, 2, 3, PARTITION)
+    return Store.create(path, header, tables, k)
+
+
+def values_of(store: Store, n: int = N_IMAGES, seed: int = 0) -> Any:
+    return np.random.default_rng(seed).standard_normal((n, 4)).astype(np.float32)
+
+
+def write_value(store: Store, values: Any, start: int = 0) -> None:
+    store.write("activations/{layer}", "a.0", "value", values, start)
+
+
+# Layout
+
+
+def test_a_new_store_holds_what_the_registry_says(tmp_path: Path) -> None:
+    store = made(tmp_path / "new" / "store.zarr")
+    lengths = {**store.header.lengths(), "rank": 3}
+    expected = {
+        **dict.fromkeys(("", "outputs", "images", "classes", "partitions"), 0),
+        "activations/a.0": 4,
+        "activations/b": 6,
+        "influences/b": 6,
+    }
+    for group, channels in expected.items():
+        template = f"{group.split('/')[0]}/{{layer}}" if "/" in group else group
+        for variable in schema.variables(template):
+            array: Any = store.group[f"{group}/{variable.name}".lstrip("/")]
+            assert array.shape == schema.sizes(variable, {**lengths, "channel": channels})
+            assert array.metadata.dimension_names == variable.dims
+            assert array.dtype == variable.numpy_dtype
+            assert array.attrs["long_name"] == variable.meaning and array.attrs["units"] == variable.units
+            filled = np.full(array.shape, variable.fill, variable.numpy_dtype)
+            if group not in ("", "outputs") and variable.name not in ("path", "class_index"):
+                np.testing.assert_array_equal(array[:], filled)
+    assert set(dict(store.group.groups())) == {name.split("/")[0] for name in expected} - {""}
+
+
+@pytest.mark.parametrize(
+    ("k", "options", "present", "absent"),
+    [
+        (3, {"influence_values": False}, ["influences/b/source", "influences/b/hop"], ["influences/b/value"]),
+        (0, {}, ["activations/b/value"], ["influences"]),
+        (None, {}, ["images/fold"], ["influences", "activations"]),
+    ],
+)
+def test_what_is_left_out_is_not_laid_out(
+    tmp_path: Path, k: int | None, options: dict[str, Any], present: list[str], absent: list[str]
+) -> None:
+    store = made(tmp_path / "store.zarr", k, **options)
+    assert [store.has(path) for path in present + absent] == [True] * len(present) + [False] * len(absent)
+
+
+def test_a_tree_has_the_texts_and_the_further_columns(tmp_path: Path) -> None:
+    tree = open_store(made(tmp_path / "store.zarr").path)
+    assert tree["class"].values.tolist() == ["x", "ü"]
+    assert tree["outputs/name"].values.tolist() == ["x", "", "ü"]
+    assert tree["images"].coords["fold"].values.tolist() == list(range(N_IMAGES))
+    assert tree["activations/a.0/value"].dims == ("image", "channel")
+    assert layer_graph_of(tree) == GRAPH
+
+
+@given(n=st.integers(1, 3_000_000))
+def test_partitions_are_1024_images_or_about_16_but_not_below_32(n: int) -> None:
+    size = partition_size(n)
+    assert size in {32, 64, 128, 256, 512, 1024}
+    assert size == 32 or ceil(n / size) >= 16
+    assert size == 1024 or ceil(n / (2 * size)) < 16
+
+
+@settings(deadline=None)
+@given(
+    n=st.integers(1, 3000), channels=st.integers(1, 3000), rank=st.integers(0, 9), itemsize=st.sampled_from([1, 2, 4])
+)
+def test_a_shard_is_a_partition_of_all_channels(n: int, channels: int, rank: int, itemsize: int) -> None:
+    shape = (n, channels, rank)[: 2 + bool(rank)]
+    partition = partition_size(n)
+    chunks, shards = image_chunks(shape, itemsize, partition)
+    assert shards[0] == chunks[0] == partition and shards[1] >= channels
+    assert all(shard % chunk == 0 for shard, chunk in zip(shards, chunks, strict=True))
+    assert np.prod(chunks) * itemsize <= CHUNK_BYTES or chunks[1] == 1
+
+
+def test_every_chunk_and_shard_index_ends_in_a_checksum(finished: RunConfig) -> None:
+    def ends_in_checksum(codecs: Any) -> bool:
+        last = codecs[-1]
+        if isinstance(last, ShardingCodec):
+            return ends_in_checksum(last.codecs) and ends_in_checksum(last.index_codecs)
+        return isinstance(last, Crc32cCodec)
+
+    arrays = dict(zarr.open_group(finished.out, mode="r").members(max_depth=None))
+    unchecked = [name for name, a in arrays.items() if hasattr(a, "shape") and not ends_in_checksum(a.metadata.codecs)]
+    assert len(arrays) > 40 and unchecked == []
+
+
+def test_the_bytes_that_are_said_are_those_of_the_arrays(finished: RunConfig) -> None:
+    store = Store.open(finished.out)
+    arrays = dict(store.group.members(max_depth=None))
+    held = [a for name, a in arrays.items() if hasattr(a, "shape") and name.startswith(("activations", "influences"))]
+    per_image = sum(int(np.prod(a.shape[1:])) * a.dtype.itemsize for a in held)
+    assert stored_bytes_per_image(store.layer_graph, finished.k, True) == per_image
+
+
+# Writing
+
+
+def test_a_partition_is_one_file_of_an_array(tmp_path: Path) -> None:
+    store = made(tmp_path / "store.zarr")
+    values = values_of(store)
+    for index in (2, 0, 1):
+        rows = store.partition(index)
+        write_value(store, values[rows], rows.start)
+        store.mark_done(index, 7)
+    files = [path for path in (store.path / "activations/a.0/value/c").rglob("*") if path.is_file()]
+    assert len(files) == 3 and store.partition(2) == slice(64, 70)
+    np.testing.assert_array_equal(store.read("activations/a.0/value"), values)
+    chosen = np.arange(N_IMAGES) % 3 == 1
+    np.testing.assert_array_equal(store.read("activations/a.0/value", chosen), values[chosen])
+    assert store.done(7).all() and not store.done(8).any()
+
+
+@pytest.mark.parametrize(
+    ("start", "stop", "fits"), [(0, 32, True), (32, 70, True), (64, 70, True), (1, 33, False), (0, 40, False)]
+)
+def test_only_whole_shards_are_written(tmp_path: Path, start: int, stop: int, fits: bool) -> None:
+    store = made(tmp_path / "store.zarr")
+    if fits:
+        write_value(store, values_of(store)[start:stop], start)
+        return
+    with pytest.raises(StoreError, match=rf"a\.0/value: rows {start} to {stop} are not whole shards of 32"):
+        write_value(store, values_of(store)[start:stop], start)
+    assert not store.read("activations/a.0/value").any()
+
+
+def test_other_shapes_and_dtypes_are_refused_with_both(tmp_path: Path) -> None:
+    store = made(tmp_path / "store.zarr")
+    with pytest.raises(StoreError, match=r"expected the shape \(32, 4\).*found \(32, 3\)"):
+        write_value(store, values_of(store)[:32, :3])
+    with pytest.raises(StoreError, match="expected values of dtype float32, found float64"):
+        write_value(store, values_of(store)[:32].astype(np.float64))
+    with pytest.raises(StoreError, match=r"no variable 'valu' .*Did you mean 'value'"):
+        schema.variable("activations/{layer}", "valu")
+    with pytest.raises(StoreError, match=r"no group 'activation'.*'activations/\{layer\}'"):
+        schema.variables("activation")
+    with pytest.raises(StoreIncompleteError, match=r"no matrices/a\.0/activation_count; run the stage"):
+        store.write("matrices/{layer}", "a.0", "activation_count", np.zeros((2, 4), np.int32))
+
+
+def test_a_stage_that_is_made_again_is_seen_in_its_new_size(tmp_path: Path) -> None:
+    """Consolidated metadata would otherwise still tell of the old arrays."""
+    store = made(tmp_path / "store.zarr")
+    store.consolidate()
+    for length in (5, 9):
+        store = Store.open(store.path, writable=True)
+        with store.changing():
+            store.begin_stage("graphs")
+            assert store.stage_fingerprint("graphs") is None
+            store.make_group("graphs", "graphs", node=length, edge=2)
+            store.write("graphs", "graphs", "node_channel", np.arange(length, dtype=np.int32))
+            assert open_store(store.path)["graphs/node_channel"].size == length
+            store.finish_stage("graphs", length)
+        assert open_store(store.path)["graphs/node_channel"].values.tolist() == list(range(length))
+        assert Store.open(store.path).stage_fingerprint("graphs") == length
+        held = json.loads((store.path / "zarr.json").read_text())["consolidated_metadata"]["metadata"]
+        assert held["graphs/node_channel"]["shape"] == [length]
+
+
+def test_a_failure_while_changing_leaves_a_store_that_opens(tmp_path: Path) -> None:
+    store = made(tmp_path / "store.zarr")
+    store.consolidate()
+    with pytest.raises(KeyboardInterrupt), store.changing():
+        store.begin_stage("matrices")
+        store.make_group("matrices/{layer}", "b", channel=6)
+        (store.path / "matrices" / "0.abc.partial").write_bytes(b"half a file")
+        raise KeyboardInterrupt
+    tree = open_store(store.path)
+    assert tree["matrices/b/activation_count"].shape == (2, 6)
+    store = Store.open(store.path, writable=True)
+    with store.changing():
+        pass
+    assert not list(store.path.rglob("*.partial"))
+
+
+def test_a_store_that_was_not_laid_out_whole_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch, pytest.raises(StoreError, match=r"store\.zarr failed.*No space left"):
+        patch.setattr(Store, "_fill_table", full)
+        made(tmp_path / "store.zarr")
+    with pytest.raises(StoreError, match="being laid out when it stopped; run the same command again"):
+        open_store(tmp_path / "store.zarr")
+    assert open_store(made(tmp_path / "store.zarr").path).sizes["image"] == N_IMAGES
+    assert [path.name for path in tmp_path.iterdir()] == ["store.zarr"]
+
+
+# Damage
+
+
+@pytest.mark.parametrize("damage", [0, 1, 3, 0.5, -1, "flip", "zero"])
+def test_a_damaged_file_is_never_read_as_values(tmp_path: Path, damage: Any) -> None:
+    store = made(tmp_path / "store.zarr")
+    write_value(store, values_of(store))
+    file = store.path / "activations/a.0/value/c/1/0"
+    content = bytearray(file.read_bytes())
+    if damage == "flip":
+        content[len(content) // 3] ^= 1
+    elif damage == "zero":
+        content = bytearray(len(content))
+    else:
+        content = content[: int(damage * len(content)) if isinstance(damage, float) else damage]
+    file.write_bytes(content)
+    with pytest.raises(StoreError, match=r"store\.zarr/activations/a\.0/value can't be read.*damaged"):
+        store.read("activations/a.0/value")
+    assert store.read("activations/a.0/value", slice(0, 32)).any()
+
+
+def test_damaged_counts_end_a_query_in_a_message(finished: RunConfig, tmp_path: Path) -> None:
+    out = copied(finished, tmp_path).out
+    for file in (out / "matrices/upper/activation_count/c").rglob("*"):
+        if file.is_file():
+            file.write_bytes(file.read_bytes()[:-3])
+    with pytest.raises(StoreError, match=r"matrices/upper/activation_count.*damaged"):
+        attribution_graph(open_store(out), "bee")
+
+
+@pytest.mark.parametrize("opened", [open_store, Store.open])
+def test_what_is_no_store_of_this_version_is_refused(tmp_path: Path, opened: Any) -> None:
+    path = tmp_path / "store.zarr"
+    with pytest.raises(StoreError, match=r"no store at .*summit-dask run --out"):
+        opened(path)
+    zarr.open_group(path, mode="w", zarr_format=3)
+    with pytest.raises(StoreError, match=r"no summit-dask store.*'summit_format'"):
+        opened(path)
+    shutil.rmtree(path)
+    store = made(path)
+    store.group.update_attributes({"summit_format": 2})
+    with pytest.raises(StoreVersionError, match="store format 2; this version reads format 1"):
+        opened(path)
+
+
+def test_attributes_that_make_no_sense_are_damage(tmp_path: Path) -> None:
+    store = made(tmp_path / "store.zarr")
+    store.group.update_attributes({"layer_graph": {"layers": []}})
+    with pytest.raises(StoreError, match="not a layer graph"):
+        Store.open(store.path)
+    attributes = dict(store.header.attributes())
+    store.group.update_attributes(attributes)
+    del store.group.attrs["sizes"]
+    with pytest.raises(StoreError, match="'sizes'"):
+        open_store(store.path)
+
+
+# A full disk
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """An empty file system of its own, 16 MB, that can be made smaller and larger."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "none", place], capture_output=True).returncode:
+        pytest.skip("no right to mount a file system")
+    yield place
+    subprocess.run(["umount", "--lazy", place], check=True)
+
+
+def resize(disk: Path, kilobytes: int) -> None:
+    subprocess.run(["mount", "-o", f"remount,size={kilobytes}k", disk], check=True)
+
+
+def used(disk: Path) -> int:
+    """Kilobytes in use."""
+    return shutil.disk_usage(disk).used // 1024
+
+
+def test_a_full_disk_ends_in_a_message_and_more_room_goes_on_to_the_same_store(
+    disk: Path,
+    finished: RunConfig,
+    client: Client,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    @contextmanager
+    def here(config: RunConfig) -> Iterator[Client]:
+        yield client
+
+    monkeypatch.setattr(pipeline, "cluster", here)
+    out = disk / "store.zarr"
+    config = tiny_config(finished.out.parent, out=out)
+    names = ("model", "weights", "images", "classes", "resize", "crop", "batch_size", "out")
+    monkeypatch.setattr(
+        sys, "argv", ["summit-dask", "run", *(f"--{n.replace('_', '-')}={getattr(config, n)}" for n in names)]
+    )
+    whole = used_by_a_run(disk, config, client)
+    done = []
+    for share in (0.1, 0.2, 0.25, 0.3, 0.4, 0.8, 0.9, 0.97):
+        resize(disk, int(share * whole))
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        error = capsys.readouterr().err
+        assert end.value.code == 2 and "No space left on device" in error and "Traceback" not in error, error
+        done.append(int((Store.open(out).read("partitions/fingerprint") > 0).sum()) if out.exists() else -1)
+    assert done == sorted(done) and {-1, 0, 3} <= set(done)  # laying out, extracting, later stages
+    resize(disk, 16 * 1024)
+    cli.main()
+    assert "is complete" in capsys.readouterr().out
+    ours, theirs = (
+        {str(p.relative_to(o)): p.read_bytes() for p in o.rglob("*") if p.is_file()} for o in (out, finished.out)
+    )
+    assert ours == theirs
+
+
+def used_by_a_run(disk: Path, config: RunConfig, client: Client) -> int:
+    """Kilobytes that a whole run takes; nothing of it stays."""
+    run_here(config, client)
+    whole = used(disk)
+    shutil.rmtree(config.out)
+    return whole
