@@ -19,6 +19,9 @@ from summit_dask.errors import ClusterError, StoreError
 GPU = "GPU"
 CONNECT_SECONDS = 15
 
+#: A terminal sends Ctrl-C to every process; local workers leave the answer to the one that ends them.
+IGNORE_CTRL_C = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
+
 
 @contextmanager
 def cluster(config: RunConfig) -> Iterator[Client]:
@@ -45,7 +48,8 @@ def cluster(config: RunConfig) -> Iterator[Client]:
             processes=True,
             dashboard_address="127.0.0.1:0",
             memory_limit=0,
-            silence_logs="ERROR",
+            silence_logs="CRITICAL",  # a task's error is told by us
+            preload=[IGNORE_CTRL_C],
         ) as local,
         Client(local) as client,
     ):

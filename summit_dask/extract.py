@@ -99,6 +99,7 @@ class _Runner(fx.Interpreter):
 
     def __init__(self, module: fx.GraphModule, measure: Callable[[str, Any], None]) -> None:
         super().__init__(module)
+        self.extra_traceback = False  # torch would add lines of its own to our messages
         self._measure = measure
 
     def run_node(self, n: fx.Node) -> Any:
