@@ -1,8 +1,12 @@
 """The command line: bad input ends in one clear message and exit code 2; options and where they come from."""
 
 import json
+import os
 import shutil
+import signal
+import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,14 +17,15 @@ import pytest
 import torch
 import zarr
 from distributed import Client
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from summit_dask import cli, pipeline
 from summit_dask.config import RunConfig, options_of
-from summit_dask.store import Store
+from summit_dask.store import Store, open_store
 from tests.networks import CLASSES, tiny_config
 from tests.runs import copied
 
+ROOT = Path(__file__).parents[1]
 GIVEN = ("model", "weights", "images", "classes", "resize", "crop", "batch_size", "workers", "out")
 
 OWN = """
@@ -380,3 +385,35 @@ def test_verify_ends_with_1_where_something_is_wrong(call: Call, finished: RunCo
     outcome = call("verify", config.out, "--images=1")
     assert outcome.code == 1
     assert "activations/upper/value differs" in outcome.out
+
+
+# With processes of its own
+
+
+def start(config: RunConfig, **changes: object) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "summit_dask.cli", "run", *flags(config, **changes)]
+    return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def test_an_error_on_a_worker_is_one_message(base: RunConfig, tmp_path: Path) -> None:
+    state = load_file(str(base.weights))
+    state["upper.one.0.weight"][0] = float("nan")
+    save_file(state, tmp_path / "nan.safetensors")
+    process = start(base, weights=tmp_path / "nan.safetensors", out=tmp_path / "store.zarr")
+    said = process.communicate()[1].splitlines()
+    assert process.returncode == 2
+    assert [line.partition(":")[0] for line in said[1:]] == ["extract", "Error"]
+    assert "upper" in said[-1] and "nan" in said[-1].lower()
+
+
+def test_ctrl_c_is_answered_once(base: RunConfig, tmp_path: Path) -> None:
+    out = tmp_path / "store.zarr"
+    process = start(base, out=out)
+    while process.poll() is None and not out.exists():
+        time.sleep(0.05)
+    time.sleep(1)
+    os.killpg(process.pid, signal.SIGINT)
+    said = process.communicate()[1]
+    assert process.returncode == 130
+    assert said.rstrip().endswith("the same command goes on from there.") and "Traceback" not in said
+    assert open_store(out).sizes["image"] == 90

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 #: Every module stands in one band; a band may import itself and those before it.
 BANDS = {
     "facts": "errors layergraph schema config inceptionv1",
-    "arrays": "activations influence influence_kernels influence_gpu influence_triton matrices edges widest pagerank "
+    "arrays": "activations influence influence_kernels influence_simd influence_gpu influence_triton matrices edges widest pagerank "
     "attribution embedding examples pictures encoded",
     "effects": "dataset compiled zoo symbolic fxgraph windows families trace extract meters worker cluster store "
     "reduction exampling painting gallery pipeline query usage formats class_entries graph_tables tables export_tables "
