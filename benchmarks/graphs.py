@@ -16,7 +16,7 @@ import networkx as nx
 import numpy as np
 from scipy import sparse
 
-from summit_dask.attribution import (
+from summit_dask.arrays.attribution import (
     ClassCounts,
     GraphOptions,
     class_graph,
@@ -24,7 +24,7 @@ from summit_dask.attribution import (
     personalisation,
     whole_graph,
 )
-from summit_dask.layergraph import Convolution, Hop, Layer, LayerGraph, Window
+from summit_dask.facts.layergraph import Convolution, Hop, Layer, LayerGraph, Window
 
 N_IMAGES, N_CLASSES, REPEATS = 1300, 5, 7
 #: Layer: channels of the 1x1, 3x3, 5x5 and pool branch; of the two bottlenecks.

@@ -24,9 +24,9 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from summit_dask.pictures import Preparation, Settings, Visualiser, batches
-from summit_dask.store import Store
-from summit_dask.worker import NetworkSpec
+from summit_dask.arrays.pictures import Preparation, Settings, Visualiser, batches
+from summit_dask.effects.store import Store
+from summit_dask.effects.worker import NetworkSpec
 
 
 def main() -> None:

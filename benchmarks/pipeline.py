@@ -21,12 +21,12 @@ from typing import Any
 import psutil
 import torch
 
-from summit_dask import pipeline
-from summit_dask.cluster import cluster
-from summit_dask.config import RunConfig
-from summit_dask.extract import Extractor, extract_partition
-from summit_dask.store import Store
-from summit_dask.worker import NetworkSpec, partition_of, register
+from summit_dask.effects import pipeline
+from summit_dask.effects.cluster import cluster
+from summit_dask.effects.extract import Extractor, extract_partition
+from summit_dask.effects.store import Store
+from summit_dask.effects.worker import NetworkSpec, partition_of, register
+from summit_dask.facts.config import RunConfig
 
 DATA = Path(os.environ.get("SUMMIT_TEST_DATA", "../shared/data"))
 

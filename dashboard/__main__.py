@@ -7,7 +7,7 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
-SLOW = ("pandas", "pyarrow", "zarr", "summit_dask.query", "PIL.Image", "scipy.sparse", "altair")
+SLOW = ("pandas", "pyarrow", "zarr", "summit_dask.effects.query", "PIL.Image", "scipy.sparse", "altair")
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ import streamlit as st
 from dashboard import components, session
 from dashboard.data import StoreData, open_data
 from dashboard.folders import stores_in
-from summit_dask.errors import StoreError, StoreVersionError, SummitError
+from summit_dask.facts.errors import StoreError, StoreVersionError, SummitError
 
 PAGES = {"explore": "Explore", "channel": "Channel", "layers": "Layers", "classes": "Class", "run": "Run"}
 

@@ -7,8 +7,8 @@ import pandas as pd
 
 from dashboard.data import StoreData
 from dashboard.graphs import data_url, labelled_examples, shrunk
-from summit_dask import schema
-from summit_dask.layergraph import Channel
+from summit_dask.facts import schema
+from summit_dask.facts.layergraph import Channel
 
 KINDS = {"channel": "the channel", "neuron": "its centre neuron", "negative": "against the channel"}
 

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from dashboard.folders import stamp
-from summit_dask import encoded, schema
-from summit_dask.attribution import ClassCounts, ClassGraph, GraphOptions, class_graph
-from summit_dask.layergraph import Channel, Layer, LayerGraph
-from summit_dask.store import Store
+from summit_dask.arrays.attribution import ClassCounts, ClassGraph, GraphOptions, class_graph
+from summit_dask.effects.store import Store
+from summit_dask.facts import encoded, schema
+from summit_dask.facts.layergraph import Channel, Layer, LayerGraph
 
 Part = Literal["matrices", "graphs", "embedding", "examples", "pictures", "activations", "influences"]
 
@@ -336,7 +336,7 @@ class StoreData:
         self, place: int, mass: float, excluded: Mapping[str, tuple[int, ...]]
     ) -> Mapping[str, NDArray[np.int32]]:
         # Brings numba, which a page that doesn't ask for another mass need not load.
-        from summit_dask.query import count_activations
+        from summit_dask.effects.query import count_activations
 
         rows = np.zeros(self.store.header.n_images, bool)
         rows[self.images_of(place)] = True

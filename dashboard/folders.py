@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from summit_dask.errors import StoreError
+from summit_dask.facts.errors import StoreError
 
 _DONE = "partitions/fingerprint/c"
 

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dashboard.data import StoreData
-from summit_dask import encoded
-from summit_dask.attribution import ClassGraph, strongest_sources, to_networkx
-from summit_dask.layergraph import Channel
+from summit_dask.arrays.attribution import ClassGraph, strongest_sources, to_networkx
+from summit_dask.facts import encoded
+from summit_dask.facts.layergraph import Channel
 
 #: Longest side in pixels and largest size in bytes of a node's picture.
 NODE_PIXELS, NODE_BYTES = 128, 12_000

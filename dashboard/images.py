@@ -7,9 +7,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from dashboard.data import StoreData
-from summit_dask import schema
-from summit_dask.attribution import ClassGraph, GraphOptions, class_graph
-from summit_dask.layergraph import Channel
+from summit_dask.arrays.attribution import ClassGraph, GraphOptions, class_graph
+from summit_dask.facts import schema
+from summit_dask.facts.layergraph import Channel
 
 #: Images that a channel's distribution is taken from, at the most; spread evenly over the store.
 SAMPLE = 16_384
@@ -76,7 +76,7 @@ def class_of_output(data: StoreData, output: int) -> int | None:
 def graph_of(data: StoreData, images: list[int]) -> ClassGraph:
     """Attribution graph of some images, counted from what is stored of each."""
     # Brings numba and Dask, which nothing else of the dashboard needs.
-    from summit_dask.query import count_images
+    from summit_dask.effects.query import count_images
 
     rows = np.zeros(data.store.header.n_images, bool)
     rows[images] = True

@@ -8,9 +8,9 @@ import streamlit as st
 from dashboard import session
 from dashboard.data import STORED, Reselection, StoreData
 from dashboard.selection import Selection
-from summit_dask.attribution import ClassGraph
-from summit_dask.errors import SummitError
-from summit_dask.layergraph import Channel
+from summit_dask.arrays.attribution import ClassGraph
+from summit_dask.facts.errors import SummitError
+from summit_dask.facts.layergraph import Channel
 
 
 def graph(data: StoreData, place: int, how: Reselection) -> ClassGraph | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, Self, cast, get_args
 
 from dashboard.data import STORED, Reselection, StoreData
-from summit_dask.layergraph import Channel
+from summit_dask.facts.layergraph import Channel
 
 Sort = Literal["similarity", "best", "worst", "name", "images"]
 Scale = Literal["class", "all"]

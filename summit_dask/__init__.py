@@ -12,12 +12,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from summit_dask.config import RunConfig
-    from summit_dask.errors import SummitError
-    from summit_dask.layergraph import Channel, LayerGraph
-    from summit_dask.pipeline import run
-    from summit_dask.query import attribution_graph
-    from summit_dask.store import layer_graph_of, open_store
+    from summit_dask.effects.pipeline import run
+    from summit_dask.effects.query import attribution_graph
+    from summit_dask.effects.store import layer_graph_of, open_store
+    from summit_dask.facts.config import RunConfig
+    from summit_dask.facts.errors import SummitError
+    from summit_dask.facts.layergraph import Channel, LayerGraph
 
 __all__ = [
     "Channel",
@@ -31,14 +31,14 @@ __all__ = [
 ]
 
 _HOME = {
-    "Channel": "layergraph",
-    "LayerGraph": "layergraph",
-    "RunConfig": "config",
-    "SummitError": "errors",
-    "attribution_graph": "query",
-    "layer_graph_of": "store",
-    "open_store": "store",
-    "run": "pipeline",
+    "Channel": "facts.layergraph",
+    "LayerGraph": "facts.layergraph",
+    "RunConfig": "facts.config",
+    "SummitError": "facts.errors",
+    "attribution_graph": "effects.query",
+    "layer_graph_of": "effects.store",
+    "open_store": "effects.store",
+    "run": "effects.pipeline",
 }
 
 

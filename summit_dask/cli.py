@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 import click
 
 from summit_dask.cli_formats import COMMANDS
-from summit_dask.config import RESULT_STAGES, Exclusion, RunConfig, Stage, options_of, read_yaml
-from summit_dask.errors import ConfigError, SummitError
+from summit_dask.facts.config import RESULT_STAGES, Exclusion, RunConfig, Stage, options_of, read_yaml
+from summit_dask.facts.errors import ConfigError, SummitError
 
 PREFIX = "SUMMIT_DASK"
 INTERRUPTED = 130
@@ -102,7 +102,7 @@ _store = click.argument("store", type=click.Path(path_type=Path))
 @options(*RESULT_STAGES, "cluster", out=True)
 def run(config: Path | None, **values: Any) -> None:
     """All stages, from images to attribution graphs; goes on where it stopped."""
-    from summit_dask import pipeline
+    from summit_dask.effects import pipeline
 
     made = pipeline.run(configured(config, values))
     click.echo(f"{made} is complete. Look at it with: summit-dask dashboard {made}")
@@ -113,7 +113,7 @@ def run(config: Path | None, **values: Any) -> None:
 @options(*RESULT_STAGES, "cluster", out=True)
 def init(config: Path | None, **values: Any) -> None:
     """Lay out a store: check network, images and classes, print what it will cost."""
-    from summit_dask import pipeline
+    from summit_dask.effects import pipeline
 
     made = pipeline.init(configured(config, values))
     click.echo(f"{made.path} is laid out. Go on with: summit-dask extract {made.path}")
@@ -161,8 +161,8 @@ def embed(store: Path, **values: Any) -> None:
 @options("cluster")
 def pictures(store: Path, channels: str, kinds: str, size: int, steps: int, seed: int, **values: Any) -> None:
     """Optimise pictures that show what channels look for."""
-    from summit_dask.painting import known_kinds, make_pictures
-    from summit_dask.pictures import Settings
+    from summit_dask.arrays.pictures import Settings
+    from summit_dask.effects.painting import known_kinds, make_pictures
 
     settings = Settings(size=size, steps=steps, seed=seed)
     count = make_pictures(store, channels, known_kinds(kinds.split(",")), settings, _given(values))
@@ -170,7 +170,7 @@ def pictures(store: Path, channels: str, kinds: str, size: int, steps: int, seed
 
 
 def _stage(name: str, path: Path, values: Mapping[str, Any]) -> None:
-    from summit_dask import pipeline
+    from summit_dask.effects import pipeline
 
     pipeline.run_stage(name, path, _given(values))
     click.echo(f"{name} is done.")
@@ -181,7 +181,7 @@ def _stage(name: str, path: Path, values: Mapping[str, Any]) -> None:
 @click.option("--json", "as_json", is_flag=True, help="for programs")
 def info(store: Path, as_json: bool) -> None:
     """What a store holds and what is still to do."""
-    from summit_dask.info import describe, printed
+    from summit_dask.effects.info import describe, printed
 
     facts = describe(store)
     click.echo(json.dumps(facts, indent=2) if as_json else printed(facts))
@@ -192,7 +192,7 @@ def info(store: Path, as_json: bool) -> None:
 @click.option("--images", "n_images", default=16, show_default=True, help="images to measure again")
 def verify(store: Path, n_images: int) -> None:
     """Measure a sample of images again and check every stored number and invariant."""
-    from summit_dask.verify import verify_store
+    from summit_dask.effects.verify import verify_store
 
     report = verify_store(store, n_images)
     click.echo("\n".join(report.lines()))

@@ -17,8 +17,8 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from summit_dask.config import RunConfig
-from summit_dask.progress import duration, say
+from summit_dask.effects.progress import duration, say
+from summit_dask.facts.config import RunConfig
 
 SIDE = 32
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -97,9 +97,9 @@ def make_demo(folder: Path, workers: int | None = None) -> Path:
     Path
         The store.
     """
-    from summit_dask import pipeline
-    from summit_dask.painting import make_pictures
-    from summit_dask.pictures import Settings
+    from summit_dask.arrays.pictures import Settings
+    from summit_dask.effects import pipeline
+    from summit_dask.effects.painting import make_pictures
 
     folder.mkdir(parents=True, exist_ok=True)
     pixels, labels = digits()

@@ -9,7 +9,7 @@ import pytest
 from distributed import Client, LocalCluster
 
 if TYPE_CHECKING:
-    from summit_dask.config import RunConfig
+    from summit_dask.facts.config import RunConfig
 
 
 @pytest.fixture(scope="session")

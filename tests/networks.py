@@ -9,7 +9,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from summit_dask.config import RunConfig
+from summit_dask.facts.config import RunConfig
 
 CLASSES = ("ant", "bee", "cat")
 SIDE = 24

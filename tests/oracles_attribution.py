@@ -6,8 +6,8 @@ from itertools import pairwise
 
 import networkx as nx
 
-from summit_dask.attribution import ClassCounts, GraphOptions
-from summit_dask.layergraph import Channel, Hop, LayerGraph
+from summit_dask.arrays.attribution import ClassCounts, GraphOptions
+from summit_dask.facts.layergraph import Channel, Hop, LayerGraph
 
 Weights = dict[Channel, dict[Channel, int]]  # target -> source -> weight
 

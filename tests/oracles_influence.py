@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from summit_dask.layergraph import Convolution
+from summit_dask.facts.layergraph import Convolution
 
 
 def influences(maps: NDArray[np.float32], weight: NDArray[np.float32], convolution: Convolution) -> NDArray[np.float64]:

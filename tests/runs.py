@@ -5,9 +5,9 @@ from pathlib import Path
 
 from distributed import Client
 
-from summit_dask import pipeline
-from summit_dask.config import RunConfig
-from summit_dask.store import Store
+from summit_dask.effects import pipeline
+from summit_dask.effects.store import Store
+from summit_dask.facts.config import RunConfig
 
 
 def run_here(config: RunConfig, client: Client) -> Store:

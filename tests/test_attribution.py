@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from summit_dask.attribution import (
+from summit_dask.arrays.attribution import (
     ClassCounts,
     ClassGraph,
     GraphOptions,
@@ -28,8 +28,8 @@ from summit_dask.attribution import (
     to_networkx,
     verify_graph,
 )
-from summit_dask.errors import ConfigError, LayerNotFoundError, StoreError, StoreIncompleteError
-from summit_dask.layergraph import Channel, Convolution, Hop, Layer, LayerGraph, Window
+from summit_dask.facts.errors import ConfigError, LayerNotFoundError, StoreError, StoreIncompleteError
+from summit_dask.facts.layergraph import Channel, Convolution, Hop, Layer, LayerGraph, Window
 from tests import oracles_attribution as oracle
 
 WINDOW = Window((1, 1), (1, 1), (0, 0))
@@ -432,6 +432,6 @@ def test_bad_input() -> None:
 
 def test_import_is_cheap() -> None:
     """The dashboard imports it, and must not wait for libraries that only computing needs."""
-    code = "import sys, summit_dask.attribution; print({'torch', 'numba', 'networkx'} & set(sys.modules))"
+    code = "import sys, summit_dask.arrays.attribution; print({'torch', 'numba', 'networkx'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

@@ -19,9 +19,10 @@ import zarr
 from distributed import Client
 from safetensors.torch import load_file, save_file
 
-from summit_dask import cli, pipeline
-from summit_dask.config import RunConfig, options_of
-from summit_dask.store import Store, open_store
+from summit_dask import cli
+from summit_dask.effects import pipeline
+from summit_dask.effects.store import Store, open_store
+from summit_dask.facts.config import RunConfig, options_of
 from tests.networks import CLASSES, tiny_config
 from tests.runs import copied
 
@@ -301,7 +302,7 @@ def test_the_dashboard_of_nothing_is_refused(call: Call, tmp_path: Path) -> None
 def test_a_scheduler_that_does_not_answer(
     call: Call, base: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("summit_dask.cluster.CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr("summit_dask.effects.cluster.CONNECT_SECONDS", 0.5)
     given = flags(base, workers=None, out=tmp_path / "new.zarr")
     outcome = call("run", *given, "--scheduler=tcp://127.0.0.1:9")
     check_refusal(outcome, "tcp://127.0.0.1:9 doesn't answer within 0.5 s", "'dask scheduler'")
@@ -312,7 +313,7 @@ def test_a_scheduler_that_does_not_answer(
 def test_a_scheduler_file_of_no_use(
     text: str | None, call: Call, base: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("summit_dask.cluster.CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr("summit_dask.effects.cluster.CONNECT_SECONDS", 0.5)
     file = tmp_path / "scheduler.json"
     if text is not None:
         file.write_text(text)

@@ -15,8 +15,8 @@ from dashboard.classtable import packed, relative
 from dashboard.data import Reselection, StoreData
 from dashboard.folders import stores_in
 from dashboard.selection import Selection
-from summit_dask.errors import StoreError, StoreVersionError
-from summit_dask.layergraph import Channel
+from summit_dask.facts.errors import StoreError, StoreVersionError
+from summit_dask.facts.layergraph import Channel
 from tests.stores import AWKWARD_NAMES, PARTS, Made, graph_of, make_store
 
 START = Selection()

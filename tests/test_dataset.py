@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from PIL import Image
 from torchvision import transforms
 
-from summit_dask import pipeline
-from summit_dask.config import RunConfig
-from summit_dask.dataset import FOLDER_ORDER, Outputs, Preprocessing, map_classes, read_image_set
-from summit_dask.errors import ClassMappingError, ConfigError, DatasetError
+from summit_dask.effects import pipeline
+from summit_dask.effects.dataset import FOLDER_ORDER, Outputs, Preprocessing, map_classes, read_image_set
+from summit_dask.facts.config import RunConfig
+from summit_dask.facts.errors import ClassMappingError, ConfigError, DatasetError
 from tests.networks import SIDE, tiny_config
 
 AS_IT_IS = Preprocessing(None, (SIDE, SIDE), (0.0,) * 3, (1.0,) * 3)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from summit_dask.embedding import embed_layers, similar_classes, similarity
+from summit_dask.arrays.embedding import embed_layers, similar_classes, similarity
 from tests import oracles_matrices as oracle
 
 FEW, MANY = 8, 24
@@ -107,5 +107,5 @@ def test_umap_survives_layers_that_tell_nothing_apart(n_classes: int) -> None:
 
 
 def test_only_embedding_itself_imports_umap() -> None:
-    code = "import summit_dask.embedding, sys; assert 'umap' not in sys.modules and 'sklearn' not in sys.modules"
+    code = "import summit_dask.arrays.embedding, sys; assert 'umap' not in sys.modules and 'sklearn' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -12,9 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from summit_dask import encoded
-from summit_dask.errors import StoreError
-from summit_dask.examples import (
+from summit_dask.arrays.examples import (
     Block,
     Crops,
     Geometry,
@@ -29,7 +27,9 @@ from summit_dask.examples import (
     strongest_images_by_class,
     thumbnails,
 )
-from summit_dask.layergraph import Box, Layer, Window
+from summit_dask.facts import encoded
+from summit_dask.facts.errors import StoreError
+from summit_dask.facts.layergraph import Box, Layer, Window
 from tests import oracles_examples as oracle
 
 TIED = np.array([-np.inf, -2, -1, -0.0, 0, 0.5, 1, 3, 3e38], np.float32)
@@ -170,7 +170,7 @@ def test_tasks_never_show(originals: list[Path], monkeypatch: pytest.MonkeyPatch
     crops = Crops(image, np.hstack([corner, corner + 15]).astype(np.int32))
     geometry = Geometry(50, (40, 40), 24)
     whole = cut_thumbnails(crops, Opener(originals), geometry)
-    monkeypatch.setattr("summit_dask.examples._IMAGES_PER_TASK", 2)
+    monkeypatch.setattr("summit_dask.arrays.examples._IMAGES_PER_TASK", 2)
     parts = thumbnails(crops, Opener(originals), geometry).compute(scheduler="synchronous")
     np.testing.assert_array_equal(parts.box, whole.box)
     assert (parts.jpeg, parts.reasons) == (whole.jpeg, whole.reasons)

@@ -13,13 +13,13 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from summit_dask import activations, influence_kernels
-from summit_dask.activations import channel_extremes
-from summit_dask.dataset import Preprocessing
-from summit_dask.errors import NumericalError
-from summit_dask.influence import Strongest, prepare_hop
-from summit_dask.layergraph import Convolution
-from summit_dask.zoo import load_network
+from summit_dask.arrays import activations, influence_kernels
+from summit_dask.arrays.activations import channel_extremes
+from summit_dask.arrays.influence import Strongest, prepare_hop
+from summit_dask.effects.dataset import Preprocessing
+from summit_dask.effects.zoo import load_network
+from summit_dask.facts.errors import NumericalError
+from summit_dask.facts.layergraph import Convolution
 from tests import oracles_influence as oracles
 
 
@@ -179,8 +179,8 @@ def test_real_network_and_images(shared_data: Path) -> None:
 NARROW = """
 import sys
 import numpy as np
-from summit_dask.influence import prepare_hop
-from summit_dask.layergraph import Convolution
+from summit_dask.arrays.influence import prepare_hop
+from summit_dask.facts.layergraph import Convolution
 
 given = np.load(sys.argv[1])
 hop = prepare_hop(Convolution((3, 3), (1, 1), (1, 1)), given["weight"], 24, 5, "hop")

@@ -10,18 +10,18 @@ import pytest
 import torch
 from hypothesis import Phase, given, settings
 
-from summit_dask.activations import channel_extremes
-from summit_dask.errors import NumericalError
-from summit_dask.influence import Strongest
-from summit_dask.influence_gpu import DeviceHop, check_finite, device_extremes, plain_peaks
-from summit_dask.layergraph import Convolution
+from summit_dask.arrays.activations import channel_extremes
+from summit_dask.arrays.influence import Strongest
+from summit_dask.arrays.influence_gpu import DeviceHop, check_finite, device_extremes, plain_peaks
+from summit_dask.facts.errors import NumericalError
+from summit_dask.facts.layergraph import Convolution
 from tests.test_influence import Case, cases, verify_strongest
 
 INTERPRETED = """
 import torch
-from summit_dask.influence_gpu import plain_peaks
-from summit_dask.influence_triton import fused_peaks
-from summit_dask.layergraph import Convolution
+from summit_dask.arrays.influence_gpu import plain_peaks
+from summit_dask.arrays.influence_triton import fused_peaks
+from summit_dask.facts.layergraph import Convolution
 
 torch.manual_seed(0)
 for convolution, targets, size in [
@@ -81,7 +81,7 @@ def test_triton_kernel_in_the_interpreter() -> None:
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 def test_triton_kernel_on_a_gpu() -> None:
-    from summit_dask.influence_triton import fused_peaks
+    from summit_dask.arrays.influence_triton import fused_peaks
 
     convolution = Convolution((3, 3), (1, 1), (1, 1))
     maps, weight = torch.randn(4, 96, 28, 28, device="cuda"), torch.randn(208, 96, 3, 3, device="cuda")

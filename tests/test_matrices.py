@@ -11,9 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from summit_dask.activations import select_channels
-from summit_dask.errors import NumericalError, StoreError, StoreIncompleteError
-from summit_dask.matrices import (
+from summit_dask.arrays.activations import select_channels
+from summit_dask.arrays.matrices import (
     activation_counts,
     add_counts,
     class_statistics,
@@ -23,6 +22,7 @@ from summit_dask.matrices import (
     sources_by_hop,
     tree_reduce,
 )
+from summit_dask.facts.errors import NumericalError, StoreError, StoreIncompleteError
 from tests import oracles_matrices as oracle
 
 N_CLASSES, N_SOURCES = 3, 70  # more sources than the 64 bits of a word

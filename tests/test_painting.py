@@ -10,15 +10,16 @@ import pytest
 from distributed import Client
 from PIL import Image
 
-from summit_dask import encoded, painting, pipeline
-from summit_dask.config import RunConfig
-from summit_dask.errors import ConfigError, FormatError, LayerNotFoundError
-from summit_dask.exampling import make_examples
-from summit_dask.gallery import add_pictures, drafts_folder, made_with, read_pictures
-from summit_dask.painting import known_kinds, paint, wanted_channels
-from summit_dask.pictures import Settings
-from summit_dask.schema import PICTURE_KINDS
-from summit_dask.store import Store, open_store
+from summit_dask.arrays.pictures import Settings
+from summit_dask.effects import painting, pipeline
+from summit_dask.effects.exampling import make_examples
+from summit_dask.effects.gallery import add_pictures, drafts_folder, made_with, read_pictures
+from summit_dask.effects.painting import known_kinds, paint, wanted_channels
+from summit_dask.effects.store import Store, open_store
+from summit_dask.facts import encoded
+from summit_dask.facts.config import RunConfig
+from summit_dask.facts.errors import ConfigError, FormatError, LayerNotFoundError
+from summit_dask.facts.schema import PICTURE_KINDS
 from tests import oracles_examples as oracle
 from tests import stores
 from tests.networks import tiny_config

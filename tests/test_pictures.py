@@ -9,8 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor, fx, nn
 
-from summit_dask.errors import ModelError
-from summit_dask.pictures import (
+from summit_dask.arrays.pictures import (
     KINDS,
     N_DIVERSE,
     Batch,
@@ -22,6 +21,7 @@ from summit_dask.pictures import (
     part_below,
     stored_kinds,
 )
+from summit_dask.facts.errors import ModelError
 from tests import oracles_examples as oracle
 
 SIDE = 16

@@ -11,9 +11,9 @@ import torchvision.models
 from safetensors.torch import save_file
 from torch import nn
 
-from summit_dask.errors import ModelError, WeightsError
-from summit_dask.trace import trace_network
-from summit_dask.zoo import load_network, n_outputs
+from summit_dask.effects.trace import trace_network
+from summit_dask.effects.zoo import load_network, n_outputs
+from summit_dask.facts.errors import ModelError, WeightsError
 from tests.test_trace import random_network
 
 torch.set_num_threads(1)

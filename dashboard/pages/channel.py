@@ -10,7 +10,7 @@ from dashboard import channels, components, figures, images, likeness, session
 from dashboard.data import StoreData
 from dashboard.graphs import node_picture, sources
 from dashboard.selection import Selection
-from summit_dask.layergraph import Channel
+from summit_dask.facts.layergraph import Channel
 
 MOST_CLASSES, MOST_ALIKE, BINS = 20, 12, 40
 

@@ -8,8 +8,8 @@ from dashboard import components, graphs, images, session
 from dashboard.classtable import relative
 from dashboard.data import StoreData
 from dashboard.selection import Selection
-from summit_dask.attribution import ClassGraph
-from summit_dask.errors import SummitError
+from summit_dask.arrays.attribution import ClassGraph
+from summit_dask.facts.errors import SummitError
 
 ROWS = 500
 

@@ -8,8 +8,8 @@ from dashboard import components, graphs, likeness, reselect, session
 from dashboard.classtable import class_table, relative
 from dashboard.data import StoreData
 from dashboard.selection import Selection
-from summit_dask.attribution import ClassGraph
-from summit_dask.layergraph import Channel
+from summit_dask.arrays.attribution import ClassGraph
+from summit_dask.facts.layergraph import Channel
 
 TOP = 5
 

@@ -11,8 +11,8 @@ from dashboard.classtable import packed
 from dashboard.data import StoreData
 from dashboard.graphs import node_picture
 from dashboard.selection import Selection
-from summit_dask.layergraph import Channel
-from summit_dask.usage import N_TOP, Usage, usage
+from summit_dask.effects.usage import N_TOP, Usage, usage
+from summit_dask.facts.layergraph import Channel
 
 TOP, ALIKE, QUARTERS = 10, 5, 4
 

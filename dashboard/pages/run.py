@@ -10,7 +10,7 @@ import streamlit as st
 
 from dashboard import components, figures, session
 from dashboard.data import StoreData
-from summit_dask import schema
+from summit_dask.facts import schema
 
 REFRESH = 3
 

@@ -1,0 +1,67 @@
+"""Influence of every source on every target as one Triton kernel; apart, so that only CUDA devices need Triton."""
+
+from typing import no_type_check
+
+import torch
+import triton
+from jaxtyping import Float32
+from torch import Tensor
+from triton import language as tl
+
+from summit_dask.facts.layergraph import Convolution
+
+#: Positions and targets that a program handles at a time.
+_POSITIONS, _TARGETS = 64, 32
+
+
+def fused_peaks(
+    maps: Float32[Tensor, "image channel height width"],
+    weight: Float32[Tensor, "target source_in_group kh kw"],
+    convolution: Convolution,
+) -> Float32[Tensor, "image target source_in_group"]:
+    """Influence of every source of a target's group, in one Triton kernel."""
+    c = convolution
+    images, _, height, width = maps.shape
+    targets, sources, kh, kw = weight.shape
+    per_group = targets // c.groups
+    out_h, out_w = (
+        (n + 2 * p - d * (k - 1) - 1) // s + 1
+        for n, p, d, k, s in zip((height, width), c.padding, c.dilation, c.kernel, c.stride, strict=True)
+    )
+    laid_out = weight.reshape(c.groups, per_group, sources, kh * kw).permute(0, 2, 3, 1).contiguous()
+    peaks = torch.empty(images, c.groups, per_group, sources, device=maps.device)
+    grid = (images * c.groups * sources, triton.cdiv(per_group, _TARGETS))
+    sizes = (height, width, out_h, out_w, c.groups * sources, per_group, sources)
+    geometry = (*c.stride, *c.padding, *c.dilation, kh, kw, _POSITIONS, _TARGETS)
+    _sum_and_take_maximum[grid](maps.contiguous(), laid_out, peaks, *sizes, *geometry)
+    return peaks.reshape(images, targets, sources)
+
+
+@triton.jit
+@no_type_check
+def _sum_and_take_maximum(
+    maps, weight, peaks, height, width, out_h, out_w, channels, targets, sources,
+    stride_y: tl.constexpr, stride_x: tl.constexpr, pad_y: tl.constexpr, pad_x: tl.constexpr,
+    dilation_y: tl.constexpr, dilation_x: tl.constexpr, kernel_h: tl.constexpr, kernel_w: tl.constexpr,
+    positions: tl.constexpr, lanes: tl.constexpr,
+):  # fmt: skip
+    """One source of one image (program 0) on a block of its group's targets (program 1)."""
+    plane = tl.program_id(0).to(tl.int64)
+    source = plane % channels
+    lane = tl.program_id(1) * lanes + tl.arange(0, lanes)
+    best = tl.full([lanes], float("-inf"), tl.float32)
+    for start in range(0, out_h * out_w, positions):
+        place = start + tl.arange(0, positions)
+        y, x = place // out_w * stride_y - pad_y, place % out_w * stride_x - pad_x
+        total = tl.zeros([positions, lanes], tl.float32)
+        for tap in tl.static_range(kernel_h * kernel_w):
+            row, column = y + tap // kernel_w * dilation_y, x + tap % kernel_w * dilation_x
+            inside = (place < out_h * out_w) & (row >= 0) & (row < height) & (column >= 0) & (column < width)
+            pixel = tl.load(maps + plane * height * width + row * width + column, mask=inside, other=0.0)
+            taps = weight + (source * kernel_h * kernel_w + tap) * targets
+            taken = tl.load(taps + lane, mask=lane < targets, other=0.0)
+            total += pixel[:, None] * taken[None, :]
+        total = tl.where((place < out_h * out_w)[:, None], total, float("-inf"))
+        best = tl.maximum(best, tl.max(total, 0))
+    group = plane // sources
+    tl.store(peaks + (group * targets + lane) * sources + plane % sources, best, mask=lane < targets)

@@ -1,0 +1,285 @@
+"""Counts per class: which channels its images use (A), which sources fire them (I), how many are right.
+
+First the plain functions on one block of images, then their Dask form over partitions. All counts are
+int32 sums over images, so neither the order of images nor the borders of blocks can show in them.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import reduce
+from operator import add
+from typing import Any, no_type_check
+
+import numpy as np
+from dask.delayed import Delayed, delayed
+from jaxtyping import Bool, Float32, Int, Int32
+from numba import njit
+from numba.cpython.unsafe.numbers import trailing_zeros
+from scipy.sparse import csr_array
+
+from summit_dask.arrays.activations import select_channels
+from summit_dask.facts.errors import StoreError, StoreIncompleteError
+
+#: Target channels counted at a time: their dense counts (16 x 1024 x 4 bytes) stay in the core's cache.
+_TILE = 16
+
+#: Partial counts that are added at once.
+_SPLIT_EVERY = 8
+
+ReadValues = Callable[[int], tuple[Float32[np.ndarray, "image channel"], Int[np.ndarray, "image"]]]
+
+
+def count_selected(
+    selected: Bool[np.ndarray, "image channel"], class_index: Int[np.ndarray, "image"], n_classes: int
+) -> Int32[np.ndarray, "class channel"]:
+    """A: number of each class's images that selected the channel (DESIGN 3.2; the paper's section 5.1).
+
+    Parameters
+    ----------
+    selected
+        From `select_channels`.
+    class_index
+        Class of each image, in any order; -1: the image is left out.
+    n_classes
+        Number of classes; one without images gets zeros.
+
+    Raises
+    ------
+    StoreError
+        If a class index is not below `n_classes`.
+    """
+    _check_below(class_index, n_classes, "class index")
+    counts = np.zeros((n_classes, selected.shape[1]), np.int32)
+    _add_selected(selected, class_index, counts)
+    return counts
+
+
+def count_sources(
+    source: Int[np.ndarray, "image channel rank"], class_index: Int[np.ndarray, "image"], n_classes: int, n_sources: int
+) -> csr_array:
+    """I of one hop: number of each class's images in which the source is among the channel's strongest.
+
+    DESIGN 3.3; the paper's section 5.2.
+
+    Parameters
+    ----------
+    source
+        Strongest sources of the hop's own channels, no source twice in a ranking; -1: none. Entries of
+        another hop into the same channels must be -1, see `sources_by_hop`.
+    class_index
+        Class of each image, in any order; -1: the image is left out.
+    n_classes, n_sources
+        Number of classes, and of channels of the hop's source layer.
+
+    Returns
+    -------
+    scipy.sparse.csr_array
+        int32, shape (n_classes * n_channels, n_sources): row ``class * n_channels + channel``;
+        sources ascending, no stored zeros. See `dense_counts`.
+
+    Raises
+    ------
+    StoreError
+        If a class index or a source is not below its number.
+    """
+    _check_below(class_index, n_classes, "class index")
+    _check_below(source, n_sources, "source channel")
+    order = np.argsort(class_index, kind="stable")
+    bounds = np.searchsorted(class_index[order], np.arange(n_classes + 1))
+    indptr, indices, data = _add_sources(source, order, bounds, n_sources)
+    return csr_array((data, indices, indptr), shape=(len(indptr) - 1, n_sources))
+
+
+def sources_by_hop(
+    source: Int[np.ndarray, "image channel rank"], hop: Int[np.ndarray, "image channel rank"], index: int
+) -> Int[np.ndarray, "image channel rank"]:
+    """Sources that come by the layer's incoming hop number `index`; -1 in the places of the others.
+
+    Needed only where several hops lead into the same channels.
+    """
+    return np.where(hop == index, source, source.dtype.type(-1))
+
+
+def dense_counts(
+    counts: csr_array, n_channels: int, start: int, stop: int
+) -> Int32[np.ndarray, "class channel source"]:
+    """Rows of the classes `start` to `stop` of `count_sources`, as they are stored."""
+    rows = counts[start * n_channels : stop * n_channels].toarray()
+    return rows.reshape(stop - start, n_channels, counts.shape[1])
+
+
+def class_statistics(
+    class_index: Int[np.ndarray, "image"],
+    readable: Bool[np.ndarray, "image"],
+    predicted_first: Int[np.ndarray, "image"],
+    output_index: Int[np.ndarray, "class"],
+) -> tuple[Int32[np.ndarray, "class"], Int32[np.ndarray, "class"]]:
+    """Readable images of each class, and how many of them the network gets right (DESIGN 3.7).
+
+    Parameters
+    ----------
+    class_index
+        Class of each image; -1: none.
+    readable
+        False: the image is left out.
+    predicted_first
+        Output of highest probability.
+    output_index
+        The network's output for each class.
+
+    Returns
+    -------
+    n_images, n_correct
+        Zero for a class without readable images.
+    """
+    _check_below(class_index, len(output_index), "class index")
+    counted = readable & (class_index >= 0)
+    classes = class_index[counted]
+    correct = classes[predicted_first[counted] == output_index[classes]]
+    n_images, n_correct = (np.bincount(c, minlength=len(output_index)) for c in (classes, correct))
+    return n_images.astype(np.int32), n_correct.astype(np.int32)
+
+
+def _check_below(values: Int[np.ndarray, "..."], limit: int, what: str) -> None:
+    largest = values.max(initial=-1)
+    if largest >= limit:
+        raise StoreError(
+            f"Can't count: found the {what} {largest}, expected at most {limit - 1}; "
+            "the stored arrays don't belong to this layer graph or these classes, extract them again."
+        )
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _add_selected(selected, class_index, counts):
+    for n in range(len(selected)):
+        k = class_index[n]
+        if k >= 0:
+            for c in range(selected.shape[1]):
+                counts[k, c] += selected[n, c]
+
+
+# One class at a time and a tile of its channels at a time:
+#
+#                     sources             counts of the tile, dense, then written out
+#     channel first | 0 3 0 0 1 … |   ->   indices 1 4 …   data 3 1 …
+#          …        |      …      |
+#
+#     channel first | 010010… |            marks: a bit for each count above 0, so that few sources are
+#          …        |    …    |            found among many without looking at all
+@njit(cache=True, nogil=True)
+@no_type_check
+def _add_sources(source, order, bounds, n_sources):
+    """indptr, indices, data of the counts; `order` lists the images by class, `bounds` where each class starts."""
+    n_channels, n_ranks = source.shape[1:]
+    n_classes = len(bounds) - 1
+    indptr = np.zeros(n_classes * n_channels + 1, np.int32)
+    indices, data = np.empty(source.size, np.int32), np.empty(source.size, np.int32)
+    tile = np.zeros((_TILE, n_sources), np.int32)
+    marks = np.zeros((_TILE, (n_sources + 63) // 64), np.uint64)
+    stored = 0
+    for k in range(n_classes):
+        for first in range(0, n_channels, _TILE):
+            last = min(first + _TILE, n_channels)
+            for place in range(bounds[k], bounds[k + 1]):
+                for c in range(first, last):
+                    for r in range(n_ranks):
+                        s = np.int64(source[order[place], c, r])
+                        if s >= 0:
+                            tile[c - first, s] += 1
+                            marks[c - first, s // 64] |= np.uint64(1) << np.uint64(s % 64)
+            for c in range(first, last):
+                if bounds[k] < bounds[k + 1]:
+                    stored = _move_row(tile[c - first], marks[c - first], indices, data, stored)
+                indptr[k * n_channels + c + 1] = stored
+    return indptr, indices[:stored].copy(), data[:stored].copy()
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _move_row(counts, marks, indices, data, stored):
+    """Append the marked counts to the sparse arrays, and forget them; returns the new length."""
+    for word in range(len(marks)):
+        bits = marks[word]
+        marks[word] = 0
+        while bits:
+            s = 64 * word + np.int64(trailing_zeros(bits))
+            bits &= bits - np.uint64(1)
+            indices[stored], data[stored] = s, counts[s]
+            counts[s] = 0
+            stored += 1
+    return stored
+
+
+# Over partitions. A reduction is chunk (reads a partition on the worker, counts), combine (adds sparse
+# counts, so memory follows the non-zeros) and, for A, finalise (dense).
+
+
+def activation_counts(
+    read: ReadValues, n_partitions: int, n_classes: int, mass: float, excluded: Sequence[int] = ()
+) -> Delayed:
+    """A of one layer over all partitions, computed by nobody yet.
+
+    Parameters
+    ----------
+    read
+        Called once per partition, on a worker: the layer's values and the class of each image (-1: left
+        out). Small and picklable; it travels with every task.
+    n_partitions
+        Number of partitions, at least 1.
+    n_classes, mass, excluded
+        As in `count_selected` and `select_channels`.
+
+    Returns
+    -------
+    Delayed
+        Of `count_selected`'s result.
+
+    Raises
+    ------
+    StoreIncompleteError
+        If there are no partitions.
+    """
+    count = delayed(_activation_block, pure=False, traverse=False)
+    blocks = [count(read, p, n_classes, mass, tuple(excluded)) for p in range(n_partitions)]
+    dense: Delayed = delayed(_dense, pure=False)(tree_reduce(blocks, add_counts))
+    return dense
+
+
+def tree_reduce(blocks: Sequence[Delayed], combine: Callable[[list[Any]], Any]) -> Delayed:
+    """Combine partial results in a tree, neighbours first.
+
+    Parameters
+    ----------
+    blocks
+        Partial results, at least one.
+    combine
+        One partial result from up to eight; must not depend on how they are grouped.
+
+    Raises
+    ------
+    StoreIncompleteError
+        If there are no blocks.
+    """
+    if not blocks:
+        raise StoreIncompleteError("There are 0 partitions to reduce, expected at least 1; run init and extract first.")
+    join = delayed(combine, pure=False)
+    level: list[Delayed] = list(blocks)
+    while len(level) > 1:
+        level = [join(level[i : i + _SPLIT_EVERY]) for i in range(0, len(level), _SPLIT_EVERY)]
+    return level[0]
+
+
+def add_counts(blocks: Sequence[csr_array]) -> csr_array:
+    """Sum of sparse counts of equal shape."""
+    return reduce(add, blocks)
+
+
+def _activation_block(
+    read: ReadValues, partition: int, n_classes: int, mass: float, excluded: Sequence[int]
+) -> csr_array:
+    values, class_index = read(partition)
+    return csr_array(count_selected(select_channels(values, mass, excluded), class_index, n_classes))
+
+
+def _dense(counts: csr_array) -> Int32[np.ndarray, "class channel"]:
+    return counts.toarray()

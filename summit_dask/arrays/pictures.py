@@ -1,0 +1,287 @@
+"""Pictures that a network's channels are optimised for: feature visualisation.
+
+After Olah, Mordvintsev, Schubert, "Feature Visualization", Distill 2017. A picture is kept as its Fourier
+spectrum in decorrelated colours, seen through small random shifts, scalings and rotations, and climbs the
+gradient of a channel's activation by Adam::
+
+    spectrum ── /frequency ── inverse FFT ── colours ── sigmoid ── shift, scale, rotate ── network ── channel
+
+Only the part of the network up to the layer runs.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Literal, NamedTuple
+from zlib import crc32
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from PIL import Image
+from torch import Tensor, fx, nn
+from torch.nn import functional
+
+from summit_dask.facts.errors import ModelError
+
+Kind = Literal["channel", "neuron", "negative", "diversity"]
+
+#: What can be made, in the order it is made.
+KINDS: tuple[Kind, ...] = ("channel", "neuron", "negative", "diversity")
+
+#: Pictures that a diversity is made of.
+N_DIVERSE = 4
+
+# How the colours of natural images vary together: the square root of their covariance over ImageNet, as published
+# with the paper; columns are lightness, blue to yellow, green to red.
+_COLOURS = ((0.26, 0.09, 0.02), (0.27, 0.00, -0.05), (0.27, -0.09, 0.03))
+
+# The paper's transformations, for 128 pixels: shift by a uniform number of pixels, scale, turn, shift again.
+_SHIFTS = (16.0, 8.0)
+_SCALES = (1.0, 0.975, 1.025, 0.95, 1.05)
+_DEGREES = tuple(range(-5, 6))
+
+_FALLOFF = 1.3
+_JPEG_QUALITY = 90
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a picture depends on beside the network, its layer and its channel.
+
+    `size` is the longer side in pixels, at most the network's input. `batch` pictures are optimised at a time;
+    it is among the settings because sums of floats depend on it.
+    """
+
+    size: int = 128
+    steps: int = 256
+    learning_rate: float = 0.05
+    diversity: float = 0.1
+    seed: int = 0
+    batch: int = 8
+
+
+class Batch(NamedTuple):
+    """Channels of one layer whose pictures are optimised together."""
+
+    layer: str
+    kind: Kind
+    channels: tuple[int, ...]
+
+    @property
+    def n_pictures(self) -> int:
+        """How many pictures it makes."""
+        return len(self.channels) * (N_DIVERSE if self.kind == "diversity" else 1)
+
+
+def batches(layer: str, kind: Kind, channels: Sequence[int], settings: Settings) -> Iterator[Batch]:
+    """Part the channels, in order, into batches of `settings.batch` pictures."""
+    size = max(1, settings.batch // (N_DIVERSE if kind == "diversity" else 1))
+    return (Batch(layer, kind, tuple(channels[i : i + size])) for i in range(0, len(channels), size))
+
+
+def stored_kinds(kind: Kind) -> tuple[str, ...]:
+    """Names under which the pictures of a kind are stored."""
+    return tuple(f"diversity-{i}" for i in range(N_DIVERSE)) if kind == "diversity" else (kind,)
+
+
+class Preparation(NamedTuple):
+    """The network's input: channels, height, width; and the mean and standard deviation of each colour."""
+
+    input_size: tuple[int, int, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+def part_below(module: fx.GraphModule, node: str) -> fx.GraphModule:
+    """The part of a network that computes one node; a ReLU that ends it is left out.
+
+    Without it a channel that is silent at first still has a gradient, and a negative channel something to minimise.
+
+    Raises
+    ------
+    ModelError
+        If there is no such node.
+    """
+    nodes = {n.name: n for n in module.graph.nodes}
+    if node not in nodes:
+        raise ModelError(f"The traced network has no node {node!r}; it was traced from another version.")
+    target = nodes[node]
+    needed = _ancestors(target)
+    skipped = _final_relus(module, target, needed)
+    graph, copies = fx.Graph(), dict[fx.Node, fx.Node]()
+    for n in module.graph.nodes:
+        if n in skipped:
+            copies[n] = copies[n.all_input_nodes[0]]
+        elif n in needed:
+            copies[n] = graph.node_copy(n, copies.__getitem__)
+    graph.output(copies[target])
+    return fx.GraphModule(module, graph).eval().requires_grad_(False)
+
+
+def _ancestors(target: fx.Node) -> set[fx.Node]:
+    found, waiting = {target}, [target]
+    while waiting:
+        new = set(waiting.pop().all_input_nodes) - found
+        found |= new
+        waiting += new
+    return found
+
+
+def _final_relus(module: fx.GraphModule, target: fx.Node, needed: set[fx.Node]) -> set[fx.Node]:
+    """ReLUs that nothing but the target uses, directly or through a concatenation."""
+    if target.op == "call_function" and target.target in (torch.cat, torch.concat):
+        parts = [n for n in target.all_input_nodes if not set(n.users) & needed - {target}]
+        return set().union(*(_final_relus(module, n, needed) for n in parts))
+    return {target} if _is_relu(module, target) else set()
+
+
+def _is_relu(module: fx.GraphModule, node: fx.Node) -> bool:
+    if node.op == "call_module":
+        return isinstance(module.get_submodule(str(node.target)), nn.ReLU | nn.ReLU6)
+    return node.target in (torch.relu, torch.relu_, functional.relu, functional.relu6, "relu", "relu_")
+
+
+class Visualiser:
+    """Optimises pictures for the channels of one layer.
+
+    Parameters
+    ----------
+    module, node
+        The traced network and the node that is the layer's activation, (image, channel, y, x) or (image, channel).
+    layer
+        Its name, from which the random numbers start.
+    """
+
+    def __init__(
+        self,
+        module: fx.GraphModule,
+        node: str,
+        layer: str,
+        preparation: Preparation,
+        settings: Settings,
+        device: str = "cpu",
+    ) -> None:
+        self.part = part_below(module, node).to(device).to(memory_format=torch.channels_last)
+        self.layer, self.settings, self.device = layer, settings, device
+        self.height, self.width = self._size(preparation.input_size)
+        self.n_colours = preparation.input_size[0]
+        self.mean = torch.tensor(preparation.mean, device=device).view(1, -1, 1, 1)
+        self.std = torch.tensor(preparation.std, device=device).view(1, -1, 1, 1)
+        self.falloff = _falloff(self.height, self.width).to(device)
+
+    def _size(self, input_size: tuple[int, int, int]) -> tuple[int, int]:
+        """The settings' size, or the network's own where a layer takes no other."""
+        colours, *full = input_size
+        shrink = min(1.0, self.settings.size / max(full))
+        height, width = (max(1, round(side * shrink)) for side in full)
+        try:
+            with torch.no_grad():
+                self.part(torch.zeros(1, colours, height, width, device=self.device))
+        except RuntimeError:
+            height, width = full
+        return height, width
+
+    def pictures(self, batch: Batch) -> dict[tuple[int, str], bytes]:
+        """Encoded pictures of a batch, by channel and stored kind."""
+        places = [(channel, kind) for channel in batch.channels for kind in stored_kinds(batch.kind)]
+        return dict(zip(places, map(_encoded, self.paint(batch.channels, batch.kind)), strict=True))
+
+    def paint(self, channels: Sequence[int], kind: Kind) -> UInt8[np.ndarray, "picture height width colour"]:
+        """Optimised pictures, one after the other; of diversity `N_DIVERSE` for each channel.
+
+        The same bytes again for the same channels, settings and machine.
+        """
+        copies = N_DIVERSE if kind == "diversity" else 1
+        draws = [self._draws(channel, kind, i) for channel in channels for i in range(copies)]
+        spectrum = torch.stack([self._start(draw) for draw in draws]).requires_grad_()
+        views = torch.stack([self._views(draw) for draw in draws], dim=1)
+        index = torch.tensor(channels, device=self.device).repeat_interleave(copies)
+        optimiser = torch.optim.Adam([spectrum], lr=self.settings.learning_rate)
+        for view in views:
+            optimiser.zero_grad()
+            self._loss(self._seen(self.image(spectrum), view), index, kind).backward()
+            optimiser.step()
+        with torch.no_grad():
+            pixels = (self.image(spectrum) * 255).round().byte()
+        return pixels.permute(0, 2, 3, 1).cpu().numpy()
+
+    def _draws(self, channel: int, kind: Kind, copy: int) -> np.random.Generator:
+        return np.random.default_rng([self.settings.seed, crc32(self.layer.encode()), channel, KINDS.index(kind), copy])
+
+    def _start(self, draw: np.random.Generator) -> Tensor:
+        shape = (self.n_colours, self.height, self.width // 2 + 1, 2)
+        return torch.from_numpy(draw.normal(0, 0.01, shape).astype(np.float32)).to(self.device)
+
+    def _views(self, draw: np.random.Generator) -> Float[Tensor, "step 2 3"]:
+        """Random shift, scaling and rotation of each step, as `affine_grid` takes them."""
+        steps, sides = self.settings.steps, np.array([self.width, self.height])
+        reach = np.array(_SHIFTS) * max(sides) / 128
+        shift = sum(draw.integers(-round(r), round(r) + 1, (steps, 2)) for r in reach) * 2 / sides
+        angle, scale = np.radians(draw.choice(_DEGREES, steps)), draw.choice(_SCALES, steps)
+        cos, sin = np.cos(angle) / scale, np.sin(angle) / scale
+        aspect = self.width / self.height
+        rows = [[cos, -sin / aspect, shift[:, 0]], [sin * aspect, cos, shift[:, 1]]]
+        return torch.from_numpy(np.array(rows, np.float32).transpose(2, 0, 1).copy()).to(self.device)
+
+    def image(self, spectrum: Float[Tensor, "n colour y x 2"]) -> Float[Tensor, "n colour height width"]:
+        """Pixels from 0 to 1."""
+        scaled = torch.view_as_complex(spectrum) * self.falloff
+        picture = torch.fft.irfft2(scaled, s=(self.height, self.width), norm="ortho") / 4
+        if self.n_colours == 3:
+            colours = torch.tensor(_COLOURS, device=self.device)
+            picture = torch.einsum("nchw,rc->nrhw", picture, colours / colours.norm(dim=0).max())
+        return torch.sigmoid(picture)
+
+    def _seen(self, image: Tensor, view: Float[Tensor, "n 2 3"]) -> Tensor:
+        """The network's input: moved, grey around, normalised."""
+        grid = functional.affine_grid(view, list(image.shape), align_corners=False)
+        moved = functional.grid_sample(image - 0.5, grid, align_corners=False) + 0.5
+        normalised: Tensor = (moved - self.mean) / self.std
+        return normalised.contiguous(memory_format=torch.channels_last)
+
+    def _loss(self, seen: Tensor, index: Tensor, kind: Kind) -> Tensor:
+        maps: Tensor = self.part(seen)
+        maps = maps.reshape(*maps.shape[:2], 1, 1) if maps.ndim == 2 else maps
+        own = maps[torch.arange(len(index), device=index.device), index]
+        if kind == "neuron":
+            return -own[:, own.shape[1] // 2, own.shape[2] // 2].sum()
+        height = _height(-own if kind == "negative" else own)
+        if kind != "diversity":
+            return -height.sum()
+        scale = height.detach().abs().reshape(-1, N_DIVERSE).sum(dim=1)
+        return self.settings.diversity * (scale * _likeness(maps)).sum() - height.sum()
+
+
+def _encoded(pixels: UInt8[np.ndarray, "height width colour"]) -> bytes:
+    buffer = BytesIO()
+    Image.fromarray(pixels if pixels.shape[2] == 3 else pixels[..., 0]).save(buffer, "JPEG", quality=_JPEG_QUALITY)
+    return buffer.getvalue()
+
+
+def _height(maps: Float[Tensor, "n y x"]) -> Float[Tensor, " n"]:
+    """How strongly channels fire: the root mean square of what is above 0, and a tenth of the mean.
+
+    The plain mean of the paper leaves one picture in five weaker than the best photograph: squares reward peaks. The
+    mean leads out of where nothing is above 0.
+    """
+    return (maps.relu().square().mean(dim=(1, 2)) + 1e-6).sqrt() + 0.1 * maps.mean(dim=(1, 2))
+
+
+def _falloff(height: int, width: int) -> Float[Tensor, "y x"]:
+    """How much each frequency weighs, so that all scales of a natural picture learn alike.
+
+    The paper's weight is one over the frequency, in waves per pixel; a steeper fall gives the same activations with
+    less fine noise and fuller colours.
+    """
+    waves = torch.hypot(torch.fft.fftfreq(height)[:, None], torch.fft.rfftfreq(width)[None]) * max(height, width)
+    return 2 * max(height, width) * waves.clamp(min=1) ** -_FALLOFF
+
+
+def _likeness(maps: Float[Tensor, "n channel y x"]) -> Float[Tensor, "group"]:
+    """Mean cosine between the styles (Gram matrices) of the pictures of a group."""
+    flat = maps.flatten(2)
+    grams = functional.normalize((flat @ flat.transpose(1, 2)).flatten(1), dim=1)
+    groups = grams.reshape(-1, N_DIVERSE, grams.shape[1])
+    cosines = groups @ groups.transpose(1, 2)
+    return (cosines.sum(dim=(1, 2)) - N_DIVERSE) / 2

@@ -1,0 +1,1 @@
+"""Files, models and clusters. They import facts and arrays."""

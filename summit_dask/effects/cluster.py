@@ -1,0 +1,132 @@
+"""A Dask cluster to run on: a local one by default, or one that exists already."""
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import CancelledError
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import dask
+import torch
+from distributed import Client, LocalCluster, as_completed
+from distributed.scheduler import KilledWorker
+
+from summit_dask.facts.config import RunConfig
+from summit_dask.facts.errors import ClusterError, StoreError
+
+GPU = "GPU"
+CONNECT_SECONDS = 15
+
+#: A terminal sends Ctrl-C to every process; local workers leave the answer to the one that ends them.
+IGNORE_CTRL_C = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
+
+
+@contextmanager
+def cluster(config: RunConfig) -> Iterator[Client]:
+    """Connect to the cluster that a run asks for; a local one ends with the block.
+
+    Raises
+    ------
+    ClusterError
+        If the scheduler doesn't answer or has no workers.
+    """
+    address = config.scheduler or (config.scheduler_file and _address_in(config.scheduler_file))
+    if address:
+        with _existing(address) as client:
+            yield client
+        return
+    gpus = torch.cuda.device_count()  # one process each
+    quiet = {"distributed.worker.memory.terminate": False, "distributed.comm.timeouts.connect": "60s"}
+    with (
+        dask.config.set(quiet),
+        LocalCluster(
+            n_workers=config.workers or gpus or os.cpu_count() or 1,
+            resources={GPU: 1} if gpus else {},
+            threads_per_worker=1,
+            processes=True,
+            dashboard_address="127.0.0.1:0",
+            memory_limit=0,
+            silence_logs="CRITICAL",  # a task's error is told by us
+            preload=[IGNORE_CTRL_C],
+        ) as local,
+        Client(local) as client,
+    ):
+        yield client
+
+
+@contextmanager
+def _existing(place: str) -> Iterator[Client]:
+    try:
+        client = Client(place, timeout=CONNECT_SECONDS, set_as_default=True)
+    except (OSError, ValueError) as error:
+        raise ClusterError(
+            f"The Dask scheduler at {place} doesn't answer within {CONNECT_SECONDS} s ({error}). Start it with "
+            "'dask scheduler', check the address, or leave --scheduler out for a local cluster."
+        ) from error
+    with client:
+        if not client.scheduler_info(n_workers=-1)["workers"]:
+            raise ClusterError(
+                f"The Dask scheduler at {place} has no workers; start some with 'dask worker {place}' where "
+                "summit-dask is installed and the images, the weights and the store can be reached."
+            )
+        yield client
+
+
+def _address_in(file: Path) -> str:
+    try:
+        return str(json.loads(file.read_text())["address"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ClusterError(
+            f"{file} is no scheduler file ({type(error).__name__}: {error}); start the scheduler with "
+            f"'dask scheduler --scheduler-file {file}'."
+        ) from error
+
+
+def resources(client: Client) -> dict[str, float]:
+    """What a task that runs the network asks for: a GPU where any worker offers one, else nothing.
+
+    A task that asks for a resource nobody has would wait for ever, so the workers are asked first.
+    """
+    workers: Sequence[dict[str, Any]] = list(client.scheduler_info(n_workers=-1)["workers"].values())
+    return {GPU: 1.0} if any(worker.get("resources", {}).get(GPU) for worker in workers) else {}
+
+
+def finished(futures: Sequence[Any], labels: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
+    """Label and result of each task as it ends; a failure ends all."""
+    label = {future.key: name for future, name in zip(futures, labels, strict=True)}
+    try:
+        for future in as_completed(futures):
+            yield label[future.key], result_of(future)
+    except BaseException:
+        for future in futures:
+            future.cancel()
+        raise
+
+
+def result_of(future: Any) -> Any:
+    """Result of a task, once it has ended.
+
+    Raises
+    ------
+    ClusterError, StoreError
+        If its worker died, or writing failed; else what the task raised.
+    """
+    try:
+        return future.result()
+    except CancelledError as error:
+        raise ClusterError(
+            f"The Dask scheduler went away ({error}). Start it again, then run the same command: finished partitions "
+            "are kept."
+        ) from error
+    except KilledWorker as error:
+        raise ClusterError(
+            f"Workers died again and again on the same task ({error}); memory may have run out. Use fewer "
+            "--workers, then run the same command: finished partitions are kept."
+        ) from error
+    except OSError as error:
+        raise StoreError(
+            f"Writing failed on a worker: {error}. Make room or restore access, then run the same command: "
+            "finished partitions are kept."
+        ) from error
