@@ -2,6 +2,8 @@
 
 import json
 import os
+import signal
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
@@ -19,9 +21,6 @@ from summit_dask.facts.errors import ClusterError, StoreError
 GPU = "GPU"
 CONNECT_SECONDS = 15
 
-#: A terminal sends Ctrl-C to every process; local workers leave the answer to the one that ends them.
-IGNORE_CTRL_C = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
-
 
 @contextmanager
 def cluster(config: RunConfig) -> Iterator[Client]:
@@ -37,23 +36,36 @@ def cluster(config: RunConfig) -> Iterator[Client]:
         with _existing(address) as client:
             yield client
         return
-    gpus = torch.cuda.device_count()  # one process each
     quiet = {"distributed.worker.memory.terminate": False, "distributed.comm.timeouts.connect": "60s"}
-    with (
-        dask.config.set(quiet),
-        LocalCluster(
-            n_workers=config.workers or gpus or os.cpu_count() or 1,
+    with dask.config.set(quiet), _local(config.workers) as local, Client(local) as client:
+        yield client
+
+
+def _local(workers: int | None) -> LocalCluster:
+    gpus = torch.cuda.device_count()  # one process each
+    with _deaf_to_ctrl_c():
+        return LocalCluster(
+            n_workers=workers or gpus or os.cpu_count() or 1,
             resources={GPU: 1} if gpus else {},
             threads_per_worker=1,
             processes=True,
             dashboard_address="127.0.0.1:0",
             memory_limit=0,
             silence_logs="CRITICAL",  # a task's error is told by us
-            preload=[IGNORE_CTRL_C],
-        ) as local,
-        Client(local) as client,
-    ):
-        yield client
+        )
+
+
+@contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    """Processes that are started in the block stay deaf: a terminal tells all of them, this one answers, later."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals can be set in the main thread alone
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager
