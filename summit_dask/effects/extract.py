@@ -75,8 +75,8 @@ class Extractor:
             outputs = _Runner(self.module, lambda node, value: self._measure(node, value, found)).run(
                 self._normalised(pixels)
             )
+            found = self._meter.collected(found)  # names the layer that is not finite, before the outputs are looked at
             probabilities = self._probabilities(outputs)
-        found = self._meter.collected(found)
         extremes = {layer.name: found.extremes[layer.name] for layer in self.layer_graph.visible}
         return Extraction(extremes, found.strongest, probabilities)
 
@@ -235,7 +235,7 @@ class _Buffers:
 
 
 def _as_half(values: NDArray[np.float32], hop: str) -> NDArray[np.float16]:
-    if values.size and (largest := float(values.max())) > np.finfo(np.float16).max:
+    if values.size and (largest := float(values.max())) > float(np.finfo(np.float16).max):
         raise NumericalError(
             f"An influence of hop {hop} is {largest:g}, more than float16 holds (65504); "
             "run with --no-influence-values, which keeps the sources alone."
