@@ -36,6 +36,7 @@ def config(shared_data: Path, tmp_path_factory: pytest.TempPathFactory, client: 
             "classes": str(shared_data / "imagenet_classes.json"),
             "images": folder / "images",
             "images_per_class": PER_CLASS,
+            "examples": 1,
             "out": folder / "store.zarr",
         }
     )
