@@ -3,7 +3,6 @@
 import sys
 import time
 from types import TracebackType
-from typing import TextIO
 
 PLAIN_SECONDS = 10.0
 TERMINAL_SECONDS = 0.2
@@ -39,11 +38,10 @@ class Progress:
         How many there are, and how many an earlier run did; the rate leaves these out.
     """
 
-    def __init__(self, what: str, unit: str, total: int, done: int = 0, stream: TextIO | None = None) -> None:
+    def __init__(self, what: str, unit: str, total: int, done: int = 0) -> None:
         self.what, self.unit, self.total = what, unit, total
         self.done = self._before = done
-        self._stream = stream or sys.stderr
-        self._terminal = self._stream.isatty()
+        self._terminal = sys.stderr.isatty()
         self._start = self._shown = time.monotonic()
 
     def __enter__(self) -> "Progress":
@@ -54,7 +52,7 @@ class Progress:
     ) -> None:
         self._show()
         if self._terminal:
-            print(file=self._stream)
+            print(file=sys.stderr)
 
     def add(self, count: int) -> None:
         """Count some more."""
@@ -77,9 +75,9 @@ class Progress:
     def _show(self) -> None:
         self._shown = time.monotonic()
         if self._terminal:
-            print(f"\r\x1b[K{self.line()}", end="", file=self._stream, flush=True)
+            print(f"\r\x1b[K{self.line()}", end="", file=sys.stderr, flush=True)
         else:
-            print(self.line(), file=self._stream, flush=True)
+            say(self.line())
 
 
 def say(text: str) -> None:

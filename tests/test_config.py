@@ -1,0 +1,88 @@
+"""Options: their limits, their stages, and fingerprints that are the same on every machine."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from summit_dask.facts.config import RESULT_STAGES, RunConfig, fingerprint, options_of, read_yaml, stage_of
+from summit_dask.facts.errors import ConfigError, suggestion
+
+ROOT = Path(__file__).parents[1]
+NEEDED = {"model": "m:f", "images": "images", "out": "out.zarr"}
+
+
+def config(**options: Any) -> RunConfig:
+    return RunConfig.of({**NEEDED, **options})
+
+
+def test_what_is_written_is_read_again() -> None:
+    made = config(
+        crop=(10, 20),
+        resize="none",
+        mean=0.5,
+        std=[0.5],
+        excluded=[
+            {"layer": "a", "channels": [3, 1], "reason": "odd"},
+            {"layer": "a", "channels": [2], "reason": "odd"},
+        ],
+        layers=["a", "b"],
+    )
+    assert RunConfig.of(made.model_dump(mode="json")) == made
+    assert made.excluded_channels("a") == (1, 2, 3) and made.excluded_channels("b") == ()
+    assert made.mean == (0.5,)
+
+
+def test_a_copy_with_changes_is_checked_like_new() -> None:
+    assert config().replaced(k=7).k == 7
+    with pytest.raises(ConfigError, match="'k' in the configuration is 0"):
+        config().replaced(k=0)
+    with pytest.raises(ConfigError, match=r"Unknown option 'mas' .*Did you mean 'mass'"):
+        config().replaced(mas=0.1)
+
+
+def test_every_wrong_option_is_named_at_once() -> None:
+    with pytest.raises(ConfigError) as caught:
+        RunConfig.of({"k": "x", "masss": 1, "crop": [1, 0], "std": [1, 0]}, "here")
+    lines = str(caught.value).splitlines()
+    assert [line.split("'")[1] for line in lines] == ["model", "images", "crop", "std", "k", "out", "masss"]
+    assert all("here" in line for line in lines)
+
+
+def test_each_option_has_a_stage_and_a_description() -> None:
+    by_stage = {stage: options_of(stage) for stage in (*RESULT_STAGES, "cluster")}
+    assert sorted(name for names in by_stage.values() for name in names) == sorted(RunConfig.model_fields)
+    assert by_stage["reduce"] == ("mass", "excluded") and by_stage["graphs"] == ("p", "unified", "directed")
+    assert stage_of("out") == "cluster" and stage_of("k") == "extract"
+    assert all(field.description for field in RunConfig.model_fields.values())
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "config").glob("*.yaml")), ids=lambda file: file.name)
+def test_the_ready_configurations_are_sound(file: Path) -> None:
+    RunConfig.of({**NEEDED, **read_yaml(file)}, str(file))
+
+
+def test_an_empty_file_holds_no_options(tmp_path: Path) -> None:
+    (tmp_path / "run.yaml").write_text("# nothing yet\n")
+    assert read_yaml(tmp_path / "run.yaml") == {}
+
+
+def test_fingerprints_depend_on_the_facts_alone() -> None:
+    facts = {"b": [1, 2.5, None], "a": {"x": "ü", "path": Path("a/b")}}
+    code = (
+        "from pathlib import Path; from summit_dask.facts.config import fingerprint\n"
+        "print(fingerprint({'a': {'path': Path('a/b'), 'x': 'ü'}, 'b': [1, 2.5, None]}))"
+    )
+    other = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert int(other.stdout) == fingerprint(facts)
+    assert 0 < fingerprint(facts) < 2**63
+    assert len({fingerprint({"k": k}) for k in range(100)}) == 100
+
+
+def test_suggestions() -> None:
+    assert suggestion("uper", ["upper", "lower"]) == "Did you mean 'upper'?"
+    assert suggestion("x", ["b", "a"]) == "There are: a, b."
+    assert suggestion("x", []) == "There are: none."
+    assert suggestion("x", [f"layer{i:02}" for i in range(14)]).endswith("layer11 and 2 more.")
