@@ -49,7 +49,7 @@ def main() -> None:
 
 def measure(store: Store, layer: str, count: int, settings: Settings) -> NDArray[np.uint8]:
     """Print how the pictures of random channels do; returns them side by side."""
-    spec = NetworkSpec.from_json(store.header.run["network"])
+    spec = NetworkSpec.of_run(store.header.run)
     preparation = Preparation(spec.preprocessing.input_size, spec.preprocessing.mean, spec.preprocessing.std)
     network = spec.build()
     best = store.read(f"activations/{layer}/value").max(axis=0)

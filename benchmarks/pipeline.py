@@ -19,13 +19,12 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-import torch
 
 from summit_dask.effects import pipeline
 from summit_dask.effects.cluster import cluster
 from summit_dask.effects.extract import Extractor, extract_partition
 from summit_dask.effects.store import Store
-from summit_dask.effects.worker import NetworkSpec, partition_of, register
+from summit_dask.effects.worker import NetworkSpec, partition_of, prepare_process, register
 from summit_dask.facts.config import RunConfig
 
 DATA = Path(os.environ.get("SUMMIT_TEST_DATA", "../shared/data"))
@@ -67,9 +66,9 @@ def loop(path: Path, workers: int) -> tuple[float, float]:
 
 def measure_all(path: Path, queue: Any, start: Any, results: Any) -> None:
     """What each process of the loop does; the network is built before the clock starts."""
-    torch.set_num_threads(1)
+    prepare_process()
     store = Store.open(path)
-    spec = NetworkSpec.from_json(dict(store.header.run["network"]))
+    spec = NetworkSpec.of_run(store.header.run)
     extractor = Extractor(spec.build(), spec.preprocessing, spec.k)
     start.wait()
     before = time.process_time()
@@ -84,7 +83,7 @@ def stage(path: Path, config: RunConfig) -> tuple[float, float]:
     store = Store.open(path, writable=True)
     key = pipeline.stage_fingerprints(store)["extract"]
     with cluster(config) as client:
-        register(client, NetworkSpec.from_json(dict(store.header.run["network"])), key)
+        register(client, store, key)
         before, began = busy(), time.perf_counter()
         pipeline.measure(store, client, list(range(store.header.lengths()["partition"])), key)
         return time.perf_counter() - began, busy() - before

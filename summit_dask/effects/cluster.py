@@ -21,6 +21,13 @@ from summit_dask.facts.errors import ClusterError, StoreError
 GPU = "GPU"
 CONNECT_SECONDS = 15
 
+#: Dask's settings for a local cluster: starting may be slow, and nobody looks at profiles, which cost time.
+LOCAL = {
+    "distributed.worker.memory.terminate": False,
+    "distributed.comm.timeouts.connect": "60s",
+    "distributed.worker.profile.enabled": False,
+}
+
 
 @contextmanager
 def cluster(config: RunConfig) -> Iterator[Client]:
@@ -36,8 +43,7 @@ def cluster(config: RunConfig) -> Iterator[Client]:
         with _existing(address) as client:
             yield client
         return
-    quiet = {"distributed.worker.memory.terminate": False, "distributed.comm.timeouts.connect": "60s"}
-    with dask.config.set(quiet), _local(config.workers) as local, Client(local) as client:
+    with dask.config.set(LOCAL), _local(config.workers) as local, Client(local) as client:
         yield client
 
 

@@ -24,7 +24,7 @@ from summit_dask.effects.gallery import add_pictures, drafts_folder, made_with, 
 from summit_dask.effects.progress import Progress, duration, say
 from summit_dask.effects.query import run_config
 from summit_dask.effects.store import Store
-from summit_dask.effects.worker import NetworkSpec, install
+from summit_dask.effects.worker import NetworkSpec, install, prepare_process
 from summit_dask.facts.config import fingerprint
 from summit_dask.facts.errors import ConfigError, StoreIncompleteError, suggestion
 from summit_dask.facts.schema import PICTURE_KINDS
@@ -152,7 +152,7 @@ def paint(store: Store, client: Client, wanted: Wanted, kinds: Sequence[Kind], s
 def _spec(store: Store) -> NetworkSpec:
     if "network" not in store.header.run:
         raise StoreIncompleteError(f"{store.path} holds no network to make pictures with; it was imported.")
-    return NetworkSpec.from_json(store.header.run["network"])
+    return NetworkSpec.of_run(store.header.run)
 
 
 def _missing(store: Store, drafts: Path, layer: str, kind: Kind, channels: Sequence[int], key: int) -> list[int]:
@@ -208,7 +208,7 @@ class VisualiserPlugin(WorkerPlugin):
 
     def setup(self, worker: Worker) -> None:
         """Called by Dask on each worker, also on those that come later."""
-        torch.set_num_threads(1)  # one worker a core; and the same bytes whatever their number
+        prepare_process()
         self.network = self.spec.build()
 
     def visualiser(self, layer: str, settings: Settings) -> Visualiser:

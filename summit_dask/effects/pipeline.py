@@ -248,7 +248,7 @@ def extract(store: Store, client: Client) -> None:
         return
     if (seconds := compile_kernels()) > COMPILED_SECONDS:
         say(f"Compiled the kernels in {duration(seconds)}; they are kept on disk for the next time.")
-    register(client, NetworkSpec.from_json(store.header.run["network"]), key)
+    register(client, store, key)
     unreadable = measure(store, client, todo, key)
     if unreadable:
         say(f"{unreadable} images could not be read and are left out; /images/reason says why.")
@@ -259,9 +259,7 @@ def measure(store: Store, client: Client, todo: Sequence[int], key: int) -> int:
     images = {index: len(range(*store.partition(index).indices(store.header.n_images))) for index in todo}
     n_images, unreadable = store.header.n_images, 0
     with Progress("extract", "images", n_images, n_images - sum(images.values())) as progress:
-        futures = client.map(
-            extract_task, todo, path=store.path, fingerprint=key, pure=False, resources=resources(client)
-        )
+        futures = client.map(extract_task, todo, fingerprint=key, pure=False, resources=resources(client))
         for index, lost in finished(futures, todo):
             unreadable += lost
             progress.add(images[index])

@@ -114,6 +114,7 @@ class Store:
 
     def __init__(self, path: Path, group: zarr.Group) -> None:
         self.path, self.group = path, group
+        self._opened: dict[str, Any] = {}  # opening an array reads a file, and a partition writes a hundred arrays
 
     @classmethod
     def open(cls, path: Path | str, writable: bool = False) -> "Store":
@@ -213,7 +214,7 @@ class Store:
     def _make_array(self, variable: Variable, shape: tuple[int, ...], group: str | None = None) -> Any:
         chunks, shards = self._chunks(variable, shape)
         path = f"{variable.group if group is None else group}/{variable.name}".lstrip("/")
-        return self.group.create_array(
+        self._opened[path] = self.group.create_array(
             path,
             shape=shape,
             dtype=variable.numpy_dtype,
@@ -224,6 +225,7 @@ class Store:
             compressors=[ZstdCodec(level=3), Crc32cCodec()],
             attributes={"long_name": variable.meaning, "units": variable.units},
         )
+        return self._opened[path]
 
     def _chunks(self, variable: Variable, shape: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
         if variable.name == "influence_count":
@@ -281,6 +283,11 @@ class Store:
         return path in self.group
 
     def _array(self, path: str) -> Any:
+        if path not in self._opened:
+            self._opened[path] = self._open_array(path)
+        return self._opened[path]
+
+    def _open_array(self, path: str) -> Any:
         try:
             return self.group[path]
         except KeyError:
@@ -320,6 +327,7 @@ class Store:
     def begin_stage(self, group: str) -> None:
         """Empty a stage's group, which is unfinished from now on."""
         shutil.rmtree(self.path / group, ignore_errors=True)
+        self._opened.clear()
         self.group.create_group(group)
 
     def finish_stage(self, group: str, fingerprint: int) -> None:

@@ -130,7 +130,7 @@ def _stages(store: Store) -> Iterator[str | None]:
 
 
 def _images(store: Store, rows: NDArray[np.int64]) -> Iterator[str | None]:
-    spec = NetworkSpec.from_json(dict(store.header.run["network"]))
+    spec = NetworkSpec.of_run(store.header.run)
     torch.set_num_threads(1)
     extractor = Extractor(spec.build(), spec.preprocessing, spec.k)
     done = store.done(stage_fingerprints(store)["extract"])

@@ -3,7 +3,7 @@
 The network is built on each worker from a specification; modules never travel in the task graph.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from summit_dask.effects.cluster import GPU
 from summit_dask.effects.compiled import compile_kernels
 from summit_dask.effects.dataset import Preprocessing
 from summit_dask.effects.extract import Extractor, Partition, extract_partition
+from summit_dask.effects.memory import keep_freed_memory
 from summit_dask.effects.store import Store
 from summit_dask.effects.trace import TracedNetwork, trace_network
 from summit_dask.effects.zoo import load_network, n_outputs
@@ -63,8 +64,9 @@ class NetworkSpec:
         return spec, NetworkFacts(traced.layer_graph, outputs, loaded.categories)
 
     @classmethod
-    def from_json(cls, facts: dict[str, Any]) -> "NetworkSpec":
-        """From the store's attributes."""
+    def of_run(cls, run: Mapping[str, Any]) -> "NetworkSpec":
+        """From the store's attribute `run`."""
+        facts = run["network"]
         preprocessing = Preprocessing.from_json(facts["preprocessing"])
         return cls(**{**facts, "layers": tuple(facts["layers"]), "preprocessing": preprocessing})
 
@@ -94,18 +96,25 @@ class NetworkSpec:
 
 
 class ExtractorPlugin(WorkerPlugin):
-    """Builds the extractor of one run on every worker, once."""
+    """Opens the store of one run and builds its extractor on every worker, once."""
 
-    def __init__(self, spec: NetworkSpec, fingerprint: int) -> None:
+    def __init__(self, path: Path, fingerprint: int) -> None:
         self.name = _plugin_name(fingerprint)
-        self.spec = spec
+        self.path, self.fingerprint = path, fingerprint
 
     def setup(self, worker: Worker) -> None:
         """Called by Dask on each worker, also on those that come later."""
         compile_kernels()
-        torch.set_num_threads(1)  # one worker a core; and results that don't depend on the number of threads
-        device = device_of(worker)
-        self.extractor = Extractor(self.spec.build(), self.spec.preprocessing, self.spec.k, device)
+        prepare_process()
+        self.store = Store.open(self.path, writable=True)
+        self.spec = NetworkSpec.of_run(self.store.header.run)
+        self.extractor = Extractor(self.spec.build(), self.spec.preprocessing, self.spec.k, device_of(worker))
+
+
+def prepare_process() -> None:
+    """Set this process up for running networks: one thread, memory that is kept."""
+    torch.set_num_threads(1)  # one worker a core; and results that don't depend on the number of threads
+    keep_freed_memory()
 
 
 def device_of(worker: Worker) -> str:
@@ -121,15 +130,15 @@ def _plugin_name(fingerprint: int) -> str:
     return f"summit-extractor-{fingerprint:x}"
 
 
-def register(client: Client, spec: NetworkSpec, fingerprint: int) -> None:
-    """Have every worker build the network.
+def register(client: Client, store: Store, fingerprint: int) -> None:
+    """Have every worker open the store and build its network.
 
     Raises
     ------
     SummitError
         What a worker raised: the files may be out of its reach.
     """
-    install(client, ExtractorPlugin(spec, fingerprint), spec.model)
+    install(client, ExtractorPlugin(store.path, fingerprint), store.header.run["network"]["model"])
 
 
 def install(client: Client, plugin: WorkerPlugin, model: str) -> None:
@@ -151,11 +160,11 @@ def install(client: Client, plugin: WorkerPlugin, model: str) -> None:
         ) from error
 
 
-def extract_task(index: int, path: Path, fingerprint: int) -> int:
+def extract_task(index: int, fingerprint: int) -> int:
     """Measure one partition and write it; returns the number of unreadable images. Runs on a worker."""
     plugin = get_worker().plugins[_plugin_name(fingerprint)]
     assert isinstance(plugin, ExtractorPlugin)
-    store = Store.open(path, writable=True)
+    store = plugin.store
     rows = store.partition(index)
     images = partition_of(store, rows)
     arrays = extract_partition(plugin.extractor, plugin.spec.preprocessing, images, store.header.run["config"])
