@@ -36,6 +36,7 @@ from summit_dask.arrays.activations import select_channels
 from summit_dask.arrays.influence import warm_up
 from summit_dask.effects.dataset import Preprocessing, read_image_set
 from summit_dask.effects.extract import Extraction, Extractor
+from summit_dask.effects.memory import keep_freed_memory
 from summit_dask.effects.trace import TracedNetwork, trace_network
 from summit_dask.effects.zoo import load_network
 
@@ -61,7 +62,6 @@ NETWORKS = {
     "googlenet": Network("torchvision:googlenet"),
     "squeezenet1_0": Network("torchvision:squeezenet1_0", "squeezenet1_0_deepcompression"),
     "inception_abm": Network("models/inception_abm.py:InceptionABM", "inception_abm"),
-    "resnet50": Network("torchvision:resnet50", "resnet50_v1_abm"),
     "vgg16": Network("torchvision:vgg16"),
     "tinyvgg": Network(
         "models/tinyvgg.py:TinyVGG", "tinyvgg_cnnexplainer", None, 64, "images/tinyimagenet10/val", False
@@ -266,6 +266,7 @@ def main() -> None:
     parser.add_argument("--original", action="store_true", help="also the original's procedure, on the first network")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    keep_freed_memory()  # as workers do; the bare pass gains from it too
     report({"compile_or_load_s": warm_up()})
     tables = [[row for name in options.networks for row in cost(name, options.data, options.batch, options.rounds)]]
     if options.memory:

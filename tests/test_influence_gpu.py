@@ -20,7 +20,7 @@ from tests.test_influence import Case, cases, verify_strongest
 INTERPRETED = """
 import torch
 from summit_dask.arrays.influence_gpu import plain_peaks
-from summit_dask.arrays.influence_triton import fused_peaks
+from summit_dask.arrays.influence_triton import fused_peaks, lay_out
 from summit_dask.facts.layergraph import Convolution
 
 torch.manual_seed(0)
@@ -31,7 +31,8 @@ for convolution, targets, size in [
 ]:
     maps = torch.randn(1, 4, *size)
     weight = torch.randn(targets, 4 // convolution.groups, *convolution.kernel)
-    torch.testing.assert_close(fused_peaks(maps, weight, convolution), plain_peaks(maps, weight, convolution))
+    fused = fused_peaks(maps, lay_out(weight, convolution.groups), convolution)
+    torch.testing.assert_close(fused, plain_peaks(maps, weight, convolution))
 """
 
 
@@ -81,9 +82,12 @@ def test_triton_kernel_in_the_interpreter() -> None:
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 def test_triton_kernel_on_a_gpu() -> None:
-    from summit_dask.arrays.influence_triton import fused_peaks
+    from summit_dask.arrays.influence_triton import fused_peaks, lay_out
 
     convolution = Convolution((3, 3), (1, 1), (1, 1))
     maps, weight = torch.randn(4, 96, 28, 28, device="cuda"), torch.randn(208, 96, 3, 3, device="cuda")
-    got, expected = fused_peaks(maps, weight, convolution), plain_peaks(maps.cpu(), weight.cpu(), convolution)
+    got, expected = (
+        fused_peaks(maps, lay_out(weight, 1), convolution),
+        plain_peaks(maps.cpu(), weight.cpu(), convolution),
+    )
     torch.testing.assert_close(got.cpu(), expected)

@@ -7,6 +7,7 @@ The network's own forward pass has to be kept from TF32 by its caller.
 """
 
 from collections.abc import Mapping
+from functools import cached_property
 from importlib.util import find_spec
 from typing import NamedTuple
 
@@ -99,6 +100,8 @@ class DeviceHop:
             raise NumericalError(f"Weights of {name} hold NaN or infinity; expected finite values.")
         self.convolution, self.k = convolution, k
         self.weight = None if weight is None else weight.to(device)
+        # Triton is made for Linux only.
+        self._fused = torch.device(device).type == "cuda" and find_spec("triton") is not None
 
     def __call__(self, maps: Maps, extremes: DeviceExtremes | None = None) -> DeviceStrongest:
         """The strongest sources; `extremes` are those of `maps`. Finite values are the caller's to check, once a batch.
@@ -117,20 +120,32 @@ class DeviceHop:
         c = self.convolution
         if c.kernel == (1, 1) and c.stride == (1, 1) and c.padding == (0, 0):
             return _closed(extremes or device_extremes(maps), self.weight[:, :, 0, 0], c.groups)
-        if not (maps.is_cuda and find_spec("triton")):  # Triton is made for Linux only
+        if not self._fused:
             return plain_peaks(maps, self.weight, c)
         from summit_dask.arrays.influence_triton import fused_peaks
 
-        return fused_peaks(maps, self.weight, c)
+        return fused_peaks(maps, self._laid_out, c)
+
+    @cached_property
+    def _laid_out(self) -> Tensor:
+        from summit_dask.arrays.influence_triton import lay_out
+
+        assert self.convolution is not None and self.weight is not None
+        return lay_out(self.weight, self.convolution.groups)
 
 
 def _ranked(peaks: Peaks, first: Int64[Tensor, " target"], k: int) -> DeviceStrongest:
     """The k largest; `first` is the source of each target's first column."""
-    value, place = peaks.sort(dim=2, descending=True, stable=True)
-    value, place = value[..., :k], place[..., :k]
+    # `topk` is far faster than a stable sort, but leaves ties open. Floats above 0 are ordered as their bits are, so
+    # both go into one number:   bits of the influence | how many sources come after this one
+    sources = peaks.shape[2]
+    after = torch.arange(sources - 1, -1, -1, device=peaks.device)
+    keys = torch.where(peaks > 0, peaks, 0).view(torch.int32).long() << 32 | after
+    best = keys.topk(min(k, sources), dim=2).values
+    value, place = (best >> 32).int().view(torch.float32), sources - 1 - (best & 0xFFFFFFFF)
     source = torch.where(value > 0, place + first[:, None], -1).int()
     room = (0, k - value.shape[2])
-    return DeviceStrongest(functional.pad(source, room, value=-1), functional.pad(value.clamp(min=0), room))
+    return DeviceStrongest(functional.pad(source, room, value=-1), functional.pad(value, room))
 
 
 def _closed(extremes: DeviceExtremes, weight: Float32[Tensor, "target source_in_group"], groups: int) -> Peaks:

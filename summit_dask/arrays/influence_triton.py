@@ -14,27 +14,33 @@ from summit_dask.facts.layergraph import Convolution
 _POSITIONS, _TARGETS = 64, 32
 
 
+def lay_out(
+    weight: Float32[Tensor, "target source_in_group kh kw"], groups: int
+) -> Float32[Tensor, "group source_in_group tap target_in_group"]:
+    """A kernel as `fused_peaks` takes it: the targets that a program handles side by side."""
+    targets, sources, kh, kw = weight.shape
+    return weight.reshape(groups, targets // groups, sources, kh * kw).permute(0, 2, 3, 1).contiguous()
+
+
 def fused_peaks(
     maps: Float32[Tensor, "image channel height width"],
-    weight: Float32[Tensor, "target source_in_group kh kw"],
+    laid_out: Float32[Tensor, "group source_in_group tap target_in_group"],
     convolution: Convolution,
 ) -> Float32[Tensor, "image target source_in_group"]:
-    """Influence of every source of a target's group, in one Triton kernel."""
+    """Influence of every source of a target's group, in one Triton kernel; the weights are from `lay_out`."""
     c = convolution
     images, _, height, width = maps.shape
-    targets, sources, kh, kw = weight.shape
-    per_group = targets // c.groups
+    groups, sources, _, per_group = laid_out.shape
     out_h, out_w = (
         (n + 2 * p - d * (k - 1) - 1) // s + 1
         for n, p, d, k, s in zip((height, width), c.padding, c.dilation, c.kernel, c.stride, strict=True)
     )
-    laid_out = weight.reshape(c.groups, per_group, sources, kh * kw).permute(0, 2, 3, 1).contiguous()
-    peaks = torch.empty(images, c.groups, per_group, sources, device=maps.device)
-    grid = (images * c.groups * sources, triton.cdiv(per_group, _TARGETS))
-    sizes = (height, width, out_h, out_w, c.groups * sources, per_group, sources)
-    geometry = (*c.stride, *c.padding, *c.dilation, kh, kw, _POSITIONS, _TARGETS)
+    peaks = torch.empty(images, groups, per_group, sources, device=maps.device)
+    grid = (images * groups * sources, triton.cdiv(per_group, _TARGETS))
+    sizes = (height, width, out_h, out_w, groups * sources, per_group, sources)
+    geometry = (*c.stride, *c.padding, *c.dilation, *c.kernel, _POSITIONS, _TARGETS)
     _sum_and_take_maximum[grid](maps.contiguous(), laid_out, peaks, *sizes, *geometry)
-    return peaks.reshape(images, targets, sources)
+    return peaks.reshape(images, groups * per_group, sources)
 
 
 @triton.jit

@@ -93,14 +93,17 @@ class DeviceMeter:
     def collected(self, found: Measured) -> Measured:
         """See `Meter`."""
         check_finite(found.extremes)
-        extremes = {
-            name: Extremes(e.maximum.cpu().numpy(), e.position.int().cpu().numpy(), e.minimum.cpu().numpy())
-            for name, e in found.extremes.items()
-        }
-        strongest = {
-            hop: Strongest(s.source.cpu().numpy(), s.value.cpu().numpy()) for hop, s in found.strongest.items()
-        }
-        return Measured(extremes, strongest)
+        host = {name: _on_host(e.maximum, e.position.int(), e.minimum) for name, e in found.extremes.items()}
+        ranked = {hop: _on_host(s.source, s.value) for hop, s in found.strongest.items()}
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()  # once, for all copies
+        extremes = {name: Extremes(*(part.numpy() for part in parts)) for name, parts in host.items()}
+        return Measured(extremes, {hop: Strongest(*(part.numpy() for part in parts)) for hop, parts in ranked.items()})
+
+
+def _on_host(*tensors: Tensor) -> list[Tensor]:
+    """Copies that may still be under way; the caller synchronises."""
+    return [tensor.to("cpu", non_blocking=True) for tensor in tensors]
 
 
 def make_meter(graph: LayerGraph, weights: Mapping[str, Tensor], k: int, device: torch.device) -> Meter:
