@@ -7,6 +7,8 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
+from summit_dask.effects.memory import share_freed_memory
+
 SLOW = ("pandas", "pyarrow", "zarr", "summit_dask.effects.query", "PIL.Image", "scipy.sparse", "altair")
 
 
@@ -15,6 +17,7 @@ def main() -> None:
     if len(sys.argv) < 2:
         sys.exit("Give a store, or a folder of stores: python -m dashboard STORE [--server.port 8501 ...]")
     store, *options = sys.argv[1:]
+    share_freed_memory()
     for name in SLOW:
         import_module(name)
     from streamlit.web import cli

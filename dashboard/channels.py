@@ -1,10 +1,13 @@
 """What is known of a channel over all classes, and over the graphs of all classes."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
+from dashboard.components import Bar
 from dashboard.data import StoreData
 from dashboard.graphs import data_url, labelled_examples, shrunk
 from summit_dask.facts import schema
@@ -16,22 +19,15 @@ KINDS = {"channel": "the channel", "neuron": "its centre neuron", "negative": "a
 def classes_using(data: StoreData, channel: Channel) -> pd.DataFrame:
     """Classes by how many of their images use the channel, most first: place, label, count, images.
 
-    From the counts; where the store has none, from the classes whose graph holds the channel.
+    Empty where nothing is known of the channel.
     """
     counts = data.counts(channel.layer)
-    if counts is not None:
-        place, count = np.arange(data.n_classes), counts[:, channel.index]
-    elif data.has("graphs"):
-        layer = data.layer_graph.layers.index(data.layer_graph.layer(channel.layer))
-        is_it = (data.read("graphs/node_layer") == layer) & (data.read("graphs/node_channel") == channel.index)
-        place, count = data.read("graphs/node_class")[is_it], data.read("graphs/node_count")[is_it]
-    else:
-        place, count = np.zeros(0, int), np.zeros(0, int)
-    order = np.lexsort((place, -count))
+    count = np.zeros(data.n_classes, np.int32) if counts is None else counts[:, channel.index]
+    order = np.argsort(-count, kind="stable")
     order = order[count[order] > 0]
-    labels = data.classes["label"].to_numpy()[place[order]]
-    images = data.classes["n_images"].to_numpy()[place[order]]
-    return pd.DataFrame({"place": place[order], "label": labels, "count": count[order], "images": images})
+    labels = data.classes["label"].to_numpy()[order]
+    images = data.classes["n_images"].to_numpy()[order]
+    return pd.DataFrame({"place": order, "label": labels, "count": count[order], "images": images})
 
 
 def neighbours(data: StoreData, channel: Channel, sources: bool, place: int | None, n: int = 8) -> pd.DataFrame:
@@ -60,6 +56,11 @@ def pictures(data: StoreData, channel: Channel) -> list[tuple[str, str]]:
     return [(kind_name(kind), data_url(shrunk(found[kind], 256, 60_000))) for kind in made]
 
 
+def bars_of(counts: NDArray[Any], channels: Sequence[int]) -> list[Bar]:
+    """A bar for each of some channels, as long as the number of images that use it."""
+    return [Bar(str(k), int(counts[k]), f"channel {k}, used by {int(counts[k]):,} images") for k in channels]
+
+
 def kind_name(kind: str) -> str:
     """A kind of picture in words."""
     return KINDS.get(kind) or f"version {int(kind.removeprefix('diversity-')) + 1}"
@@ -75,7 +76,7 @@ def examples(data: StoreData, channel: Channel) -> list[dict[str, Any]]:
         {
             "picture": data_url(example.thumbnail) if example.thumbnail else None,
             "title": data.label_of_image(example.image),
-            "text": f"{example.value:.3g} · {_where(example.box)}",
+            "text": f"{example.value:.3g}\n{_where(example.box)}",
             "image": example.image,
         }
         for example in stored

@@ -23,6 +23,7 @@ def class_table(data: StoreData, wanted: Selection, place: int) -> dict[str, Any
         "selected": place,
         "sort": wanted.sort if similarity is not None or wanted.sort != "similarity" else "name",
         "search": wanted.search,
+        "basis": "similarity by the graphs' channels" if data.counts_are_partial else "",
         "why": {"places": data.why_absent("embedding"), "similarity": data.why_absent("matrices")},
     }
 

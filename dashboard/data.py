@@ -26,14 +26,15 @@ Part = Literal["matrices", "graphs", "embedding", "examples", "pictures", "activ
 
 HISTOGRAM_BINS = 20
 
-_WHY_ABSENT: Mapping[Part, str] = {
-    "matrices": "This store holds no counts per class and channel; 'summit-dask reduce' makes them.",
-    "graphs": "This store holds no attribution graphs; 'summit-dask graphs' makes them.",
-    "embedding": "This store holds no class embedding; 'summit-dask embed' makes it.",
-    "examples": "This store holds no examples of channels; 'summit-dask reduce' makes them.",
-    "pictures": "This store holds no pictures of channels; 'summit-dask pictures' makes them.",
-    "influences": "This store holds no sources of single images; only a run over the images makes them.",
-    "activations": "This store holds no values of single images; only a run over the images makes them.",
+#: What each part is, and what makes it.
+_PARTS: Mapping[Part, tuple[str, str]] = {
+    "matrices": ("counts per class and channel", "'summit-dask reduce' makes them"),
+    "graphs": ("attribution graphs", "'summit-dask graphs' makes them"),
+    "embedding": ("class embedding", "'summit-dask embed' makes it"),
+    "examples": ("examples of channels", "'summit-dask reduce' makes them"),
+    "pictures": ("pictures of channels", "'summit-dask pictures' makes them"),
+    "influences": ("sources of single images", "only a run over the images makes them"),
+    "activations": ("values of single images", "only a run over the images makes them"),
 }
 
 
@@ -157,7 +158,13 @@ class StoreData:
 
     def why_absent(self, part: Part) -> str:
         """What the store lacks and what makes it, in plain words."""
-        return _WHY_ABSENT[part]
+        what, maker = _PARTS[part]
+        return f"This store holds no {what}; {'the imported files lack that' if self.is_imported else maker}."
+
+    @property
+    def is_imported(self) -> bool:
+        """Whether the store was made from another program's files, so that no stage can run on it."""
+        return "imported" in self.run
 
     def excluded(self) -> dict[str, tuple[int, ...]]:
         """The channels that the run left out, by layer."""
@@ -250,8 +257,31 @@ class StoreData:
     # Channels
 
     def counts(self, layer: str) -> NDArray[np.int32] | None:
-        """A: images of each class that use each channel, (class, channel)."""
-        return self.read(f"matrices/{layer}/activation_count") if self.has("matrices", layer) else None
+        """A: images of each class that use each channel, (class, channel).
+
+        Where the store has none, the counts of the nodes of its graphs, 0 for all other channels
+        (`counts_are_partial`); None without graphs.
+        """
+        if self.has("matrices", layer):
+            return self.read(f"matrices/{layer}/activation_count")
+        return self._counts_of_nodes(layer) if self.counts_are_partial else None
+
+    @cached_property
+    def counts_are_partial(self) -> bool:
+        """Whether only the channels of the classes' graphs have counts, as in the original's published data."""
+        return not self.has("matrices") and self.has("graphs")
+
+    def _counts_of_nodes(self, layer: str) -> NDArray[np.int32]:
+        key = f"counts of the nodes of {layer}"
+        if key not in self._kept:
+            known = self.layer_graph.layer(layer)
+            own = self.read("graphs/node_layer") == self.layer_graph.layers.index(known)
+            counts = np.zeros((self.n_classes, known.channels), np.int32)
+            counts[self.read("graphs/node_class")[own], self.read("graphs/node_channel")[own]] = self.read(
+                "graphs/node_count"
+            )[own]
+            self._kept[key] = counts
+        return self._kept[key]
 
     def embedding(self, layer: str) -> NDArray[np.float32] | None:
         """Place of each class, (class, 2)."""
@@ -264,14 +294,14 @@ class StoreData:
         counts = self.counts(layer)
         if counts is None:
             return None
-        norm = self._norms(layer)
+        norm = self._norms(layer, counts)
         product = counts @ counts[place].astype(np.float64)
         return np.asarray(product / np.maximum(norm * norm[place], np.finfo(float).tiny))
 
-    def _norms(self, layer: str) -> NDArray[np.float64]:
+    def _norms(self, layer: str, counts: NDArray[np.int32]) -> NDArray[np.float64]:
         key = f"norms of {layer}"
         if key not in self._kept:
-            rows = self.read(f"matrices/{layer}/activation_count").astype(np.float64)
+            rows = counts.astype(np.float64)
             self._kept[key] = np.sqrt(np.einsum("ij,ij->i", rows, rows))
         return self._kept[key]
 

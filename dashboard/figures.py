@@ -17,26 +17,6 @@ LEGEND = alt.Legend(
 COLOURS = [BLUE, ORANGE, GREEN, RED, SKY, "#CC79A7"]
 
 
-def bars(table: pd.DataFrame, name: str, value: str, description: str, full: float | None = None) -> Any:
-    """Horizontal bars in the table's order; all columns in the tooltip."""
-    scale = alt.Scale(domain=[0, full]) if full else alt.Scale(zero=True)
-    return (
-        alt.Chart(table)
-        .mark_bar(color=BLUE, cornerRadiusEnd=2)
-        .encode(
-            x=alt.X(f"{value}:Q", title=None, scale=scale, axis=alt.Axis(tickCount=3, grid=False)),
-            y=alt.Y(
-                f"{name}:N",
-                sort=None,
-                title=None,
-                axis=alt.Axis(ticks=False, domain=False, labelLimit=220, labelOverlap=False),
-            ),
-            tooltip=list(table.columns),
-        )
-        .properties(height=20 * max(1, len(table)) + 44, description=description)
-    )
-
-
 def distribution(table: pd.DataFrame, description: str) -> Any:
     """Lines of the share of images per range of a channel's activation; columns value, share, images."""
     return (
@@ -64,7 +44,7 @@ def stacked(table: pd.DataFrame, description: str) -> Any:
             order=alt.Order("order:Q"),
             tooltip=["layer", "kind", "channels"],
         )
-        .properties(height=26 * max(1, table["layer"].nunique()) + 80, description=description)
+        .properties(height=22 * max(1, table["layer"].nunique()) + 130, description=description)
     )
 
 
@@ -84,17 +64,16 @@ def lines(table: pd.DataFrame, x: str, y: str, line: str, title: str, descriptio
 
 
 def users(table: pd.DataFrame, description: str) -> Any:
-    """How many channels have so many classes that use them; columns classes (from, to) and channels."""
+    """How many channels have so many classes that use them; columns classes (a number or a range), channels."""
     return (
         alt.Chart(table)
         .mark_bar(color=BLUE)
         .encode(
-            x=alt.X("from:Q", title="classes that use a channel", bin="binned"),
-            x2="to:Q",
+            x=alt.X("classes:O", sort=None, title="classes that use a channel", axis=alt.Axis(labelAngle=0)),
             y=alt.Y("channels:Q", title="channels"),
-            tooltip=["from", "to", "channels"],
+            tooltip=["classes", "channels"],
         )
-        .properties(height=230, description=description)
+        .properties(height=270, description=description)
     )
 
 
@@ -120,6 +99,8 @@ def layer_graph(layers: pd.DataFrame, hops: pd.DataFrame) -> Any:
     text = alt.Chart(layers[layers["kind"] == "visible layer"])
     text = text.mark_text(align="right", dx=-12, fontSize=12, color=GREY)
     names = text.encode(x="x:Q", y="y:Q", text="label:N")
-    height = 46 * max(2, layers["y"].nunique())
+    hidden = alt.Chart(layers[layers["kind"] == "hidden layer"]).mark_text(dy=16, fontSize=10, color=GREY)
+    names += hidden.encode(x="x:Q", y="y:Q", text="label:N")
+    height = 52 * max(2, layers["y"].nunique())
     chart = (drawn + boxes + names).resolve_scale(color="independent")
     return chart.properties(height=height, description="Layers of the network and the hops between them")

@@ -148,6 +148,7 @@ def _source(data: StoreData, layer: int, channel: int, influence: int) -> dict[s
     return {**facts, "hidden": not known.visible, "through": None}
 
 
+@lru_cache(maxsize=32)
 def files(data: StoreData, graph: ClassGraph) -> list[dict[str, str]]:
     """The graph as GraphML and as two tables."""
     layer = np.array([known.name for known in data.layer_graph.layers])

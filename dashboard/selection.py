@@ -40,6 +40,10 @@ class Selection:
         Whether node sizes are relative to this class's largest count, or to all classes'.
     how
         How the graph is selected, where that differs from the stored one.
+    alone
+        On the page of one channel: whether its sources and targets are those in the class's graph alone.
+    misclassified
+        On the page of one class: whether the graph beside the class's is that of its misclassified images.
     """
 
     store: str | None = None
@@ -54,6 +58,8 @@ class Selection:
     height: float = 1.0
     scale: Scale = "class"
     how: Reselection = STORED
+    alone: bool = False
+    misclassified: bool = False
 
     @classmethod
     def from_query(cls, query: Mapping[str, Sequence[str]]) -> Self:
@@ -78,6 +84,8 @@ class Selection:
                 left_out=tuple(_channels(query, "out")),
                 keep_excluded=first.get("keep_excluded") == "1",
             ),
+            alone=first.get("alone") == "1",
+            misclassified=first.get("misclassified") == "1",
         )
 
     def to_query(self) -> dict[str, list[str]]:
@@ -91,7 +99,8 @@ class Selection:
         usual = Selection()
         names = ("sort", "search", "least_count", "width", "height", "scale")
         plain |= {n: getattr(self, n) for n in names if getattr(self, n) != getattr(usual, n)}
-        plain |= {"p": self.how.p, "mass": self.how.mass, "keep_excluded": 1 if self.how.keep_excluded else None}
+        flags = {"keep_excluded": self.how.keep_excluded, "alone": self.alone, "misclassified": self.misclassified}
+        plain |= {"p": self.how.p, "mass": self.how.mass, **{name: 1 if on else None for name, on in flags.items()}}
         query = {name: [_number(value)] for name, value in plain.items() if value is not None}
         return {**query, **_pairs("pin", filter(None, [self.pinned])), **_pairs("out", self.how.left_out)}
 

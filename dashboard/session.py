@@ -2,6 +2,7 @@
 
 import os
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,11 @@ from dashboard.selection import Selection
 
 def folder() -> Path:
     """What the server was started with: a store, or a folder of stores."""
-    given = sys.argv[1] if len(sys.argv) > 1 else os.environ.get("SUMMIT_DASK_STORE", "")
+    return _resolved(sys.argv[1] if len(sys.argv) > 1 else os.environ.get("SUMMIT_DASK_STORE", ""))
+
+
+@cache
+def _resolved(given: str) -> Path:
     return Path(given).expanduser().resolve() if given else Path.cwd()
 
 

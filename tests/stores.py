@@ -76,7 +76,8 @@ def make_store(
     rng = np.random.default_rng(seed)
     graph = graph or layer_graph()
     n_images = n_classes * images_per_class
-    header = Header(graph, run_facts(), n_images, n_classes, n_classes, max(1, partition_size(max(n_images, 1))))
+    run = run_facts() | ({} if images_per_class else {"imported": {}})
+    header = Header(graph, run, n_images, n_classes, n_classes, max(1, partition_size(max(n_images, 1))))
     store = Store.create(path, header, tables(rng, n_classes, images_per_class, names), 3 if "values" in parts else 0)
     made = Made(graph, *_counts(rng, graph, n_classes, max(images_per_class, 20)))
     for part in PARTS:

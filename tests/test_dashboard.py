@@ -139,10 +139,32 @@ def test_pictures_and_examples_are_those_of_the_channel(data: StoreData) -> None
 
 def test_what_a_store_lacks_is_said(imported: Path) -> None:
     lacking = StoreData(imported)
-    assert lacking.similarity("mixed2", 0) is None and lacking.embedding("mixed2") is None
+    assert lacking.embedding("mixed2") is None
     assert lacking.histograms is None and lacking.facts(0).accuracy is None
     assert not lacking.can_reselect and not lacking.has("activations")
-    assert "summit-dask embed" in lacking.why_absent("embedding")
+    assert lacking.why_absent("embedding") == "This store holds no class embedding; the imported files lack that."
+
+
+def test_what_a_run_has_not_made_yet_is_said_with_what_makes_it(half_finished: Path) -> None:
+    unfinished = StoreData(half_finished)
+    assert unfinished.counts("mixed2") is None and unfinished.similarity("mixed2", 0) is None
+    assert "'summit-dask embed' makes it" in unfinished.why_absent("embedding")
+
+
+def test_without_counts_those_of_the_graphs_are_shown(imported: Path, made: Made) -> None:
+    partial = StoreData(imported)
+    assert partial.counts_are_partial
+    for layer in partial.layers:
+        counts = partial.counts(layer.name)
+        assert counts is not None and counts.shape == (5, layer.channels)
+        for place in range(5):
+            graph = partial.graph(place)
+            assert graph is not None
+            own = graph.node_layer == partial.layer_graph.layers.index(layer)
+            assert counts[place].sum() == graph.node_count[own].sum()
+            np.testing.assert_array_equal(counts[place, graph.node_channel[own]], graph.node_count[own])
+    similarity = partial.similarity("mixed3", 2)
+    assert similarity is not None and similarity.argmax() == 2 and similarity[2] == pytest.approx(1)
 
 
 def test_a_stage_that_is_not_finished_counts_as_absent(tmp_path: Path) -> None:

@@ -89,19 +89,42 @@ def gallery(
     _mount("gallery", key, {"label": label, "size": size, "items": [asdict(item) for item in items]}, **events)
 
 
-def bars(key: str, charts: Sequence[Mapping[str, Any]], full: float, on_open: Callable[[Any], None]) -> None:
-    """Small charts of horizontal bars.
+@dataclass(frozen=True)
+class Bar:
+    """A bar of a chart, and what to say of it."""
+
+    name: str
+    value: int
+    label: str
+
+
+def bars(
+    key: str,
+    charts: Mapping[str, Sequence[Bar]],
+    full: float,
+    on_open: Callable[[str, int], None],
+    wide: bool = False,
+) -> None:
+    """Charts of horizontal bars, from top to bottom.
 
     Parameters
     ----------
     charts
-        Each a title and its bars, from top to bottom: name, value, label (what to say of it).
+        Bars by the title of their chart; "" for none.
     full
         What a bar of full length stands for.
     on_open
-        Takes the places of the chart and of the bar that was clicked.
+        Takes the title of the chart and the place of the bar that was clicked.
+    wide
+        One chart below the other, with room for long names.
     """
-    _mount("bars", key, {"charts": charts, "full": full}, open=on_open)
+    drawn = [{"title": title, "bars": [asdict(bar) for bar in found]} for title, found in charts.items()]
+    titles = list(charts)
+
+    def opened(which: Any) -> None:
+        on_open(titles[int(which["chart"])], int(which["bar"]))
+
+    _mount("bars", key, {"charts": drawn, "full": full, "wide": wide}, open=opened)
 
 
 def heatmap(key: str, data: Mapping[str, Any], on_open: Callable[[Any], None]) -> None:
@@ -110,7 +133,8 @@ def heatmap(key: str, data: Mapping[str, Any], on_open: Callable[[Any], None]) -
     Parameters
     ----------
     data
-        label, rows (names), columns (channels), values (packed uint8), largest (what 255 stands for), unit.
+        label, rows (names), columns (channels), values (packed uint8: the square root of the share of the largest),
+        largest (what 255 stands for), unit.
     on_open
         Takes the row and the column that was clicked.
     """

@@ -28,8 +28,8 @@ def show() -> None:
         _examples(data, channel)
         _alike(data, channel)
     with right:
-        _users(users)
-        _neighbours(data, channel, place)
+        _users(data, channel, users)
+        _neighbours(data, channel, place, wanted.alone)
         _distribution(data, channel, place)
 
 
@@ -70,6 +70,8 @@ def _heading(data: StoreData, channel: Channel, users: pd.DataFrame) -> None:
     facts = [("Used by", f"{len(users)} of {data.n_classes} classes"), ("Images", f"{int(users['count'].sum()):,}")]
     note = f"This channel was left out of the counts: {reason}" if reason is not None else ""
     components.facts("channel heading", f"{channel.layer} · channel {channel.index}", facts, note=note)
+    if data.counts_are_partial:
+        st.caption("Of the counts, this store holds those of the classes' graphs alone.")
 
 
 def _pictures(data: StoreData, channel: Channel) -> None:
@@ -116,7 +118,7 @@ def _alike(data: StoreData, channel: Channel) -> None:
 
 def _channel_gallery(data: StoreData, key: str, found: list[Channel], texts: list[str]) -> None:
     items = [
-        components.Item(node_picture(data, c), f"{c.layer} · {c.index}", text, f"Channel {c.index} of {c.layer}", True)
+        components.Item(node_picture(data, c), f"channel {c.index}", text, f"Channel {c.index} of {c.layer}", True)
         for c, text in zip(found, texts, strict=True)
     ]
 
@@ -129,34 +131,52 @@ def _channel_gallery(data: StoreData, key: str, found: list[Channel], texts: lis
         st.caption("None.")
 
 
-def _users(users: pd.DataFrame) -> None:
-    components.facts("users heading", "Classes that use it most")
+def _users(data: StoreData, channel: Channel, users: pd.DataFrame) -> None:
+    components.facts("users heading", "Classes that use it most", note="A click opens the graph of the class.")
     if users.empty:
         st.caption("No class uses this channel.")
         return
-    shown = users.head(MOST_CLASSES).rename(columns={"label": "class", "count": "images that use it"})
-    table = shown[["class", "images that use it", "images"]]
-    st.altair_chart(figures.bars(table, "class", "images that use it", "Images of each class that use the channel"))
+    most = users.head(MOST_CLASSES)
+    columns = (most["label"].tolist(), most["count"].tolist(), most["images"].tolist())
+    bars = [
+        components.Bar(label, count, f"{label}: {count:,}{f' of {images:,}' if images else ''} images use it")
+        for label, count, images in zip(*columns, strict=True)
+    ]
+    folders = data.classes["folder"].to_numpy()[most["place"].to_numpy()]
+
+    def opened(_: str, k: int) -> None:
+        session.go("explore", class_=str(folders[k]), pinned=channel)
+
+    components.bars("users", {"": bars}, float(most["count"].max()), opened, wide=True)
 
 
-def _neighbours(data: StoreData, channel: Channel, place: int) -> None:
+def _neighbours(data: StoreData, channel: Channel, place: int, alone: bool) -> None:
     if not data.has("graphs"):
         return
     components.facts("neighbours heading", "What it is made of, and what it feeds")
-    alone = st.toggle("In the graph of the selected class alone", key="one class")
-    if alone:
-        st.text(f"Class: {data.facts(place).label}")
-    for is_source, name in ((True, "Strongest sources below"), (False, "Strongest targets above")):
+    _whose_graphs(data, place, alone)
+    for is_source, name in ((True, "Strongest sources"), (False, "Strongest targets")):
         found = channels.neighbours(data, channel, is_source, place if alone else None)
-        st.caption(name)
+        st.caption(f"{name}, in {found['layer'].iloc[0]}" if len(found) else name)
         texts = [
-            f"{i:,} images, {c} class{'es' if c > 1 else ''}"
+            f"{i:,} images" if alone else f"{i:,} images\n{c} class{'es' if c > 1 else ''}"
             for i, c in zip(found["influence"], found["classes"], strict=True)
         ]
         pairs = [Channel(layer, int(index)) for layer, index in zip(found["layer"], found["channel"], strict=True)]
         _channel_gallery(data, name, pairs, texts)
     if alone:
         _all_sources(data, channel, place)
+
+
+def _whose_graphs(data: StoreData, place: int, alone: bool) -> None:
+    st.session_state["one class"] = alone
+    st.toggle(
+        "In the graph of the selected class alone",
+        key="one class",
+        on_change=lambda: session.change(alone=st.session_state["one class"]),
+    )
+    if alone:
+        st.text(f"Class: {data.facts(place).label}")
 
 
 def _all_sources(data: StoreData, channel: Channel, place: int) -> None:

@@ -27,7 +27,7 @@ def show() -> None:
     with left:
         taken_for = _confusions(data, place)
     with right:
-        chosen = _images(data, place, taken_for)
+        chosen = _images(data, wanted, place, taken_for)
     _graphs(data, wanted, place, chosen)
 
 
@@ -84,7 +84,7 @@ def _other_class(data: StoreData, output: int) -> None:
         session.open_page("classes", session.selection().but(class_=data.classes["folder"].iloc[other]))
 
 
-def _images(data: StoreData, place: int, taken_for: int | None) -> list[int]:
+def _images(data: StoreData, wanted: Selection, place: int, taken_for: int | None) -> list[int]:
     components.facts("images heading", "Its images, least probable first")
     table = images.of_class(data, place, taken_for)
     shown = table.head(ROWS).rename(columns={"probability": "probability of the class"})
@@ -98,10 +98,15 @@ def _images(data: StoreData, place: int, taken_for: int | None) -> list[int]:
     )
     if len(table) > ROWS:
         st.caption(f"The first {ROWS} of {len(table):,} images.")
-    chosen = [int(table["image"].iloc[k]) for k in event.selection.rows]
-    if st.toggle("Take all misclassified images of this table", key=f"misclassified {place}"):
-        chosen = [int(k) for k in table["image"][~table["correct"]]]
-    return chosen
+    st.session_state["misclassified"] = wanted.misclassified
+    st.toggle(
+        "Take all misclassified images of this table",
+        key="misclassified",
+        on_change=lambda: session.change(misclassified=st.session_state["misclassified"]),
+    )
+    if wanted.misclassified:
+        return [int(k) for k in table["image"][~table["correct"]]]
+    return [int(table["image"].iloc[k]) for k in event.selection.rows]
 
 
 def _graphs(data: StoreData, wanted: Selection, place: int, chosen: list[int]) -> None:
@@ -114,7 +119,8 @@ def _graphs(data: StoreData, wanted: Selection, place: int, chosen: list[int]) -
         components.facts("whole heading", "All images of the class")
         _graph(data, wanted, "whole", whole, data.facts(place).n_images, f"{data.stamp} {place}")
     with right:
-        components.facts("part heading", f"{len(chosen)} chosen images" if len(chosen) != 1 else "The chosen image")
+        title = {0: "Chosen images", 1: "The chosen image"}.get(len(chosen), f"The {len(chosen)} chosen images")
+        components.facts("part heading", title)
         _part(data, wanted, chosen)
 
 

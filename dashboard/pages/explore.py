@@ -4,7 +4,7 @@ from typing import Any
 
 import streamlit as st
 
-from dashboard import components, graphs, likeness, reselect, session
+from dashboard import channels, components, graphs, likeness, reselect, session
 from dashboard.classtable import class_table, relative
 from dashboard.data import StoreData
 from dashboard.selection import Selection
@@ -98,22 +98,15 @@ def _top_channels(data: StoreData, place: int) -> None:
     rows = {name: counts[place] for name, counts in found.items() if counts is not None}
     if not rows:
         return
-    facts = data.facts(place)
     best = {name: likeness.largest(row, TOP) for name, row in rows.items()}
-    charts = [{"title": name, "bars": [_bar(k, int(rows[name][k])) for k in best[name]]} for name in rows]
-    full = max(facts.n_images, *(int(row.max(initial=1)) for row in rows.values()))
-    names = list(rows)
+    charts = {name: channels.bars_of(rows[name], best[name]) for name in rows}
+    full = max(data.facts(place).n_images, *(int(row.max(initial=1)) for row in rows.values()))
 
-    def opened(which: Any) -> None:
-        layer = names[int(which["chart"])]
-        session.go("channel", layer=layer, channel=best[layer][int(which["bar"])])
+    def opened(layer: str, k: int) -> None:
+        session.go("channel", layer=layer, channel=best[layer][k])
 
     components.facts("top heading", "Channels that most images of this class use")
     components.bars("top channels", charts, full, opened)
-
-
-def _bar(channel: int, count: int) -> dict[str, Any]:
-    return {"name": str(channel), "value": count, "label": f"channel {channel}, used by {count} images"}
 
 
 if __name__ == "__main__":

@@ -1,12 +1,13 @@
 """Layers: how the classes share a layer's channels, and what changes from layer to layer."""
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import streamlit as st
 
-from dashboard import components, figures, likeness, session
+from dashboard import channels, components, figures, likeness, session
 from dashboard.classtable import packed
 from dashboard.data import StoreData
 from dashboard.graphs import node_picture
@@ -14,30 +15,31 @@ from dashboard.selection import Selection
 from summit_dask.effects.usage import N_TOP, Usage, usage
 from summit_dask.facts.layergraph import Channel
 
-TOP, ALIKE, QUARTERS = 10, 5, 4
+TOP, ALIKE, QUARTERS, MOST_BINS = 10, 5, 4, 24
 
 
 def show() -> None:
     """The page."""
     data, wanted = session.opened()
     components.facts("layers", "Layers: how classes share channels")
-    if not data.has("matrices"):
-        st.info(data.why_absent("matrices"))
-        return
     place, layer = data.place_of[wanted.class_ or ""], _choose(data, wanted)
     counts = data.counts(layer)
     if counts is None:
-        session.notice(f"This store holds no counts of {layer}.")
+        st.info(data.why_absent("matrices"))
         return
+    if data.counts_are_partial:
+        st.caption(
+            "Of the counts, this store holds those of the classes' graphs alone; other channels count as unused."
+        )
     _top(data, layer, counts, place)
     left, right = st.columns(2, gap="large")
     with left:
         _used(data)
     with right:
         _users(data, layer)
-    _shared(data, layer)
+    _shared(data, layer, counts)
     _heatmap(data, layer, counts)
-    _changes(data, place)
+    _changes(data, layer, place)
 
 
 def _choose(data: StoreData, wanted: Selection) -> str:
@@ -65,16 +67,25 @@ def _choose(data: StoreData, wanted: Selection) -> str:
 
 def _top(data: StoreData, layer: str, counts: Any, place: int) -> None:
     left, right = st.columns(2, gap="large")
-    for column, title, values, total in (
-        (left, f"Most used for {data.facts(place).label}", counts[place], data.facts(place).n_images),
-        (right, "Most used over all classes", counts.sum(axis=0), data.n_images),
+    for column, title, key, values in (
+        (left, f"Most used for {data.facts(place).label}", "top of class", counts[place]),
+        (right, "Most used over all classes", "top of all", counts.sum(axis=0)),
     ):
         with column:
-            components.facts(f"{title} heading", title)
-            best = likeness.largest(values, TOP)
-            table = pd.DataFrame({"channel": [str(k) for k in best], "images": [int(values[k]) for k in best]})
-            full = max(total, int(table["images"].max()) if len(table) else 1)
-            st.altair_chart(figures.bars(table, "channel", "images", title, full))
+            _top_bars(layer, title, key, values)
+
+
+def _top_bars(layer: str, title: str, key: str, values: Any) -> None:
+    best = likeness.largest(values, TOP)
+
+    def opened(_: str, k: int) -> None:
+        session.go("channel", layer=layer, channel=best[k])
+
+    components.facts(f"{key} heading", title)
+    if best:
+        components.bars(key, {"": channels.bars_of(values, best)}, float(values.max()), opened, wide=True)
+    else:
+        st.caption("None.")
 
 
 def _used(data: StoreData) -> None:
@@ -95,29 +106,32 @@ def _used(data: StoreData) -> None:
 
 
 def _usage(data: StoreData, layer: str) -> Usage:
-    counts = data.read(f"matrices/{layer}/activation_count")
+    counts = data.counts(layer)
+    assert counts is not None, "asked for only where there are counts"
     return usage(counts, data.classes["n_images"].to_numpy(np.int32))
 
 
 def _users(data: StoreData, layer: str) -> None:
     components.facts("users heading", "How many classes share a channel")
     classes = _usage(data, layer).class_count
-    edges = np.unique(np.linspace(0, data.n_classes + 1, min(data.n_classes + 2, 31)).astype(int))
-    table = pd.DataFrame({"from": edges[:-1], "to": edges[1:], "channels": np.histogram(classes, edges)[0]})
+    edges = np.unique(np.linspace(0, int(classes.max()) + 1, MOST_BINS + 1).astype(int))
+    names = [str(a) if b - a == 1 else f"{a}–{b - 1}" for a, b in pairwise(edges.tolist())]
+    table = pd.DataFrame({"classes": names, "channels": np.histogram(classes, edges)[0]})
     st.altair_chart(figures.users(table, "Number of channels by how many classes use them"))
 
 
-def _shared(data: StoreData, layer: str) -> None:
+def _shared(data: StoreData, layer: str, counts: Any) -> None:
     found = _usage(data, layer)
     bits, users, images = found.entropy, found.class_count, found.image_count
     often = images >= np.quantile(images[images > 0], 0.5) if images.any() else images > 0
     specific = likeness.largest(np.where(often, 1 / (1 + bits), 0), TOP)
     shared = likeness.largest(users * 1e6 + np.nan_to_num(bits), TOP, lambda k: users[k] > 0)
+    most = data.classes["label"].to_numpy()[counts.argmax(axis=0)]
     left, right = st.columns(2, gap="large")
     with left:
         _channels(data, layer, "Shared by most classes", shared, [_classes(users[k]) for k in shared])
     with right:
-        texts = [f"{_classes(users[k])}, {abs(bits[k]):.1f} bits" for k in specific]
+        texts = [f"{most[k]}\n{_classes(users[k])}" for k in specific]
         _channels(data, layer, "Most specific to few classes", specific, texts)
 
 
@@ -157,18 +171,21 @@ def _heatmap(data: StoreData, layer: str, counts: Any) -> None:
 @st.cache_data(max_entries=32, show_spinner=False, hash_funcs={StoreData: lambda data: (data.path, data.stamp)})
 def _orders(data: StoreData, layer: str) -> tuple[Any, Any]:
     """Order of the classes, and of the channels that any class uses."""
-    counts = data.read(f"matrices/{layer}/activation_count")
+    counts = data.counts(layer)
+    assert counts is not None, "asked for only where there are counts"
     used = np.flatnonzero(counts.any(axis=0))
     return likeness.clustered(counts), used[likeness.clustered(counts[:, used].T)]
 
 
-def _changes(data: StoreData, place: int) -> None:
+def _changes(data: StoreData, layer: str, place: int) -> None:
     left, right = st.columns(2, gap="large")
     label = data.facts(place).label
     with left:
-        components.facts("alike heading", f"Classes most like {label}, layer by layer")
+        components.facts("alike heading", f"The classes most like {label} in {layer}, in every layer")
         st.altair_chart(
-            figures.lines(_alike(data, place), "layer", "similarity", "class", "similarity", f"Similarity to {label}")
+            figures.lines(
+                _alike(data, layer, place), "layer", "similarity", "class", "similarity", f"Similarity to {label}"
+            )
         )
     with right:
         components.facts("quarters heading", "Similarity to the nearest class, by accuracy")
@@ -181,10 +198,10 @@ def _changes(data: StoreData, place: int) -> None:
         )
 
 
-def _alike(data: StoreData, place: int) -> pd.DataFrame:
+def _alike(data: StoreData, layer: str, place: int) -> pd.DataFrame:
     similarity = {layer.name: data.similarity(layer.name, place) for layer in data.layers}
     known = {name: values for name, values in similarity.items() if values is not None}
-    best = likeness.largest(np.max(list(known.values()), axis=0), ALIKE, lambda k: k != place)
+    best = likeness.largest(known[layer], ALIKE, lambda k: k != place)
     labels = data.classes["label"]
     rows = [
         {"layer": name, "class": labels.iloc[k], "similarity": float(values[k])}

@@ -25,16 +25,16 @@ def show() -> None:
     with left:
         _configuration(data)
         _versions(data)
-        _sizes(data)
     with right:
         _layer_graph(data)
+        _sizes(data)
     _unreadable(data)
 
 
 def _progress(data: StoreData) -> None:
     done = data.store.read("partitions/fingerprint")
     unfinished = any(data.store.stage_fingerprint(group) is None for group in STAGES.values())
-    going_on = bool(len(done)) and (not done.all() or unfinished)
+    going_on = bool(len(done)) and (not done.all() or unfinished) and not data.is_imported
     # Reads the few numbers that change while a run goes on, and only as long as one may.
     st.fragment(_partitions, run_every=REFRESH if going_on else None)(data)
 
@@ -44,10 +44,10 @@ def _partitions(data: StoreData) -> None:
     size = data.store.header.partition_size
     facts = [("Images", f"{data.store.header.n_images:,}"), ("Partitions done", f"{done.sum()} of {len(done)}")]
     missing = [name for name, group in STAGES.items() if data.store.stage_fingerprint(group) is None]
-    facts += [("Still to do", ", ".join(missing) or "nothing")]
+    facts += [("Not imported" if data.is_imported else "Still to do", ", ".join(missing) or "nothing")]
     components.facts("progress", "What is in this store", facts)
-    if len(done) and not done.any() and not missing:
-        st.caption("No values of single images are stored; counts and graphs were made elsewhere.")
+    if data.is_imported:
+        st.caption("This store was made from another program's files; it holds no values of single images.")
     elif len(done):
         st.progress(float(done.mean()), f"{done.sum()} of {len(done)} partitions of {size} images are done")
 
@@ -68,7 +68,7 @@ def _versions(data: StoreData) -> None:
 
 def _table(values: dict[str, Any]) -> None:
     text = [value if isinstance(value, str) else json.dumps(value, default=str) for value in values.values()]
-    st.dataframe(pd.DataFrame({"": list(values), "value": text}), hide_index=True)
+    st.dataframe(pd.DataFrame({"": list(values), "value": text}), hide_index=True, height="content")
 
 
 def _sizes(data: StoreData) -> None:
@@ -77,7 +77,7 @@ def _sizes(data: StoreData) -> None:
     total = int(table["bytes"].sum())
     st.caption(f"{_bytes(total)} in {int(table['files'].sum()):,} files")
     table["size"] = [_bytes(n) for n in table["bytes"]]
-    st.dataframe(table[["part", "size", "files"]], hide_index=True)
+    st.dataframe(table[["part", "size", "files"]], hide_index=True, height="content")
 
 
 @st.cache_data(max_entries=8, show_spinner="Measuring the store")
@@ -116,7 +116,8 @@ def _placed(data: StoreData) -> tuple[pd.DataFrame, pd.DataFrame]:
         row = depth[layer.name]
         beside[row] = beside.get(row, 0) + (0 if layer.visible else 1)
         kind = "visible layer" if layer.visible else "hidden layer"
-        label = f"{layer.name} ({layer.channels})"
+        name = layer.name if layer.visible else _own_name(layer.name, data)
+        label = f"{name} ({layer.channels})"
         x = 0 if layer.visible else beside[row]
         rows.append({"name": layer.name, "label": label, "channels": layer.channels, "kind": kind, "x": x, "y": row})
     place = {row["name"]: (row["x"], row["y"]) for row in rows}
@@ -129,6 +130,12 @@ def _placed(data: StoreData) -> tuple[pd.DataFrame, pd.DataFrame]:
         for hop in data.layer_graph.hops
     ]
     return pd.DataFrame(rows), pd.DataFrame(lines, columns=["x", "y", "x2", "y2", "name", "kind"])
+
+
+def _own_name(hidden: str, data: StoreData) -> str:
+    """A hidden layer's name without that of the visible layer it lies in: there is little room."""
+    inside = [layer.name for layer in data.layers if hidden.startswith(layer.name)]
+    return hidden.removeprefix(max(inside, key=len, default="")).lstrip("._") or hidden
 
 
 def _unreadable(data: StoreData) -> None:

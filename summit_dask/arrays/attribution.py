@@ -63,7 +63,7 @@ class GraphOptions:
             raise ConfigError(f"The option 'p' is {self.p}: expected above 0 and at most 1.")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # arrays have no single equality; two graphs are the same only as one object
 class ClassGraph:
     """Attribution graph of one class, as columns of the stored node and edge tables (schema, group "graphs").
 

@@ -1,10 +1,10 @@
-"""How a worker's process keeps its memory."""
+"""How a process keeps its memory: what glibc's malloc can be asked."""
 
 import ctypes
 
 # Numbers of the options in glibc's <malloc.h>.
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
-_KEPT, _MAPPED = 2**31 - 1, 2**30
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
+_KEPT, _MAPPED, _ARENAS = 2**31 - 1, 2**30, 2
 
 
 def keep_freed_memory() -> bool:
@@ -14,5 +14,17 @@ def keep_freed_memory() -> bool:
     beyond which freed memory goes back to the system at once; every activation then comes as new pages, each zeroed
     by a page fault, which costs a third of the extraction's time. Only glibc can be asked.
     """
+    return _set(_TRIM_THRESHOLD, _KEPT) and _set(_MMAP_THRESHOLD, _MAPPED)
+
+
+def share_freed_memory() -> bool:
+    """Have the threads of this process use each other's freed memory; returns whether the C library could be asked.
+
+    A server runs each answer in a thread of its own, and glibc gives threads pools that keep what they once held.
+    """
+    return _set(_ARENA_MAX, _ARENAS)
+
+
+def _set(option: int, value: int) -> bool:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    return bool(mallopt and mallopt(_TRIM_THRESHOLD, _KEPT) and mallopt(_MMAP_THRESHOLD, _MAPPED))
+    return bool(mallopt and mallopt(option, value))

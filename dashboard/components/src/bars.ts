@@ -1,35 +1,43 @@
-// Small charts of horizontal bars, side by side; a bar is a button that opens what it stands for.
+// Charts of horizontal bars; a bar is a button that opens what it stands for.
 import "./bars.css";
 import { component, type Component } from "./component";
 import { el } from "./dom";
 
+interface Bar {
+  name: string;
+  value: number;
+  label: string;
+}
+
 interface BarsData {
   full: number; // what a bar of full length stands for
-  charts: { title: string; bars: { name: string; value: number; label: string }[] }[];
+  wide: boolean; // one chart below the other, with room for long names
+  charts: { title: string; bars: Bar[] }[];
+}
+
+function button({ name, value, label }: Bar, full: number, onclick: () => void): HTMLElement {
+  const length = el("span", { className: "length" });
+  length.style.width = `${(100 * value) / Math.max(full, 1)}%`;
+  return el(
+    "button",
+    { type: "button", title: label, onclick, attributes: { "aria-label": label } },
+    el("span", { className: "name" }, name),
+    el("span", { className: "track" }, length),
+    el("span", { className: "value" }, value.toLocaleString("en")),
+  );
 }
 
 export default component<BarsData, { update(component: Component<BarsData>): void; remove(): void }>((root) => ({
   update: ({ data, setTriggerValue }) => {
-    const charts = data.charts.map((chart, k) =>
+    const charts = data.charts.map(({ title, bars }, chart) =>
       el(
         "section",
         {},
-        el("h4", {}, chart.title),
-        ...chart.bars.map((bar, b) => {
-          const length = el("span", { className: "length" });
-          length.style.width = `${(100 * bar.value) / Math.max(data.full, 1)}%`;
-          const onclick = () => setTriggerValue("open", { chart: k, bar: b });
-          return el(
-            "button",
-            { type: "button", title: bar.label, onclick, attributes: { "aria-label": bar.label } },
-            el("span", { className: "name" }, bar.name),
-            el("span", { className: "track" }, length),
-            el("span", { className: "value" }, String(bar.value)),
-          );
-        }),
+        title && el("h4", {}, title),
+        ...bars.map((bar, b) => button(bar, data.full, () => setTriggerValue("open", { chart, bar: b }))),
       ),
     );
-    root.replaceChildren(el("div", { className: "charts" }, ...charts));
+    root.replaceChildren(el("div", { className: data.wide ? "charts wide" : "charts" }, ...charts));
   },
   remove: () => {},
 }));

@@ -17,6 +17,7 @@ export interface ClassesData {
   selected: number;
   sort: Sort;
   search: string;
+  basis: string; // what similarity is taken from, where that is not everything
   why: { places: string; similarity: string };
 }
 
@@ -56,7 +57,7 @@ export class ClassTable {
     const falling = (values: ArrayLike<number> | null) => (values ? (values[b] || 0) - (values[a] || 0) : 0);
     if (sort === "similarity") return falling(this.similarity);
     if (sort === "images") return falling(this.images);
-    if (sort === "name") return this.data.names[a].localeCompare(this.data.names[b]);
+    if (sort === "name") return this.data.names[a].localeCompare(this.data.names[b], undefined, { numeric: true });
     const known = Number(this.accuracyOf(a) === null) - Number(this.accuracyOf(b) === null);
     return known || (sort === "best" ? 1 : -1) * falling(this.accuracy);
   }

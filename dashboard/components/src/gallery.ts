@@ -16,7 +16,7 @@ export default component<GalleryData, { update(component: Component<GalleryData>
         ? el("img", { src: item.picture, alt: item.alt, width: data.size, height: data.size, loading: "lazy" })
         : el("div", { className: "none", title: "no picture", attributes: { "aria-label": item.alt } }, item.title);
       const content = [picture, el("span", { className: "title" }, item.title), el("span", { className: "text" }, item.text)];
-      const properties = { title: [item.title, item.text].filter(Boolean).join(" · ") };
+      const properties = { title: [item.title, ...item.text.split("\n")].filter(Boolean).join(" · ") };
       return item.open
         ? el("button", { type: "button", className: "item", onclick: () => setTriggerValue("open", k), ...properties }, ...content)
         : el("figure", { className: "item", ...properties }, ...content);

@@ -14,6 +14,7 @@ import { Toolbar } from "./toolbar";
 
 const MARGIN = 16;
 const WIDE = 540; // two cards side by side
+const GAP = 14; // between a node and its card
 
 class GraphView {
   private readonly stage = el("div", { className: "stage" });
@@ -33,12 +34,15 @@ class GraphView {
   private view!: View;
   private pinned = -1;
   private id = "";
-  private fitted = false;
+  private untouched = true; // by the visitor's own zooming, since the graph was fitted
 
   constructor(root: HTMLElement) {
     this.toolbar = new Toolbar({
       view: (change, final) => this.changeView(change, final),
-      zoom: (factor) => this.zoom.scaleBy(select(this.picture), factor),
+      zoom: (factor) => {
+        this.untouched = false;
+        this.zoom.scaleBy(select(this.picture), factor);
+      },
       fit: () => this.fit(),
       files: () => this.files(),
     });
@@ -51,12 +55,15 @@ class GraphView {
     );
     this.stage.append(this.picture, legend, this.note, this.float, this.side);
     root.append(this.toolbar.element, this.stage);
-    this.zoom.on("zoom", ({ transform }: { transform: ZoomTransform }) => this.moved(transform));
+    this.zoom.on("zoom", ({ transform, sourceEvent }: { transform: ZoomTransform; sourceEvent: Event | null }) => {
+      if (sourceEvent) this.untouched = false;
+      this.moved(transform);
+    });
     select(this.picture).call(this.zoom).on("dblclick.zoom", null);
     this.listen();
     this.forget = onExtras(() => this.drawPinned());
     this.resized = new ResizeObserver(() => {
-      if (!this.fitted) this.fit();
+      if (this.untouched) this.fit();
     });
     this.resized.observe(this.stage);
   }
@@ -116,7 +123,7 @@ class GraphView {
     const x = left + Math.max(0, free - this.scene.width * scale) / 2;
     const y = Math.max(0, clientHeight - this.scene.height * scale) / 2;
     this.zoom.transform(select(this.picture), zoomIdentity.translate(x, y).scale(scale));
-    this.fitted = true;
+    this.untouched = true;
   }
 
   private moved(transform: ZoomTransform): void {
@@ -182,15 +189,16 @@ class GraphView {
   /** Beside the nodes, on the side with more room, inside the stage. */
   private floatBeside(content: HTMLElement[], nodes: number[]): void {
     this.float.replaceChildren(...content);
-    this.float.classList.toggle("two", nodes.length > 1 && this.stage.clientWidth > 1.6 * WIDE);
-    this.float.hidden = false;
     const stage = this.stage.getBoundingClientRect();
     const boxes = nodes.map((n) => this.scene.nodes[n].getBoundingClientRect());
     const [left, right] = [Math.min(...boxes.map((b) => b.left)), Math.max(...boxes.map((b) => b.right))];
     const middle = (Math.min(...boxes.map((b) => b.top)) + Math.max(...boxes.map((b) => b.bottom))) / 2;
+    const before = left - stage.left;
+    const after = stage.right - (this.side.hidden ? 0 : this.side.offsetWidth) - right;
+    this.float.classList.toggle("two", nodes.length > 1 && Math.max(before, after) > WIDE + GAP);
+    this.float.hidden = false;
     const { offsetWidth, offsetHeight } = this.float;
-    const free = stage.right - (this.side.hidden ? 0 : this.side.offsetWidth) - right;
-    const x = free > offsetWidth + 14 ? right - stage.left + 10 : Math.max(4, left - stage.left - offsetWidth - 10);
+    const x = after > offsetWidth + GAP ? right - stage.left + 10 : Math.max(4, before - offsetWidth - 10);
     const y = Math.min(Math.max(4, middle - stage.top - offsetHeight / 2), stage.height - offsetHeight - 4);
     this.float.style.transform = `translate(${x}px,${Math.max(4, y)}px)`;
   }

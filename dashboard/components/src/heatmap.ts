@@ -8,20 +8,27 @@ interface HeatmapData {
   label: string;
   rows: string[];
   columns: number[];
-  values: Packed; // uint8 (row, column), 255 the largest
+  values: Packed; // uint8 (row, column), the square root of the share of the largest; 255 the largest
   largest: number; // what 255 stands for
   unit: string;
 }
 
+const NAMED = 40; // so many rows, or fewer, have their names beside them
+const ROW = 26;
+const [LEAST, MOST] = [180, 520]; // height
+
 class Heatmap {
   private readonly canvas = el("canvas", { attributes: { role: "img" } });
+  private readonly names = el("div", { className: "names", attributes: { "aria-hidden": "true" } });
+  private readonly frame = el("div", { className: "heatmap" }, this.names, this.canvas);
   private readonly tip = el("div", { className: "tip", attributes: { role: "status" } });
+  private readonly scale = el("div", { className: "scale" });
   private data!: HeatmapData;
   private values!: ArrayLike<number>;
   private send: Component<HeatmapData>["setTriggerValue"] = () => {};
 
   constructor(root: HTMLElement) {
-    root.append(el("div", { className: "heatmap" }, this.canvas), this.tip);
+    root.append(this.frame, el("div", { className: "below" }, this.tip, this.scale));
     this.canvas.onpointermove = (event) => this.point(event);
     this.canvas.onpointerleave = () => (this.tip.textContent = this.data.label);
     this.canvas.onclick = (event) => {
@@ -37,7 +44,11 @@ class Heatmap {
     this.data = data;
     this.values = unpack(data.values)!;
     this.canvas.setAttribute("aria-label", data.label);
+    this.frame.style.height = `${Math.min(MOST, Math.max(LEAST, ROW * data.rows.length))}px`;
     this.tip.textContent = data.label;
+    this.scale.replaceChildren("0", el("span", { className: "ramp" }), `${data.largest} ${data.unit}`);
+    const named = data.rows.length <= NAMED ? data.rows : [];
+    this.names.replaceChildren(...named.map((name) => el("span", { title: name }, name)));
     this.paint();
   }
 
@@ -46,8 +57,16 @@ class Heatmap {
     Object.assign(this.canvas, { width, height });
     const context = this.canvas.getContext("2d")!;
     const image = context.createImageData(width, height);
-    for (let k = 0; k < width * height; k++) image.data.set([11, 79, 138, this.values[k]], 4 * k);
+    const accent = this.accent(context);
+    for (let k = 0; k < width * height; k++) image.data.set([...accent, this.values[k]], 4 * k);
     context.putImageData(image, 0, 0);
+  }
+
+  /** The theme's colour, as the canvas itself reads it. */
+  private accent(context: CanvasRenderingContext2D): number[] {
+    context.fillStyle = getComputedStyle(this.frame).getPropertyValue("--accent").trim();
+    context.fillRect(0, 0, 1, 1);
+    return [...context.getImageData(0, 0, 1, 1).data].slice(0, 3);
   }
 
   private cell(event: MouseEvent): [number, number] {
@@ -59,7 +78,8 @@ class Heatmap {
 
   private point(event: MouseEvent): void {
     const [row, column] = this.cell(event);
-    const value = Math.round((this.values[row * this.data.columns.length + column] / 255) * this.data.largest);
+    const share = this.values[row * this.data.columns.length + column] / 255;
+    const value = Math.round(share * share * this.data.largest);
     this.tip.textContent = `${this.data.rows[row]} · channel ${this.data.columns[column]} · about ${value} ${this.data.unit}`;
   }
 }

@@ -84,7 +84,8 @@ export class ClassList {
     const all = this.table.ordered(this.sort.value as Sort, this.search.value);
     this.order = all.filter((c) => c !== this.table.data.selected);
     this.space.style.height = `${this.order.length * ROW}px`;
-    this.found.textContent = this.search.value ? `${all.length} of ${this.table.size} classes` : `${this.table.size} classes`;
+    const some = this.search.value ? `${all.length} of ` : "";
+    this.found.textContent = [`${some}${this.table.size} classes`, this.table.data.basis].filter(Boolean).join(" · ");
     if (toTop) this.scroller.scrollTop = 0;
     this.active = -1;
     this.draw();

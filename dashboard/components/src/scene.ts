@@ -2,10 +2,10 @@
 import { svg } from "./dom";
 import type { Edge, Model, View } from "./model";
 
-const COLUMN = 88;
+const COLUMN = 96;
 const ROW = 140;
-const SMALLEST = 22;
-const LARGEST = 76;
+const SMALLEST = 28;
+const LARGEST = 88;
 const MOST_SPREAD = 1.8;
 const CAPTION = 14; // room for the channel's number above its node
 const NUMBER_WIDTH = 25; // of four digits on the screen
