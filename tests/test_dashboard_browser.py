@@ -1,6 +1,7 @@
 """The dashboard in a real browser: what is drawn, and what pointing, clicking, typing and going back do."""
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from dashboard.data import StoreData
 from tests.stores import AWKWARD_NAMES, make_store
 
 pytestmark = pytest.mark.browser
@@ -38,11 +40,17 @@ def _chromium() -> str:
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server on a complete store."""
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A complete store."""
+    path = tmp_path_factory.mktemp("stores") / "complete"
+    make_store(path, n_classes=30)
+    return path
+
+
+@pytest.fixture(scope="module")
+def address(store: Path) -> Iterator[str]:
+    """A server on the store."""
     _chromium()
-    store = tmp_path_factory.mktemp("stores") / "complete"
-    make_store(store, n_classes=30)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -192,6 +200,70 @@ def test_graph_can_be_downloaded(address: str, page: "sync_api.Page") -> None:
         with page.expect_download() as download:
             page.locator(".bar .menu button", has_text=name).click()
         assert Path(download.value.path()).read_bytes().startswith(beginning)
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("", ".pinned-row .name"),
+        ("channel", ".charts.wide .name"),
+        ("layers", ".heatmap .names span"),
+        ("classes", ".facts h2"),
+        ("run", ".facts h2"),
+    ],
+)
+def test_every_page_shows_names_as_text(address: str, page: "sync_api.Page", name: str, shown: str) -> None:
+    page.goto(f"{address}/{name}?class=n00000000")
+    page.locator(shown).first.wait_for()
+    page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]")
+    if name != "run":
+        assert AWKWARD_NAMES[0] in page.locator(shown).all_text_contents()
+    assert page.locator("img[src=x]").count() == 0
+
+
+def test_a_bar_opens_the_graph_of_its_class_with_the_channel_pinned(address: str, page: "sync_api.Page") -> None:
+    page.goto(f"{address}/channel?layer=mixed2&channel=3")
+    bar = page.locator(".charts.wide button").nth(1)
+    label = bar.locator(".name").inner_text()
+    bar.click()
+    page.wait_for_url("**pin_channel=3**")
+    page.locator(".pinned-row .name", has_text=label).wait_for()
+
+
+def test_the_heat_map_tells_the_counts(address: str, store: Path, page: "sync_api.Page") -> None:
+    page.goto(f"{address}/layers?layer=mixed2")
+    data = StoreData(store)
+    counts = data.counts("mixed2")
+    assert counts is not None
+    canvas = page.locator(".heatmap canvas")
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    assert box is not None
+    width = int(canvas.get_attribute("width") or 0)
+    assert width == int(counts.any(axis=0).sum())
+    for column in range(0, width, 5):
+        page.mouse.move(box["x"] + (column + 0.5) * box["width"] / width, box["y"] + box["height"] / 2)
+        told = re.fullmatch(r"(.*) · channel (\d+) · about (\d+) images", page.locator(".tip").inner_text())
+        assert told is not None
+        place = data.classes["label"].tolist().index(told[1])
+        assert abs(int(told[3]) - counts[place, int(told[2])]) <= 1
+
+
+def test_the_graph_fits_its_frame_again_when_that_grows(address: str, page: "sync_api.Page") -> None:
+    page.goto(address)
+    page.wait_for_selector(GRAPH)
+    scene = page.locator("g.scene")
+    before = scene.bounding_box()
+    page.set_viewport_size({"width": 1280, "height": 1300})
+    page.wait_for_timeout(500)
+    after = scene.bounding_box()
+    assert before is not None and after is not None and after["height"] > 1.05 * before["height"]
+    page.locator(".bar button", has_text="+").click()
+    zoomed = scene.bounding_box()
+    page.set_viewport_size({"width": 1280, "height": 900})
+    page.wait_for_timeout(500)
+    kept = scene.bounding_box()
+    assert zoomed is not None and kept is not None and kept["height"] == pytest.approx(zoomed["height"], rel=0.01)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
