@@ -14,6 +14,7 @@ import { Toolbar } from "./toolbar";
 
 const MARGIN = 16;
 const WIDE = 540; // two cards side by side
+const LEGEND = 24;
 const GAP = 14; // between a node and its card
 
 class GraphView {
@@ -108,20 +109,28 @@ class GraphView {
     return Math.max(...this.model.data.rows.map((row) => row.layer.length), 4) * 7.5 + 2 * MARGIN;
   }
 
+  /** Between the names of the layers and the panel. */
+  private freeWidth(): number {
+    return this.stage.clientWidth - this.nameWidth() - MARGIN - (this.side.hidden ? 0 : this.side.offsetWidth);
+  }
+
+  /** Above the legend. */
+  private freeHeight(): number {
+    return Math.max(1, this.stage.clientHeight - LEGEND);
+  }
+
   private arrange(): void {
-    const { clientWidth, clientHeight } = this.stage;
-    this.scene.arrange(this.view, (clientWidth - this.nameWidth()) / Math.max(1, clientHeight));
+    this.scene.arrange(this.view, this.freeWidth() / this.freeHeight());
   }
 
   private fit(): void {
-    const { clientWidth, clientHeight } = this.stage;
-    if (!this.scene || clientWidth === 0) return;
+    if (!this.scene || this.stage.clientWidth === 0) return;
     this.arrange();
-    const left = this.nameWidth();
-    const free = clientWidth - left - MARGIN - (this.side.hidden ? 0 : this.side.offsetWidth);
-    const scale = Math.min(free / this.scene.width, clientHeight / this.scene.height, 1.4);
-    const x = left + Math.max(0, free - this.scene.width * scale) / 2;
-    const y = Math.max(0, clientHeight - this.scene.height * scale) / 2;
+    const free = this.freeWidth();
+    const height = this.freeHeight();
+    const scale = Math.min(free / this.scene.width, height / this.scene.height, 1.4);
+    const x = this.nameWidth() + Math.max(0, free - this.scene.width * scale) / 2;
+    const y = Math.max(0, height - this.scene.height * scale) / 2;
     this.zoom.transform(select(this.picture), zoomIdentity.translate(x, y).scale(scale));
     this.untouched = true;
   }
@@ -220,7 +229,8 @@ class GraphView {
     this.pinned = next;
     if (n >= 0) this.rove(n);
     this.drawPinned();
-    this.uncover();
+    if (this.untouched) this.fit();
+    else this.uncover();
     this.rest();
     const node = next < 0 ? null : this.model.data.nodes[next];
     this.send("pin", node && { layer: node.layer, channel: node.channel });

@@ -65,18 +65,19 @@ export class Scene {
     return element;
   }
 
-  /** Put everything in its place; `aspect` is the frame's, which the columns spread to fill as far as is seemly. */
+  /** Put everything in its place; `aspect` is the frame's, which columns or rows spread to fill as far as is seemly. */
   arrange(view: View, aspect: number): void {
     const { rows, nodes, largest } = this.model.data;
     const top = view.scale === "all" ? largest : this.model.largestCount;
-    const height = ROW * view.height;
     this.shown = nodes.map((node) => node.count >= view.least_count);
     const lines = rows.map((row) => Math.max(1, Math.ceil(row.nodes.length / MOST_IN_LINE)));
+    const widest = Math.max(1, ...rows.map((row, r) => Math.ceil(row.nodes.length / lines[r])));
+    const usual = (widest * COLUMN) / lines.reduce((sum, l) => sum + ROW * rowHeight(l), 0);
+    const spread = (wanted: number) => Math.min(MOST_SPREAD, Math.max(1, wanted));
+    const column = COLUMN * view.width * spread(aspect / usual);
+    const height = ROW * view.height * spread(usual / aspect);
     const tops = lines.map((_, r) => lines.slice(0, r).reduce((sum, l) => sum + height * rowHeight(l), 0));
     this.height = lines.reduce((sum, l) => sum + height * rowHeight(l), 0);
-    const widest = Math.max(1, ...rows.map((row, r) => Math.ceil(row.nodes.length / lines[r])));
-    const spread = (aspect * this.height) / (widest * COLUMN);
-    const column = COLUMN * view.width * Math.min(MOST_SPREAD, Math.max(1, spread));
     this.column = column;
     this.width = widest * column;
     this.rowY = tops.map((y, r) => y + (height * rowHeight(lines[r])) / 2);
