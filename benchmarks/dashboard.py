@@ -198,9 +198,9 @@ def measure(browser: Browser, store: Path, port: int, rounds: int) -> dict[str, 
     with Server(store, port) as server:
         page, first = first_view(browser, server.address, outside)
         page.wait_for_timeout(2000)
-        views = [first_view(browser, server.address, outside) for _ in range(max(rounds, SESSIONS - 1))]
-        for extra, _ in views[SESSIONS - 1 :]:
-            extra.close()
+        views = [_view_and_leave(browser, server.address, outside) for _ in range(rounds)]
+        for _ in range(SESSIONS - 1):
+            first_view(browser, server.address, outside)
         classes = [_class(page, k) for k in range(rounds)]
         page.wait_for_timeout(1500)
         has_places = page.locator(".embedding circle").count() > 0 and not page.locator(".embedding.absent").count()
@@ -212,8 +212,8 @@ def measure(browser: Browser, store: Path, port: int, rounds: int) -> dict[str, 
         return {
             "store": store.name,
             "first_view": 1000 * first,
-            "warm_view": 1000 * median(seconds for _, seconds in views),
-            "warm_largest": 1000 * max(seconds for _, seconds in views),
+            "warm_view": 1000 * median(views),
+            "warm_largest": 1000 * max(views),
             "class": median(classes),
             "class_largest": max(classes),
             "layer": median(layers),
@@ -224,6 +224,12 @@ def measure(browser: Browser, store: Path, port: int, rounds: int) -> dict[str, 
             "nodes": nodes,
             "load": load,
         }
+
+
+def _view_and_leave(browser: Browser, address: str, outside: list[str]) -> float:
+    page, seconds = first_view(browser, address, outside)
+    page.context.close()
+    return seconds
 
 
 def take_picture(browser: Browser, store: Path, file: Path) -> None:

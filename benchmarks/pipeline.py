@@ -24,7 +24,7 @@ from summit_dask.effects import pipeline
 from summit_dask.effects.cluster import cluster
 from summit_dask.effects.extract import Extractor, extract_partition
 from summit_dask.effects.store import Store
-from summit_dask.effects.worker import NetworkSpec, partition_of, prepare_process, register
+from summit_dask.effects.worker import NetworkSpec, extracting, partition_of, prepare_process
 from summit_dask.facts.config import RunConfig
 
 DATA = Path(os.environ.get("SUMMIT_TEST_DATA", "../shared/data"))
@@ -82,10 +82,9 @@ def stage(path: Path, config: RunConfig) -> tuple[float, float]:
     """Wall and CPU seconds of the extract stage on a local cluster whose workers have the network."""
     store = Store.open(path, writable=True)
     key = pipeline.stage_fingerprints(store)["extract"]
-    with cluster(config) as client:
-        register(client, store, key)
+    with cluster(config) as client, extracting(client, store, key) as plugin:
         before, began = busy(), time.perf_counter()
-        pipeline.measure(store, client, list(range(store.header.lengths()["partition"])), key)
+        pipeline.measure(store, client, list(range(store.header.lengths()["partition"])), key, plugin)
         return time.perf_counter() - began, busy() - before
 
 

@@ -8,6 +8,7 @@ forward pass, whatever the number of images.
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,7 @@ class Extractor:
             If an activation, an influence or an output is NaN or infinite; names the layer.
         """
         found = Measured()
-        with torch.inference_mode():
+        with torch.inference_mode(), self._device_in_use():
             outputs = _Runner(self.module, lambda node, value: self._measure(node, value, found)).run(
                 self._normalised(pixels)
             )
@@ -79,6 +80,10 @@ class Extractor:
             probabilities = self._probabilities(outputs)
         extremes = {layer.name: found.extremes[layer.name] for layer in self.layer_graph.visible}
         return Extraction(extremes, found.strongest, probabilities)
+
+    def _device_in_use(self) -> AbstractContextManager[Any]:
+        """Triton starts its kernels on the thread's current GPU, whichever the tensors lie on."""
+        return torch.cuda.device(self._device) if self._device.type == "cuda" else nullcontext()
 
     def _normalised(self, pixels: NDArray[np.uint8]) -> torch.Tensor:
         colours = torch.from_numpy(pixels).to(self._device).permute(0, 3, 1, 2).float().div_(255)

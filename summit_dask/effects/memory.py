@@ -4,7 +4,8 @@ import ctypes
 
 # Numbers of the options in glibc's <malloc.h>.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
-_KEPT, _MAPPED, _ARENAS = 2**31 - 1, 2**30, 2
+_KEPT, _ARENAS = 2**31 - 1, 2
+_MAPPED = (2**30, 2**25)  # older versions take 32 MiB at most
 
 
 def keep_freed_memory() -> bool:
@@ -14,7 +15,7 @@ def keep_freed_memory() -> bool:
     beyond which freed memory goes back to the system at once; every activation then comes as new pages, each zeroed
     by a page fault, which costs a third of the extraction's time. Only glibc can be asked.
     """
-    return _set(_TRIM_THRESHOLD, _KEPT) and _set(_MMAP_THRESHOLD, _MAPPED)
+    return _set(_TRIM_THRESHOLD, _KEPT) and any(_set(_MMAP_THRESHOLD, size) for size in _MAPPED)
 
 
 def share_freed_memory() -> bool:
@@ -26,5 +27,7 @@ def share_freed_memory() -> bool:
 
 
 def _set(option: int, value: int) -> bool:
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    return bool(mallopt and mallopt(option, value))
+    try:
+        return bool(ctypes.CDLL(None).mallopt(option, value))
+    except (AttributeError, OSError, TypeError):  # another C library; Windows has none of this name at all
+        return False

@@ -96,7 +96,7 @@ class DeviceMeter:
         host = {name: _on_host(e.maximum, e.position.int(), e.minimum) for name, e in found.extremes.items()}
         ranked = {hop: _on_host(s.source, s.value) for hop, s in found.strongest.items()}
         if torch.cuda.is_available():
-            torch.cuda.synchronize()  # once, for all copies
+            torch.cuda.synchronize()  # once, for all copies; of the current device, as `Extractor` sets it
         extremes = {name: Extremes(*(part.numpy() for part in parts)) for name, parts in host.items()}
         return Measured(extremes, {hop: Strongest(*(part.numpy() for part in parts)) for hop, parts in ranked.items()})
 

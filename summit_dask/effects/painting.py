@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from distributed import Client, Worker, WorkerPlugin, get_worker
+from distributed import Client, Worker
 
 from summit_dask.arrays.pictures import KINDS, Batch, Kind, Preparation, Settings, Visualiser, batches, stored_kinds
 from summit_dask.effects.cluster import cluster, finished, resources, result_of
@@ -24,7 +24,7 @@ from summit_dask.effects.gallery import add_pictures, drafts_folder, made_with, 
 from summit_dask.effects.progress import Progress, duration, say
 from summit_dask.effects.query import run_config
 from summit_dask.effects.store import Store
-from summit_dask.effects.worker import NetworkSpec, install, prepare_process
+from summit_dask.effects.worker import NetworkPlugin, NetworkSpec, installed, plugin_of, prepare_process
 from summit_dask.facts.config import fingerprint
 from summit_dask.facts.errors import ConfigError, StoreIncompleteError, suggestion
 from summit_dask.facts.schema import PICTURE_KINDS
@@ -143,8 +143,8 @@ def paint(store: Store, client: Client, wanted: Wanted, kinds: Sequence[Kind], s
         for batch in batches(layer, kind, _missing(store, drafts / layer, layer, kind, channels, key), settings)
     ]
     if todo:
-        install(client, VisualiserPlugin(spec, key), spec.model)
-        _paint_batches(client, todo, drafts, settings, key)
+        with installed(client, VisualiserPlugin(store.path, key, spec), spec.model) as plugin:
+            _paint_batches(client, todo, drafts, settings, plugin)
     _collect(store, drafts, key)
     store.finish_stage("pictures", key)
 
@@ -162,8 +162,8 @@ def _missing(store: Store, drafts: Path, layer: str, kind: Kind, channels: Seque
     return [c for c in channels if not stored[c] and c not in drafted]
 
 
-def _paint_batches(client: Client, todo: Sequence[Batch], drafts: Path, settings: Settings, key: int) -> None:
-    options: dict[str, Any] = {"settings": settings, "run": key, "pure": False, "resources": resources(client)}
+def _paint_batches(client: Client, todo: Sequence[Batch], drafts: Path, settings: Settings, plugin: str) -> None:
+    options: dict[str, Any] = {"settings": settings, "plugin": plugin, "pure": False, "resources": resources(client)}
     n_pictures, n_workers = sum(batch.n_pictures for batch in todo), len(client.scheduler_info(n_workers=-1)["workers"])
     seconds = result_of(client.submit(trial_task, todo[-1], **options))
     say(f"{n_pictures} pictures on {n_workers} workers will take about {duration(seconds * n_pictures / n_workers)}.")
@@ -199,17 +199,18 @@ def _collect(store: Store, drafts: Path, key: int) -> None:
     tidy(store)
 
 
-class VisualiserPlugin(WorkerPlugin):
+class VisualiserPlugin(NetworkPlugin):
     """Builds the network on every worker, once."""
 
-    def __init__(self, spec: NetworkSpec, key: int) -> None:
-        self.name = _plugin_name(key)
+    def __init__(self, path: Path, key: int, spec: NetworkSpec) -> None:
+        super().__init__(path, key)
         self.spec = spec
 
     def setup(self, worker: Worker) -> None:
         """Called by Dask on each worker, also on those that come later."""
         prepare_process()
         self.network = self.spec.build()
+        self.ready = True
 
     def visualiser(self, layer: str, settings: Settings) -> Visualiser:
         """Of one layer."""
@@ -220,24 +221,15 @@ class VisualiserPlugin(WorkerPlugin):
         return Visualiser(self.network.module, node, layer, preparation, settings, device)
 
 
-def _plugin_name(key: int) -> str:
-    return f"summit-visualiser-{key:x}"
-
-
-def _visualiser(batch: Batch, settings: Settings, run: int) -> Visualiser:
-    plugin = get_worker().plugins[_plugin_name(run)]
-    assert isinstance(plugin, VisualiserPlugin)
-    return plugin.visualiser(batch.layer, settings)
-
-
-def paint_task(batch: Batch, settings: Settings, run: int) -> dict[tuple[int, str], bytes]:
+def paint_task(batch: Batch, settings: Settings, plugin: str) -> dict[tuple[int, str], bytes]:
     """Pictures of a batch. Runs on a worker."""
-    return _visualiser(batch, settings, run).pictures(batch)
+    return plugin_of(plugin, VisualiserPlugin).visualiser(batch.layer, settings).pictures(batch)
 
 
-def trial_task(batch: Batch, settings: Settings, run: int) -> float:
+def trial_task(batch: Batch, settings: Settings, plugin: str) -> float:
     """Seconds that a picture of a batch will take, from a few steps. Runs on a worker."""
-    visualiser = _visualiser(batch, replace(settings, steps=_TRIAL_STEPS), run)
+    few = replace(settings, steps=_TRIAL_STEPS)
+    visualiser = plugin_of(plugin, VisualiserPlugin).visualiser(batch.layer, few)
     visualiser.pictures(batch)  # the first run is slower than all others
     start = time.perf_counter()
     visualiser.pictures(batch)

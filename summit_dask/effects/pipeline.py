@@ -32,7 +32,7 @@ from summit_dask.effects.progress import Progress, duration, say, size
 from summit_dask.effects.query import read_counts, run_config
 from summit_dask.effects.reduction import count_activations, count_influences, make_matrices, write_statistics
 from summit_dask.effects.store import Header, Store, partition_size, stored_bytes_per_image
-from summit_dask.effects.worker import NetworkSpec, extract_task, register
+from summit_dask.effects.worker import NetworkSpec, extract_task, extracting
 from summit_dask.facts import schema
 from summit_dask.facts.config import RESULT_STAGES, RunConfig, fingerprint, options_of
 from summit_dask.facts.errors import StoreError, StoreIncompleteError, StoreMismatchError
@@ -248,18 +248,18 @@ def extract(store: Store, client: Client) -> None:
         return
     if (seconds := compile_kernels()) > COMPILED_SECONDS:
         say(f"Compiled the kernels in {duration(seconds)}; they are kept on disk for the next time.")
-    register(client, store, key)
-    unreadable = measure(store, client, todo, key)
+    with extracting(client, store, key) as plugin:
+        unreadable = measure(store, client, todo, key, plugin)
     if unreadable:
         say(f"{unreadable} images could not be read and are left out; /images/reason says why.")
 
 
-def measure(store: Store, client: Client, todo: Sequence[int], key: int) -> int:
-    """Measure some partitions on workers that have the network; returns the number of unreadable images."""
+def measure(store: Store, client: Client, todo: Sequence[int], key: int, plugin: str) -> int:
+    """Measure some partitions on workers that have the plugin; returns the number of unreadable images."""
     images = {index: len(range(*store.partition(index).indices(store.header.n_images))) for index in todo}
     n_images, unreadable = store.header.n_images, 0
     with Progress("extract", "images", n_images, n_images - sum(images.values())) as progress:
-        futures = client.map(extract_task, todo, fingerprint=key, pure=False, resources=resources(client))
+        futures = client.map(extract_task, todo, plugin_name=plugin, run=key, pure=False, resources=resources(client))
         for index, lost in finished(futures, todo):
             unreadable += lost
             progress.add(images[index])

@@ -266,12 +266,19 @@ class Store:
         array = self._array(path)
         return int((array.shards or array.chunks)[0])
 
-    def read(self, path: str, rows: slice | NDArray[np.bool_] = slice(None)) -> NDArray[Any]:
-        """Values of an array, some rows of its first dim or all."""
+    def read(self, path: str, rows: slice | NDArray[np.bool_] = slice(None), column: int | None = None) -> NDArray[Any]:
+        """Values of an array, some rows of its first dim or all; of one column of its second dim, if given.
+
+        Raises
+        ------
+        StoreIncompleteError, StoreError
+            If there is no such array, or its files are damaged.
+        """
+        array = self._array(path)
+        where = (rows,) if column is None else (rows, column)
         try:
-            array = self._array(path)
             _refuse_empty_files(self.path / path, array, rows)
-            return np.asarray(array[rows] if isinstance(rows, slice) else array.get_orthogonal_selection((rows,)))
+            return np.asarray(array.get_orthogonal_selection(where))
         except (ValueError, RuntimeError) as error:
             raise StoreError(
                 f"{self.path / path} can't be read: {error}. Its files are damaged; delete the store and make it "
@@ -386,11 +393,17 @@ def _writing(path: Path) -> Iterator[None]:
 
 def _refuse_empty_files(folder: Path, array: Any, rows: slice | NDArray[np.bool_]) -> None:
     """A file that lost its content, as when the power fails, would be read as if it had never been written."""
-    shards = np.unique(np.arange(array.shape[0])[rows] // (array.shards or array.chunks)[0])
-    for shard in shards.tolist():
+    for shard in _shards_of(rows, array.shape[0], (array.shards or array.chunks)[0]):
         file = folder.joinpath("c", str(shard), *["0"] * (array.ndim - 1))
         if file.is_file() and file.stat().st_size == 0:
             raise ValueError(f"{file} is empty")
+
+
+def _shards_of(rows: slice | NDArray[np.bool_], length: int, step: int) -> Iterable[int]:
+    if isinstance(rows, slice):
+        start, stop, _ = rows.indices(length)
+        return range(start // step, ceil(stop / step))
+    return [int(shard) for shard in np.unique(np.flatnonzero(rows) // step)]
 
 
 def image_chunks(shape: tuple[int, ...], itemsize: int, partition: int) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -3,10 +3,11 @@
 The network is built on each worker from a specification; modules never travel in the task graph.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -22,7 +23,7 @@ from summit_dask.effects.store import Store
 from summit_dask.effects.trace import TracedNetwork, trace_network
 from summit_dask.effects.zoo import load_network, n_outputs
 from summit_dask.facts import schema
-from summit_dask.facts.config import RunConfig
+from summit_dask.facts.config import RunConfig, fingerprint
 from summit_dask.facts.errors import ClusterError, SummitError
 from summit_dask.facts.layergraph import LayerGraph
 
@@ -95,12 +96,25 @@ class NetworkSpec:
         return trace_network(loaded.module, self.layers, self.preprocessing.input_size)
 
 
-class ExtractorPlugin(WorkerPlugin):
+class NetworkPlugin(WorkerPlugin):
+    """Holds the network of one run on a worker; `setup` ends by saying that it is ready."""
+
+    ready = False
+
+    def __init__(self, path: Path, key: int) -> None:
+        # Runs that share a cluster must not meet, so the store is part of the name.
+        self.name = f"summit-{fingerprint({'store': path, 'key': key}):x}"
+
+
+PluginKind = TypeVar("PluginKind", bound=NetworkPlugin)
+
+
+class ExtractorPlugin(NetworkPlugin):
     """Opens the store of one run and builds its extractor on every worker, once."""
 
-    def __init__(self, path: Path, fingerprint: int) -> None:
-        self.name = _plugin_name(fingerprint)
-        self.path, self.fingerprint = path, fingerprint
+    def __init__(self, path: Path, key: int) -> None:
+        super().__init__(path, key)
+        self.path = path
 
     def setup(self, worker: Worker) -> None:
         """Called by Dask on each worker, also on those that come later."""
@@ -109,6 +123,7 @@ class ExtractorPlugin(WorkerPlugin):
         self.store = Store.open(self.path, writable=True)
         self.spec = NetworkSpec.of_run(self.store.header.run)
         self.extractor = Extractor(self.spec.build(), self.spec.preprocessing, self.spec.k, device_of(worker))
+        self.ready = True
 
 
 def prepare_process() -> None:
@@ -126,23 +141,22 @@ def device_of(worker: Worker) -> str:
     return f"cuda:{place % torch.cuda.device_count()}"
 
 
-def _plugin_name(fingerprint: int) -> str:
-    return f"summit-extractor-{fingerprint:x}"
-
-
-def register(client: Client, store: Store, fingerprint: int) -> None:
-    """Have every worker open the store and build its network.
+@contextmanager
+def extracting(client: Client, store: Store, key: int) -> Iterator[str]:
+    """Every worker has the store open and its network built, until the block has ended well; gives the plugin's name.
 
     Raises
     ------
     SummitError
         What a worker raised: the files may be out of its reach.
     """
-    install(client, ExtractorPlugin(store.path, fingerprint), store.header.run["network"]["model"])
+    with installed(client, ExtractorPlugin(store.path, key), store.header.run["network"]["model"]) as name:
+        yield name
 
 
-def install(client: Client, plugin: WorkerPlugin, model: str) -> None:
-    """Set up a plugin that builds a network on every worker.
+@contextmanager
+def installed(client: Client, plugin: NetworkPlugin, model: str) -> Iterator[str]:
+    """A plugin is set up on every worker, until the block has ended well; gives its name.
 
     Raises
     ------
@@ -158,12 +172,31 @@ def install(client: Client, plugin: WorkerPlugin, model: str) -> None:
             f"A worker could not build the network {model}: {error}. Workers need summit-dask and the same "
             "paths to the model, the weights, the images and the store."
         ) from error
+    yield plugin.name
+    # After a failure the cluster may be gone, and asking it would only keep the user waiting.
+    client.unregister_worker_plugin(plugin.name)
 
 
-def extract_task(index: int, fingerprint: int) -> int:
+def plugin_of(name: str, kind: type[PluginKind]) -> PluginKind:
+    """The plugin of a run on the worker that runs the calling task.
+
+    Raises
+    ------
+    ClusterError
+        If the worker came late and could not build the network.
+    """
+    plugin = get_worker().plugins.get(name)
+    if not (isinstance(plugin, kind) and plugin.ready):
+        raise ClusterError(
+            f"The worker {get_worker().address} joined late and could not build the network; its log says why. "
+            "Workers need summit-dask and the same paths to the model, the weights, the images and the store."
+        )
+    return plugin
+
+
+def extract_task(index: int, plugin_name: str, run: int) -> int:
     """Measure one partition and write it; returns the number of unreadable images. Runs on a worker."""
-    plugin = get_worker().plugins[_plugin_name(fingerprint)]
-    assert isinstance(plugin, ExtractorPlugin)
+    plugin = plugin_of(plugin_name, ExtractorPlugin)
     store = plugin.store
     rows = store.partition(index)
     images = partition_of(store, rows)
@@ -171,7 +204,7 @@ def extract_task(index: int, fingerprint: int) -> int:
     arrays["images", "images", "file_size"] = file_sizes(images.files)
     for (template, name, variable), values in arrays.items():
         store.write(template, name, variable, values, rows.start)
-    store.mark_done(index, fingerprint)
+    store.mark_done(index, run)
     return int((arrays["images", "images", "status"] == schema.UNREADABLE).sum())
 
 
