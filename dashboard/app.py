@@ -12,7 +12,8 @@ import streamlit as st
 from dashboard import components, session
 from dashboard.data import StoreData, open_data
 from dashboard.folders import stores_in
-from summit_dask.facts.errors import StoreError, StoreVersionError, SummitError
+from dashboard.selection import Selection
+from summit_dask.facts.errors import StoreError, StoreIncompleteError, StoreVersionError, SummitError
 
 PAGES = {"explore": "Explore", "channel": "Channel", "layers": "Layers", "classes": "Class", "run": "Run"}
 
@@ -53,7 +54,7 @@ def _header(data: StoreData) -> None:
         for name, title in PAGES.items():
             st.page_link(session.page(name), label=title, query_params=wanted.to_query())
         if len(stores_in(session.folder())) > 1:
-            st.button("Stores", type="tertiary", on_click=lambda: session.change(store=None))
+            st.button("Stores", type="tertiary", on_click=lambda: session.show(Selection()))
 
 
 def _run_facts(data: StoreData) -> list[tuple[str, str]]:
@@ -68,7 +69,7 @@ def _run_facts(data: StoreData) -> list[tuple[str, str]]:
 def _choose_store() -> None:
     components.facts("header", "Summit", level=1, note="Several stores lie in this folder; choose one.")
     for path in stores_in(session.folder()):
-        query = session.selection().but(store=path.name).to_query()
+        query = Selection(store=path.name).to_query()
         with st.container(border=True):
             try:
                 data = open_data(path)
@@ -80,7 +81,11 @@ def _choose_store() -> None:
 
 
 def _explain(error: SummitError) -> None:
-    titles = {StoreVersionError: "This store has another format", StoreError: "There is no store to show"}
+    titles = {
+        StoreVersionError: "This store has another format",
+        StoreIncompleteError: "This store lacks that",
+        StoreError: "This store can't be read",
+    }
     title = next((text for kind, text in titles.items() if isinstance(error, kind)), "This can't be shown")
     components.facts("error", title, level=1, note=str(error))
 

@@ -1,13 +1,12 @@
 """The classes as the embedding and the list show them."""
 
 import base64
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dashboard.data import HISTOGRAM_BINS, StoreData
+from dashboard.data import HISTOGRAM_BINS, StoreData, kept_with_store
 from dashboard.selection import Selection
 
 
@@ -28,7 +27,7 @@ def class_table(data: StoreData, wanted: Selection, place: int) -> dict[str, Any
     }
 
 
-@lru_cache(maxsize=4)
+@kept_with_store(1)
 def _unchanging(data: StoreData) -> dict[str, Any]:
     return {
         "store": f"{data.path} {data.stamp}",

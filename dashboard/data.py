@@ -4,11 +4,11 @@ Values are read when they are first asked for, and kept; what belongs to one cla
 What the store lacks is None here, and `why_absent` says in plain words what would make it.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial, wraps
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar, cast
 
 import numpy as np
 import pandas as pd
@@ -35,6 +35,14 @@ _PARTS: Mapping[Part, tuple[str, str]] = {
     "pictures": ("pictures of channels", "'summit-dask pictures' makes them"),
     "influences": ("sources of single images", "only a run over the images makes them"),
     "activations": ("values of single images", "only a run over the images makes them"),
+}
+
+#: The stage that makes a part, and its command.
+_STAGE_OF: Mapping[Part, tuple[str, str]] = {
+    "matrices": ("reduce", "reduce"),
+    "examples": ("examples", "reduce"),
+    "graphs": ("graphs", "graphs"),
+    "embedding": ("embed", "embed"),
 }
 
 
@@ -91,6 +99,24 @@ class ClassFacts:
         return self.n_correct / self.n_images if self.n_images else None
 
 
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def kept_with_store(most: int) -> Callable[[Function], Function]:
+    """Keep a function's latest answers about a store as long as the store is open, and no longer."""
+
+    def decorate(function: Function) -> Function:
+        @wraps(function)
+        def answer(data: "StoreData", *args: Any) -> Any:
+            if function not in data.answers:
+                data.answers[function] = lru_cache(most)(partial(function, data))
+            return data.answers[function](*args)
+
+        return cast(Function, answer)
+
+    return decorate
+
+
 class StoreData:
     """A store as the pages see it.
 
@@ -110,6 +136,7 @@ class StoreData:
         self.stamp = stamp(path)
         self.store = Store.open(path)
         self._kept: dict[str, NDArray[Any]] = {}
+        self.answers: dict[Any, Any] = {}  # of functions, see `kept_with_store`
         self.has = lru_cache(maxsize=None)(self._has)
         self.class_counts = lru_cache(maxsize=8)(self._class_counts)
         self.graph = lru_cache(maxsize=64)(self._graph)
@@ -155,6 +182,23 @@ class StoreData:
         if part in ("activations", "influences") and not self.read("partitions/fingerprint").any():
             return False
         return (f"{part}/{layer}" if layer else part) in self.store.group
+
+    @cached_property
+    def outdated(self) -> tuple[Part, ...]:
+        """The finished parts that were made with other options than the store's present ones."""
+        prints = self.store.header.stage_fingerprints()
+        if prints is None:
+            return ()
+        found = {part: self.store.stage_fingerprint(part) for part in _STAGE_OF}
+        return tuple(part for part, own in found.items() if own is not None and own != prints[_STAGE_OF[part][0]])
+
+    def why_outdated(self) -> str:
+        """Which parts are outdated and what renews them, in plain words; empty if none is."""
+        if not self.outdated:
+            return ""
+        what = ", ".join(_PARTS[part][0] for part in self.outdated)
+        commands = " and ".join(dict.fromkeys(f"'summit-dask {_STAGE_OF[part][1]}'" for part in self.outdated))
+        return f"Made with other options than this store's present ones: {what}. Run {commands} to renew them."
 
     def why_absent(self, part: Part) -> str:
         """What the store lacks and what makes it, in plain words."""

@@ -3,7 +3,6 @@
 import base64
 import io
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
-from dashboard.data import StoreData
+from dashboard.data import StoreData, kept_with_store
 from summit_dask.arrays.attribution import ClassGraph, strongest_sources, to_networkx
 from summit_dask.facts import encoded
 from summit_dask.facts.layergraph import Channel
@@ -21,6 +20,9 @@ NODE_PIXELS, NODE_BYTES = 128, 12_000
 
 #: The same of the small pictures on a card.
 CARD_PIXELS, CARD_BYTES = 64, 3_000
+
+#: Nodes of a graph that have their cards in the browser before they are pointed at, those of highest score first.
+MOST_CARDS = 250
 
 #: Sweeps up and down in `ordered`.
 SWEEPS = 4
@@ -70,20 +72,16 @@ def _reorder(
     place[rows[k]] = np.linspace(0, 1, len(rows[k]) + 2)[1:-1]
 
 
+@kept_with_store(2048)
 def node_picture(data: StoreData, channel: Channel) -> str | None:
     """The channel's picture as a small data URL: the optimised one, else its strongest example, else None."""
-    return _node_picture(data, channel)
-
-
-@lru_cache(maxsize=2048)
-def _node_picture(data: StoreData, channel: Channel) -> str | None:
     picture = data.pictures(channel).get("channel", b"")
     if not picture:
         picture = next((e.thumbnail for e in data.examples(channel) if e.thumbnail), b"")
     return data_url(shrunk(picture)) if picture else None
 
 
-@lru_cache(maxsize=256)
+@kept_with_store(1024)
 def details(data: StoreData, channel: Channel) -> dict[str, Any]:
     """What a node's card shows beside its facts: diversity versions and examples."""
     pictures = data.pictures(channel)
@@ -99,6 +97,14 @@ def details(data: StoreData, channel: Channel) -> dict[str, Any]:
         "diversity": [data_url(shrunk(picture, CARD_PIXELS, CARD_BYTES)) for picture in diversity],
         "examples": examples,
     }
+
+
+def cards(data: StoreData, graph: ClassGraph) -> list[dict[str, Any]]:
+    """The `details` of a graph's nodes; of a large graph, those of the highest scores alone."""
+    best = np.argsort(-graph.node_score, kind="stable")[:MOST_CARDS]
+    layers = data.layer_graph.layers
+    nodes = zip(graph.node_layer[best].tolist(), graph.node_channel[best].tolist(), strict=True)
+    return [details(data, Channel(layers[layer].name, channel)) for layer, channel in nodes]
 
 
 def labelled_examples(data: StoreData, channel: Channel, pictures: Mapping[str, bytes]) -> list[tuple[str, bytes]]:
@@ -148,7 +154,7 @@ def _source(data: StoreData, layer: int, channel: int, influence: int) -> dict[s
     return {**facts, "hidden": not known.visible, "through": None}
 
 
-@lru_cache(maxsize=32)
+@kept_with_store(32)
 def files(data: StoreData, graph: ClassGraph) -> list[dict[str, str]]:
     """The graph as GraphML and as two tables."""
     layer = np.array([known.name for known in data.layer_graph.layers])

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from dashboard.data import StoreData
+from dashboard.data import StoreData, kept_with_store
 from summit_dask.arrays.attribution import ClassGraph, GraphOptions, class_graph
 from summit_dask.facts import schema
 from summit_dask.facts.layergraph import Channel
@@ -73,13 +73,14 @@ def class_of_output(data: StoreData, output: int) -> int | None:
     return int(found[0]) if len(found) else None
 
 
-def graph_of(data: StoreData, images: list[int]) -> ClassGraph:
+@kept_with_store(16)
+def graph_of(data: StoreData, images: tuple[int, ...]) -> ClassGraph:
     """Attribution graph of some images, counted from what is stored of each."""
     # Brings numba and Dask, which nothing else of the dashboard needs.
     from summit_dask.effects.query import count_images
 
     rows = np.zeros(data.store.header.n_images, bool)
-    rows[images] = True
+    rows[list(images)] = True
     config = data.config
     excluded = data.excluded()
     counts = count_images(data.store.read, data.layer_graph, rows, float(config.get("mass", 0.03)), excluded)
@@ -89,13 +90,15 @@ def graph_of(data: StoreData, images: list[int]) -> ClassGraph:
 
 def channel_values(data: StoreData, channel: Channel, place: int) -> tuple[NDArray[Any], NDArray[Any]]:
     """A channel's maxima over an even sample of all images, and over the images of one class."""
-    array: Any = data.store.group[f"activations/{channel.layer}/value"]
-    status = data.read("images/status")
-    rows = data.images_of(place)
-    own = np.asarray(array[rows, channel.index])[status[rows] == schema.READ]
+    status, path = data.read("images/status"), f"activations/{channel.layer}/value"
+
+    def read(rows: slice) -> NDArray[Any]:
+        values = data.store.read(path, rows, channel.index)
+        return np.asarray(values[status[rows] == schema.READ])
+
+    own = read(data.images_of(place))
     if len(status) <= SAMPLE:
-        return np.asarray(array[:, channel.index])[status == schema.READ], own
+        return read(slice(None)), own
     step = data.store.header.partition_size
     starts = np.linspace(0, len(status) - step, max(1, SAMPLE // step)).astype(int) // step * step
-    parts = [np.asarray(array[s : s + step, channel.index])[status[s : s + step] == schema.READ] for s in starts]
-    return np.concatenate(parts), own
+    return np.concatenate([read(slice(s, s + step)) for s in starts.tolist()]), own

@@ -7,7 +7,7 @@ import streamlit as st
 
 from dashboard import session
 from dashboard.data import STORED, Reselection, StoreData
-from dashboard.selection import Selection
+from dashboard.selection import SHARES, Selection
 from summit_dask.arrays.attribution import ClassGraph
 from summit_dask.facts.errors import SummitError
 from summit_dask.facts.layergraph import Channel
@@ -19,7 +19,7 @@ def graph(data: StoreData, place: int, how: Reselection) -> ClassGraph | None:
         st.info(data.why_absent("graphs"))
         return None
     try:
-        return data.graph(place, how if how == STORED or data.can_reselect else STORED)
+        return data.graph(place, how)
     except SummitError as error:
         session.notice(str(error))
         return None
@@ -38,23 +38,23 @@ def controls(data: StoreData, wanted: Selection) -> None:
 def _options(data: StoreData, how: Reselection) -> None:
     reason = None if data.can_reselect else data.why_absent("matrices")
     p = float(data.config.get("p", 0.075))
-    _slider("p", "Share of a layer's scores to select first (p)", how.p or p, 0.5, reason)
+    _slider("p", "Share of a layer's scores to select first (p)", how.p or p, reason)
     no_mass = reason or (None if data.has("activations") else data.why_absent("activations"))
     mass = float(data.config.get("mass", 0.03))
-    _slider("mass", "Share of an image's activation that makes a channel used (mass)", how.mass or mass, 0.5, no_mass)
+    _slider("mass", "Share of an image's activation that makes a channel used (mass)", how.mass or mass, no_mass)
     _excluded(data, how, reason)
     for sentence in dict.fromkeys(filter(None, [reason, no_mass])):
         st.caption(sentence)
 
 
-def _slider(name: str, label: str, value: float, top: float, reason: str | None) -> None:
-    key = f"reselect {name}"
-    st.session_state[key] = round(min(max(value, 0.005), top), 3)
+def _slider(name: str, label: str, value: float, reason: str | None) -> None:
+    key, (least, most) = f"reselect {name}", SHARES
+    st.session_state[key] = round(min(max(value, least), most), 3)
 
     def changed() -> None:
         _change(**{name: st.session_state[key]})
 
-    st.slider(label, 0.005, top, step=0.005, format="%.3f", key=key, disabled=bool(reason), on_change=changed)
+    st.slider(label, least, most, step=0.005, format="%.3f", key=key, disabled=bool(reason), on_change=changed)
 
 
 def _excluded(data: StoreData, how: Reselection, reason: str | None) -> None:

@@ -1,4 +1,4 @@
-"""What is shown, and its form in the address: the address alone brings a view back.
+"""What is shown, and its form in the address: the address alone brings a view back, but for rows chosen in tables.
 
 Reading an address never fails: what can't be understood counts as not said.
 """
@@ -12,6 +12,9 @@ from summit_dask.facts.layergraph import Channel
 
 Sort = Literal["similarity", "best", "worst", "name", "images"]
 Scale = Literal["class", "all"]
+
+#: Smallest and largest p and mass to select with.
+SHARES = (0.005, 0.5)
 
 
 @dataclass(frozen=True)
@@ -79,8 +82,8 @@ class Selection:
             height=_within(first.get("height"), 0.5, 3) or 1.0,
             scale=cast(Scale, scale if scale in get_args(Scale) else "class"),
             how=Reselection(
-                p=_within(first.get("p"), 0.001, 1),
-                mass=_within(first.get("mass"), 0.001, 1),
+                p=_within(first.get("p"), *SHARES),
+                mass=_within(first.get("mass"), *SHARES),
                 left_out=tuple(_channels(query, "out")),
                 keep_excluded=first.get("keep_excluded") == "1",
             ),
@@ -131,6 +134,9 @@ class Selection:
             changes["pinned"] = None
         known = tuple(c for c in self.how.left_out if c.index < sizes.get(c.layer, 0))
         changes["how"] = replace(self.how, left_out=known)
+        if changes["how"] != STORED and not data.can_reselect:
+            missing += [f"The address asks for another selection of the graph. {data.why_absent('matrices')}"]
+            changes["how"] = STORED
         return replace(self, **changes), missing
 
 

@@ -61,8 +61,9 @@ def opened() -> tuple[StoreData, Selection]:
     assert path is not None, "app.py runs a page only once a store is chosen"
     data = open_data(path)
     wanted, missing = selection().within(data)
-    for sentence in missing:
-        notice(sentence)
+    for sentence in [*missing, data.why_outdated()]:
+        if sentence:
+            notice(sentence)
     return data, wanted
 
 

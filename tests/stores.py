@@ -76,7 +76,9 @@ def make_store(
     rng = np.random.default_rng(seed)
     graph = graph or layer_graph()
     n_images = n_classes * images_per_class
-    run = run_facts() | ({} if images_per_class else {"imported": {}})
+    run = run_facts()
+    if not images_per_class:
+        run = {"imported": {}, **{name: value for name, value in run.items() if name != "fingerprint"}}
     header = Header(graph, run, n_images, n_classes, n_classes, max(1, partition_size(max(n_images, 1))))
     store = Store.create(path, header, tables(rng, n_classes, images_per_class, names), 3 if "values" in parts else 0)
     made = Made(graph, *_counts(rng, graph, n_classes, max(images_per_class, 20)))
@@ -98,6 +100,13 @@ def write_part(part: str, store: Store, made: Made, rng: np.random.Generator) ->
         "examples": _write_examples,
     }
     writers[part](store, made, rng)
+
+
+def finish(store: Store, group: str) -> None:
+    """Say that a stage's group is complete, as the stage would."""
+    stage = {"matrices": "reduce", "embedding": "embed"}.get(group, group)
+    prints = store.header.stage_fingerprints() or {}
+    store.finish_stage(group, prints.get(stage, FINGERPRINT))
 
 
 def run_facts() -> dict[str, Any]:
@@ -186,7 +195,7 @@ def _write_matrices(store: Store, made: Made, rng: np.random.Generator) -> None:
         sources = made.layer_graph.layer(hop.source).channels
         store.make_group("matrices/{hop}", hop.name, channel=hop.channels, source=sources)
         store.write("matrices/{hop}", hop.name, "influence_count", made.influence[hop.name])
-    store.finish_stage("matrices", FINGERPRINT)
+    finish(store, "matrices")
 
 
 def graph_of(made: Made, place: int) -> ClassGraph:
@@ -200,7 +209,7 @@ def graph_of(made: Made, place: int) -> ClassGraph:
 
 def _write_graphs(store: Store, made: Made, rng: np.random.Generator) -> None:
     write_graphs(store, [graph_of(made, place) for place in range(store.header.n_classes)])
-    store.finish_stage("graphs", FINGERPRINT)
+    finish(store, "graphs")
 
 
 def _write_embedding(store: Store, made: Made, rng: np.random.Generator) -> None:
@@ -210,7 +219,7 @@ def _write_embedding(store: Store, made: Made, rng: np.random.Generator) -> None
         store.make_group("embedding/{layer}", layer.name)
         store.write("embedding/{layer}", layer.name, "x", places[:, 0].astype(np.float32))
         store.write("embedding/{layer}", layer.name, "y", places[:, 1].astype(np.float32))
-    store.finish_stage("embedding", FINGERPRINT)
+    finish(store, "embedding")
 
 
 def picture(rng: np.random.Generator, size: int = 32) -> bytes:
@@ -233,7 +242,7 @@ def _write_pictures(store: Store, made: Made, rng: np.random.Generator) -> None:
         store.make_group("pictures/{layer}", layer.name, **lengths)
         store.write("pictures/{layer}", layer.name, "picture_bytes", data)
         store.write("pictures/{layer}", layer.name, "picture_offset", offsets)
-    store.finish_stage("pictures", FINGERPRINT)
+    finish(store, "pictures")
 
 
 def _write_examples(store: Store, made: Made, rng: np.random.Generator) -> None:
@@ -254,4 +263,4 @@ def _write_examples(store: Store, made: Made, rng: np.random.Generator) -> None:
         }
         for name, array in values.items():
             store.write("examples/{layer}", layer.name, name, array)
-    store.finish_stage("examples", FINGERPRINT)
+    finish(store, "examples")

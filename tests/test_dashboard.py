@@ -198,7 +198,7 @@ def test_stores_of_a_folder(folder: Path, complete: Path, tmp_path: Path) -> Non
 
 _texts = hst.text(max_size=12)
 _channels = hst.builds(Channel, _texts, hst.integers(0, 10**6))
-_shares = hst.none() | hst.integers(1, 1000).map(lambda n: n / 1000)
+_shares = hst.none() | hst.integers(5, 500).map(lambda n: n / 1000)
 _selections = hst.builds(
     Selection,
     store=hst.none() | _texts,
@@ -352,7 +352,7 @@ def test_confusions_and_images_of_a_class(data: StoreData) -> None:
 
 
 def test_graph_of_all_images_has_the_sources_of_the_images(data: StoreData) -> None:
-    graph = images.graph_of(data, [0, 1, 2])
+    graph = images.graph_of(data, (0, 1, 2))
     assert len(graph.node_layer) and graph.node_count.max() <= 3
 
 

@@ -38,13 +38,12 @@ def _choose(data: StoreData, wanted: Selection) -> Channel:
     layer = data.layer_graph.layer(wanted.layer or names[-1])
     index = _usual(data, wanted, layer.name) if wanted.channel is None else min(wanted.channel, layer.channels - 1)
     if wanted.channel is not None and wanted.channel != index:
-        st.warning(f"{layer.name} has the channels 0 to {layer.channels - 1}; channel {wanted.channel} does not exist.")
+        has = f"{layer.name} has the channels 0 to {layer.channels - 1}"
+        session.notice(f"{has}; channel {wanted.channel} does not exist.")
     st.session_state.update({"channel layer": layer.name, "channel index": index})
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        st.selectbox("Layer", names, key="channel layer", width=260, on_change=_chosen)
-        st.number_input(
-            "Channel", 0, layer.channels - 1, key="channel index", width=180, on_change=_chosen, placeholder="number"
-        )
+        st.selectbox("Layer", names, key="channel layer", width=260, on_change=_layer_chosen)
+        st.number_input("Channel", 0, layer.channels - 1, key="channel index", width=180, on_change=_channel_chosen)
     return Channel(layer.name, index)
 
 
@@ -54,7 +53,12 @@ def _usual(data: StoreData, wanted: Selection, layer: str) -> int:
     return 0 if counts is None else int(counts[data.place_of[wanted.class_ or ""]].argmax())
 
 
-def _chosen() -> None:
+def _layer_chosen() -> None:
+    session.change(layer=st.session_state["channel layer"], channel=None)
+
+
+def _channel_chosen() -> None:
+    # The layer too: it may have been the usual one, which the address doesn't name.
     session.change(layer=st.session_state["channel layer"], channel=int(st.session_state["channel index"]))
 
 

@@ -132,7 +132,7 @@ def _part(data: StoreData, wanted: Selection, chosen: list[int]) -> None:
         st.caption("Choose images in the table above to see their graph beside the class's.")
         return
     try:
-        graph = images.graph_of(data, chosen)
+        graph = images.graph_of(data, tuple(chosen))
     except SummitError as error:
         session.notice(str(error))
         return
@@ -147,6 +147,7 @@ def _graph(data: StoreData, wanted: Selection, key: str, graph: ClassGraph, n_im
         "title": f"Attribution graph of {n_images} images",
         "view": {name: getattr(wanted, name) for name in ("least_count", "width", "height", "scale")}
         | {"least_count": 0},
+        "pins": False,
         "pinned": None,
         "note": note,
     }

@@ -64,6 +64,7 @@ def _drawing(data: StoreData, wanted: Selection, place: int, graph: ClassGraph, 
         "id": identity,
         "title": f"Attribution graph of {facts.label}",
         "view": {name: getattr(wanted, name) for name in ("least_count", "width", "height", "scale")},
+        "pins": True,
         "pinned": pinned and {"layer": pinned.layer, "channel": pinned.index},
         "note": "" if len(graph.node_layer) else "This class's graph is empty: none of its counts can be ranked.",
     }
@@ -72,12 +73,10 @@ def _drawing(data: StoreData, wanted: Selection, place: int, graph: ClassGraph, 
 def _extras(data: StoreData, wanted: Selection, place: int, graph: ClassGraph, identity: str) -> None:
     if wanted.pinned:
         rows, note = graphs.sources(data, place, graph, wanted.pinned)
-        pinned = {"layer": wanted.pinned.layer, "channel": wanted.pinned.index, "sources": rows, "note": note}
+        pinned = {**graphs.details(data, wanted.pinned), "sources": rows, "note": note}
         components.extras("pinned", {"id": identity, "pinned": pinned})
-    layers = data.layer_graph.layers
-    nodes = zip(graph.node_layer.tolist(), graph.node_channel.tolist(), strict=True)
-    cards = [graphs.details(data, Channel(layers[layer].name, channel)) for layer, channel in nodes]
-    components.extras("cards", {"id": identity, "details": cards, "files": graphs.files(data, graph)})
+    cards, files = graphs.cards(data, graph), graphs.files(data, graph)
+    components.extras("cards", {"id": identity, "details": cards, "files": files})
 
 
 def _pin(node: Any) -> None:

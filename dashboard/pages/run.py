@@ -45,6 +45,7 @@ def _partitions(data: StoreData) -> None:
     facts = [("Images", f"{data.store.header.n_images:,}"), ("Partitions done", f"{done.sum()} of {len(done)}")]
     missing = [name for name, group in STAGES.items() if data.store.stage_fingerprint(group) is None]
     facts += [("Not imported" if data.is_imported else "Still to do", ", ".join(missing) or "nothing")]
+    facts += [("Outdated", ", ".join(data.outdated))] if data.outdated else []
     components.facts("progress", "What is in this store", facts)
     if data.is_imported:
         st.caption("This store was made from another program's files; it holds no values of single images.")

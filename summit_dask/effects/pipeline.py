@@ -221,16 +221,12 @@ def stage_fingerprints(store: Store) -> dict[str, int]:
     StoreIncompleteError
         If the store was imported: there are no images and no network to run a stage with.
     """
-    if "fingerprint" not in store.header.run:
+    prints = store.header.stage_fingerprints()
+    if prints is None:
         raise StoreIncompleteError(
             f"{store.path} was imported; it has neither images nor a network to run this stage with. "
             "Make a store of your own with 'summit-dask run'."
         )
-    options = store.header.run["config"]
-    prints = {"extract": int(store.header.run["fingerprint"])}
-    for stage, before in (("reduce", "extract"), ("examples", "extract"), ("graphs", "reduce"), ("embed", "reduce")):
-        own = {name: options[name] for name in options_of(stage)}  # type: ignore[arg-type]
-        prints[stage] = fingerprint({"before": prints[before], **own})
     return prints
 
 

@@ -24,6 +24,7 @@ from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.errors import ZarrUserWarning
 
 from summit_dask.facts import schema
+from summit_dask.facts.config import fingerprint, options_of
 from summit_dask.facts.errors import StoreError, StoreIncompleteError, StoreVersionError
 from summit_dask.facts.layergraph import LayerGraph
 from summit_dask.facts.schema import Variable
@@ -65,6 +66,24 @@ class Header:
             "visible_layer": len(self.layer_graph.visible),
             "partition": ceil(self.n_images / self.partition_size),
         }
+
+    def stage_fingerprints(self) -> dict[str, int] | None:
+        """What each stage's results depend on, as one number: the extraction's facts, then the options stage by stage.
+
+        None for an imported store, which no stage can run on.
+        """
+        if "fingerprint" not in self.run:
+            return None
+        prints = {"extract": int(self.run["fingerprint"])}
+        for stage, before in (
+            ("reduce", "extract"),
+            ("examples", "extract"),
+            ("graphs", "reduce"),
+            ("embed", "reduce"),
+        ):
+            own = {name: self.run["config"].get(name) for name in options_of(stage)}  # type: ignore[arg-type]
+            prints[stage] = fingerprint({"before": prints[before], **own})
+        return prints
 
     def attributes(self) -> dict[str, Any]:
         """As the root's attributes."""

@@ -1,4 +1,4 @@
-// What Streamlit hands to a component each time the script ran.
+// What Streamlit hands to a component.
 export interface Component<Data> {
   data: Data;
   parentElement: HTMLElement | ShadowRoot;
@@ -6,7 +6,7 @@ export interface Component<Data> {
 }
 
 /**
- * The function that Streamlit calls after every run of the script. `make` builds the view once;
+ * The function that Streamlit calls when the data of the component changed. `make` builds the view once;
  * the view itself decides what has to be drawn again.
  */
 export function component<Data, View extends { update(component: Component<Data>): void; remove(): void }>(

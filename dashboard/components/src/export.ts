@@ -6,8 +6,7 @@ const MARGIN = 24;
 
 /** A free-standing SVG with pictures, layer names and the page's colours inside. */
 export function asSvg(scene: Scene, styled: Element): SVGSVGElement {
-  const style = getComputedStyle(styled);
-  const [text, back, line] = ["--text", "--back", "--line"].map((name) => style.getPropertyValue(name).trim());
+  const [text, back, line] = ["--text", "--back", "--line"].map((name) => resolved(styled, name));
   const names = Math.max(...scene.model.data.rows.map((row) => row.layer.length)) * 7 + MARGIN;
   const [width, height] = [scene.width + names + 2 * MARGIN, scene.height + 2 * MARGIN];
   const root = svg("svg", { xmlns: SVG, width, height, viewBox: `0 0 ${width} ${height}` });
@@ -26,6 +25,19 @@ export function asSvg(scene: Scene, styled: Element): SVGSVGElement {
   copy.querySelectorAll("[hidden], .hits").forEach((element) => element.remove());
   root.append(copy);
   return root;
+}
+
+/** A colour of the page as plain numbers: other programs than browsers know no mixed colours. */
+function resolved(styled: Element, name: string): string {
+  const context = document.createElement("canvas").getContext("2d", { willReadFrequently: true })!;
+  const probe = document.createElement("span");
+  probe.style.color = `var(${name})`;
+  styled.append(probe);
+  context.fillStyle = getComputedStyle(probe).color;
+  probe.remove();
+  context.fillRect(0, 0, 1, 1);
+  const [red, green, blue] = context.getImageData(0, 0, 1, 1).data;
+  return `rgb(${red},${green},${blue})`;
 }
 
 function rules(text: string, line: string): string {

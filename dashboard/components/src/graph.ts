@@ -9,7 +9,7 @@ import { asPng, asSvg, download, svgText } from "./export";
 import { Model, type Channel, type Edge, type GraphData, type View } from "./model";
 import { pinnedPanel } from "./panel";
 import { Scene } from "./scene";
-import { extrasOf, onExtras } from "./shelf";
+import { extrasOf, onExtras, type Extras } from "./shelf";
 import { Toolbar } from "./toolbar";
 
 const MARGIN = 16;
@@ -35,6 +35,8 @@ class GraphView {
   private view!: View;
   private pinned = -1;
   private id = "";
+  private extras: Extras | undefined;
+  private aspect = 1; // of the frame, when the graph was fitted
   private untouched = true; // by the visitor's own zooming, since the graph was fitted
 
   constructor(root: HTMLElement) {
@@ -62,7 +64,10 @@ class GraphView {
     });
     select(this.picture).call(this.zoom).on("dblclick.zoom", null);
     this.listen();
-    this.forget = onExtras(() => this.drawPinned());
+    this.forget = onExtras(() => {
+      this.extras = extrasOf(this.id) ?? this.extras;
+      this.drawPinned();
+    });
     this.resized = new ResizeObserver(() => {
       if (this.untouched) this.fit();
     });
@@ -76,9 +81,10 @@ class GraphView {
 
   update({ data, setTriggerValue }: Component<GraphData>): void {
     this.send = setTriggerValue;
-    this.view = { ...data.view };
     const fresh = data.id !== this.id;
     if (fresh) this.draw(data);
+    // Kept from another class, a count that none of this one's channels reaches would leave nothing to see.
+    this.view = { ...data.view, least_count: Math.min(data.view.least_count, this.model.largestCount) };
     this.pinned = this.model.find(data.pinned);
     this.drawPinned();
     this.arrange();
@@ -89,6 +95,7 @@ class GraphView {
 
   private draw(data: GraphData): void {
     this.id = data.id;
+    this.extras = extrasOf(data.id);
     this.model = new Model(data);
     this.scene = new Scene(this.model);
     this.world.replaceChildren(this.scene.group);
@@ -96,11 +103,14 @@ class GraphView {
       ...data.rows.map((row) => svg("text", { x: MARGIN }, row.layer)),
     );
     this.picture.setAttribute("aria-label", data.title);
-    this.note.textContent = data.note;
-    this.note.hidden = !data.note;
+    this.say(data.note);
     this.float.hidden = true;
-    this.rove(data.rows.find((row) => row.nodes.length)?.nodes[0] ?? -1);
     this.stage.dataset.drawn = data.id;
+  }
+
+  private say(note: string): void {
+    this.note.textContent = note;
+    this.note.hidden = !note;
   }
 
   // Moving about
@@ -119,12 +129,16 @@ class GraphView {
     return Math.max(1, this.stage.clientHeight - LEGEND);
   }
 
+  /** Put nodes, edges and names in their places for the view and the frame that the graph was fitted to. */
   private arrange(): void {
-    this.scene.arrange(this.view, this.freeWidth() / this.freeHeight());
+    this.scene.arrange(this.view, this.aspect);
+    this.moved(zoomTransform(this.picture));
+    this.roveAmongShown();
   }
 
   private fit(): void {
     if (!this.scene || this.stage.clientWidth === 0) return;
+    this.aspect = this.freeWidth() / this.freeHeight();
     this.arrange();
     const free = this.freeWidth();
     const height = this.freeHeight();
@@ -173,7 +187,8 @@ class GraphView {
 
   private details(n: number): Details | undefined {
     const { layer, channel } = this.model.data.nodes[n];
-    return extrasOf(this.id)?.details?.find((d) => d.layer === layer && d.channel === channel);
+    const known = [...(this.extras?.details ?? []), ...(this.extras?.pinned ? [this.extras.pinned] : [])];
+    return known.find((d) => d.layer === layer && d.channel === channel);
   }
 
   private cardOf(n: number): HTMLElement {
@@ -225,6 +240,10 @@ class GraphView {
   // Pinning
 
   private pin(n: number): void {
+    if (!this.model.data.pins) {
+      const { layer, channel } = this.model.data.nodes[n];
+      return this.send("open", { layer, channel });
+    }
     const next = n === this.pinned ? -1 : n;
     this.pinned = next;
     if (n >= 0) this.rove(n);
@@ -247,7 +266,7 @@ class GraphView {
     this.scene.nodes.forEach((element, n) => element.classList.toggle("pinned", n === this.pinned));
     this.side.hidden = this.pinned < 0;
     if (this.pinned < 0) return;
-    const found = extrasOf(this.id)?.pinned;
+    const found = this.extras?.pinned;
     const node = this.model.data.nodes[this.pinned];
     const same = found && found.layer === node.layer && found.channel === node.channel ? found : undefined;
     this.side.replaceChildren(
@@ -259,6 +278,14 @@ class GraphView {
   }
 
   // Keyboard
+
+  /** Tab always finds one node, the last one that the keyboard was at if it is shown. */
+  private roveAmongShown(): void {
+    const at = this.scene.nodes.findIndex((element, n) => element.getAttribute("tabindex") === "0" && this.scene.isShown(n));
+    if (at >= 0) return;
+    const inOrder = this.model.data.rows.flatMap((row) => row.nodes);
+    this.rove(inOrder.find((n) => this.scene.isShown(n)) ?? -1);
+  }
 
   private rove(n: number): void {
     this.scene.nodes.forEach((element, k) => element.setAttribute("tabindex", k === n ? "0" : "-1"));
@@ -304,13 +331,19 @@ class GraphView {
   private files(): { name: string; save(): void }[] {
     const stem = this.model.data.title.replace(/[^\p{L}\p{N}]+/gu, "-").replace(/^-|-$/g, "") || "graph";
     const drawn = () => asSvg(this.scene, this.stage);
-    const others = (extrasOf(this.id)?.files ?? []).map((file) => ({
+    const others = (this.extras?.files ?? []).map((file) => ({
       name: file.name,
       save: () => download(`${stem}-${file.name}`, file.type, file.text),
     }));
     return [
       { name: "SVG", save: () => download(`${stem}.svg`, "image/svg+xml", svgText(drawn())) },
-      { name: "PNG", save: () => void asPng(drawn()).then((blob) => download(`${stem}.png`, "image/png", blob)) },
+      {
+        name: "PNG",
+        save: () =>
+          void asPng(drawn())
+            .then((blob) => download(`${stem}.png`, "image/png", blob))
+            .catch((error) => this.say(`No PNG could be made: ${error instanceof Error ? error.message : error} Take the SVG.`)),
+      },
       ...others,
     ];
   }

@@ -62,6 +62,7 @@ export class ClassList {
   }
 
   private tell(): void {
+    this.given = { sort: this.sort.value, search: this.search.value };
     this.actions.changed(this.sort.value as Sort, this.search.value);
   }
 
@@ -88,6 +89,7 @@ export class ClassList {
     this.found.textContent = [`${some}${this.table.size} classes`, this.table.data.basis].filter(Boolean).join(" · ");
     if (toTop) this.scroller.scrollTop = 0;
     this.active = -1;
+    this.scroller.removeAttribute("aria-activedescendant");
     this.draw();
   }
 
@@ -162,6 +164,7 @@ export class ClassList {
   }
 
   private step(by: number): void {
+    if (!this.order.length) return;
     this.active = Math.min(this.order.length - 1, Math.max(0, this.active + by));
     const top = this.active * ROW;
     const { scrollTop, clientHeight } = this.scroller;

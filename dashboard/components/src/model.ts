@@ -28,6 +28,7 @@ export interface GraphData {
   images: number; // 0: not known
   largest: number; // largest count of any class's graph
   view: View;
+  pins: boolean; // whether a click pins a node; else it opens the channel
   pinned: Channel | null;
   note: string;
 }

@@ -6,9 +6,10 @@ export interface Extras {
   id: string; // the graph's
   details?: (Details & Channel)[];
   files?: { name: string; type: string; text: string }[];
-  pinned?: Channel & { sources: SourceRow[]; note: string };
+  pinned?: Details & Channel & { sources: SourceRow[]; note: string };
 }
 
+const KEPT = 4; // a graph on the page holds its own extras
 const EVENT = "summit-dask-extras";
 const holder = globalThis as { summitDaskExtras?: Map<string, Extras> };
 
@@ -21,7 +22,7 @@ export function publish(extras: Extras): void {
   const kept = shelf().get(extras.id) ?? {};
   shelf().delete(extras.id);
   shelf().set(extras.id, { ...kept, ...extras });
-  for (const old of [...shelf().keys()].slice(0, -4)) shelf().delete(old);
+  for (const old of [...shelf().keys()].slice(0, -KEPT)) shelf().delete(old);
   document.dispatchEvent(new CustomEvent(EVENT));
 }
 
