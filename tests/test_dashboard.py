@@ -1,7 +1,9 @@
 """The dashboard without a browser: reading, selecting, ordering, and every page on every kind of store."""
 
+import gc
 import json
 import shutil
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +13,11 @@ from hypothesis import strategies as hst
 from streamlit.testing.v1 import AppTest
 
 from dashboard import channels, graphs, images, likeness
-from dashboard.classtable import packed, relative
+from dashboard.classtable import class_table, packed, relative
 from dashboard.data import Reselection, StoreData
 from dashboard.folders import stores_in
 from dashboard.selection import Selection
+from summit_dask.effects.store import Store
 from summit_dask.facts.errors import StoreError, StoreVersionError
 from summit_dask.facts.layergraph import Channel
 from tests.stores import AWKWARD_NAMES, PARTS, Made, graph_of, make_store
@@ -176,6 +179,47 @@ def test_a_stage_that_is_not_finished_counts_as_absent(tmp_path: Path) -> None:
     attributes.write_text(json.dumps(group))
     (tmp_path / "store" / "zarr.json").write_text(json.dumps(root))
     assert not StoreData(tmp_path / "store").has("graphs")
+
+
+def test_what_was_made_with_other_options_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_store(tmp_path / "store", parts={"matrices", "graphs", "embedding"})
+    assert StoreData(tmp_path / "store").outdated == ()
+    store = Store.open(tmp_path / "store", writable=True)
+    with store.changing():
+        store.update_run({"config": {**store.header.run["config"], "p": 0.2}})
+    assert StoreData(tmp_path / "store").outdated == ("graphs",)
+    app = _run(tmp_path / "store", "explore", monkeypatch)
+    assert any("attribution graphs. Run 'summit-dask graphs'" in text.value for text in app.text)
+    with store.changing():
+        store.update_run({"config": {**store.header.run["config"], "p": 0.3, "mass": 0.2}})
+    assert StoreData(tmp_path / "store").outdated == ("matrices", "graphs", "embedding")
+    shown = str(_component(_run(tmp_path / "store", "run", monkeypatch), "progress")["facts"])
+    assert "matrices, graphs, embedding" in shown
+
+
+def test_nothing_of_a_closed_store_is_kept(complete: Path) -> None:
+    data = StoreData(complete)
+    graph = data.graph(0)
+    assert graph is not None
+    graphs.drawing(data, graph, 6)
+    graphs.cards(data, graph)
+    graphs.files(data, graph)
+    class_table(data, START.within(data)[0], 0)
+    images.graph_of(data, (0, 1))
+    left = weakref.ref(data)
+    del data, graph
+    gc.collect()
+    assert left() is None
+
+
+def test_only_the_highest_scores_of_a_large_graph_have_cards(data: StoreData, monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = data.graph(0)
+    assert graph is not None and len(graph.node_score) > 3
+    assert len(graphs.cards(data, graph)) == len(graph.node_score)
+    monkeypatch.setattr(graphs, "MOST_CARDS", 3)
+    cards = graphs.cards(data, graph)
+    best = np.argsort(-graph.node_score)[:3]
+    assert [card["channel"] for card in cards] == graph.node_channel[best].tolist()
 
 
 def test_a_store_that_changes_is_opened_again(tmp_path: Path) -> None:
@@ -419,11 +463,46 @@ def test_sliders_are_disabled_with_the_reason(imported: Path, monkeypatch: pytes
     assert any("no counts" in caption.value for caption in app.caption)
 
 
+@pytest.mark.parametrize(("kind", "reason"), [("imported", "lack that"), ("half_finished", "summit-dask reduce")])
+def test_an_address_that_asks_for_what_the_store_can_t_do_is_answered(
+    kind: str, reason: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = Selection(how=Reselection(p=0.4))
+    app = _run(request.getfixturevalue(kind), "explore", monkeypatch, wanted)
+    assert any("another selection" in text.value and reason in text.value for text in app.text)
+    assert app.slider(key="reselect p").value == 0.3
+    assert kind == "imported" or any("no attribution graphs" in info.value for info in app.info)
+
+
+def test_another_layer_begins_with_the_channel_its_class_uses_most(
+    complete: Path, made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = _run(complete, "channel", monkeypatch, Selection(layer="mixed3", channel=11, class_="n00000001"))
+    app.selectbox(key="channel layer").set_value("stem").run()
+    assert app.number_input(key="channel index").value == made.activation["stem"][1].argmax()
+    assert not any("does not exist" in text.value for text in app.text)
+
+
+def test_damaged_values_are_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_store(tmp_path / "store")
+    for shard in (tmp_path / "store" / "activations" / "mixed3" / "value" / "c").rglob("*"):
+        if shard.is_file():
+            content = bytearray(shard.read_bytes())
+            content[len(content) // 3] ^= 255
+            shard.write_bytes(bytes(content))
+    app = _run(tmp_path / "store", "channel", monkeypatch, Selection(layer="mixed3", channel=1))
+    assert not app.exception
+    assert _component(app, "error")["title"] == "This store can't be read"
+    assert "activations/mixed3/value can't be read" in str(_component(app, "error")["note"])
+
+
 def test_a_folder_of_stores_gives_a_choice(folder: Path, complete: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     app = _run(folder, "explore", monkeypatch)
     assert not app.exception and "choose one" in str(_component(app, "header")["note"])
-    chosen = _run(folder, "explore", monkeypatch, Selection(store="complete"))
+    chosen = _run(folder, "explore", monkeypatch, Selection(store="complete", class_="n00000001", sort="worst"))
     assert _component(chosen, "graph")["nodes"]
+    next(button for button in chosen.button if button.label == "Stores").click().run()
+    assert not chosen.query_params
 
 
 def test_a_missing_store_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

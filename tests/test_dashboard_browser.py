@@ -266,6 +266,34 @@ def test_the_graph_fits_its_frame_again_when_that_grows(address: str, page: "syn
     assert zoomed is not None and kept is not None and kept["height"] == pytest.approx(zoomed["height"], rel=0.01)
 
 
+def test_a_count_that_no_channel_reaches_hides_not_everything(address: str, page: "sync_api.Page") -> None:
+    page.goto(f"{address}/?least_count=100000")
+    page.wait_for_selector(GRAPH)
+    assert page.locator(".node:not([hidden])").count() >= 1
+    assert page.locator(".node:not([hidden])[tabindex='0']").count() == 1
+
+
+def test_names_of_layers_stay_beside_their_rows(address: str, page: "sync_api.Page") -> None:
+    page.goto(address)
+    page.wait_for_selector(GRAPH)
+    page.locator(".bar button", has_text="−").click()
+    page.locator(".node:not([hidden])").first.click()
+    page.wait_for_selector(".side h4")
+    page.locator(".bar input[type=range]").nth(2).fill("1.4")
+    for row in page.locator(".names text").all():
+        name = row.text_content()
+        boxes = [row.bounding_box(), page.locator(f".node[aria-label*='of {name},'] .frame").first.bounding_box()]
+        middle = [box["y"] + box["height"] / 2 for box in boxes if box]
+        assert len(middle) == 2 and abs(middle[0] - middle[1]) < 4
+
+
+def test_a_click_in_the_graph_of_a_class_s_page_opens_the_channel(address: str, page: "sync_api.Page") -> None:
+    page.goto(f"{address}/classes?class=n00000003")
+    page.wait_for_selector(GRAPH)
+    page.locator(".node:not([hidden])").first.click()
+    page.wait_for_url("**/channel?**")
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_deep_links_and_both_themes(address: str, browser: "sync_api.Browser", scheme: str) -> None:
     page = browser.new_page(viewport={"width": 1720, "height": 900}, color_scheme=scheme)
