@@ -52,7 +52,7 @@ def device_extremes(maps: Maps) -> DeviceExtremes:
 
 
 def check_finite(extremes: Mapping[str, DeviceExtremes]) -> None:
-    """Wait for the device once a batch, and see that all was finite.
+    """See that all was finite; the extremes may lie on the host by then.
 
     Raises
     ------

@@ -22,7 +22,7 @@ from torch import fx
 from summit_dask.arrays.activations import Extremes
 from summit_dask.arrays.influence import Strongest
 from summit_dask.effects.dataset import Preprocessing
-from summit_dask.effects.meters import Measured, make_meter
+from summit_dask.effects.meters import Measured, make_meter, to_host
 from summit_dask.effects.trace import TracedNetwork
 from summit_dask.facts import schema
 from summit_dask.facts.errors import NumericalError
@@ -71,32 +71,62 @@ class Extractor:
         NumericalError
             If an activation, an influence or an output is NaN or infinite; names the layer.
         """
+        return self.begin(pixels)()
+
+    def begin(self, pixels: UInt8[np.ndarray, "image height width colour"]) -> Callable[[], Extraction]:
+        """Begin to measure a batch: a GPU works on, and copies, while the caller does something else.
+
+        Returns
+        -------
+        Callable
+            Waits for the batch, then gives what `__call__` gives and raises what it raises.
+        """
         found = Measured()
         with torch.inference_mode(), self._device_in_use():
             outputs = _Runner(self.module, lambda node, value: self._measure(node, value, found)).run(
                 self._normalised(pixels)
             )
-            found = self._meter.collected(found)  # names the layer that is not finite, before the outputs are looked at
-            probabilities = self._probabilities(outputs)
+            fetched = self._meter.fetch(found)
+            probabilities = outputs if self._ends_in_softmax else outputs.softmax(1)
+            last = [to_host(part) for part in (outputs.isfinite().all(), probabilities.float())]
+            done = self._mark()
+
+        def answer() -> Extraction:
+            if done:
+                done.synchronize()
+            return self._answer(fetched, *last)
+
+        return answer
+
+    def _answer(self, fetched: Measured, finite: torch.Tensor, probabilities: torch.Tensor) -> Extraction:
+        found = self._meter.collected(fetched)  # names the layer that is not finite, before the outputs are looked at
+        if not finite:
+            raise NumericalError("The network's outputs hold NaN or infinity; check weights and preprocessing.")
         extremes = {layer.name: found.extremes[layer.name] for layer in self.layer_graph.visible}
-        return Extraction(extremes, found.strongest, probabilities)
+        return Extraction(extremes, found.strongest, probabilities.numpy())
+
+    def _mark(self) -> torch.cuda.Event | None:
+        """A mark in the GPU's work, to wait for; None where there is nothing to wait for."""
+        if self._device.type != "cuda":
+            return None
+        event = torch.cuda.Event()
+        event.record()
+        return event
 
     def _device_in_use(self) -> AbstractContextManager[Any]:
         """Triton starts its kernels on the thread's current GPU, whichever the tensors lie on."""
         return torch.cuda.device(self._device) if self._device.type == "cuda" else nullcontext()
 
     def _normalised(self, pixels: NDArray[np.uint8]) -> torch.Tensor:
-        colours = torch.from_numpy(pixels).to(self._device).permute(0, 3, 1, 2).float().div_(255)
+        host = torch.from_numpy(pixels)
+        if self._device.type == "cuda":
+            host = host.pin_memory()  # else copying would wait for the batch before
+        colours = host.to(self._device, non_blocking=True).permute(0, 3, 1, 2).float().div_(255)
         return colours.sub_(self._mean).div_(self._std)
 
     def _measure(self, node: str, value: torch.Tensor, found: Measured) -> None:
         if node in self._hops_at:
             self._meter.measure(self._name_of[node], value, self._hops_at[node], found)
-
-    def _probabilities(self, outputs: torch.Tensor) -> NDArray[np.float32]:
-        if not torch.isfinite(outputs).all():
-            raise NumericalError("The network's outputs hold NaN or infinity; check weights and preprocessing.")
-        return (outputs if self._ends_in_softmax else outputs.softmax(1)).float().cpu().numpy()
 
 
 class _Runner(fx.Interpreter):
@@ -171,11 +201,16 @@ def extract_partition(
         For NaN, infinity, or an influence beyond float16.
     """
     arrays = _Buffers(extractor.layer_graph, partition.outputs, options)
+    begun: deque[tuple[int, NDArray[np.bool_], Callable[[], Extraction]]] = deque()
     for start, pixels, reasons in decoded_batches(preprocessing, partition.files, options["batch_size"]):
         readable = np.array([not reason for reason in reasons])
         arrays.note_reading(start, readable, reasons)
         if readable.any():
-            arrays.fill(start, readable, extractor(pixels))
+            begun.append((start, readable, extractor.begin(pixels)))
+        if len(begun) > 1:  # a GPU has work while the batch before is taken down
+            arrays.fill(*begun.popleft())
+    for batch in begun:
+        arrays.fill(*batch)
     return arrays.values
 
 
@@ -206,8 +241,9 @@ class _Buffers:
         self.values["images", "images", "status"][rows] = np.where(readable, schema.READ, schema.UNREADABLE)
         self.values["images", "images", "reason"][rows] = np.array(reasons, schema.STRING)
 
-    def fill(self, start: int, readable: NDArray[np.bool_], found: Extraction) -> None:
-        """Values of a batch's readable images."""
+    def fill(self, start: int, readable: NDArray[np.bool_], measured: Callable[[], Extraction]) -> None:
+        """Values of a batch's readable images, once they are there."""
+        found = measured()
         rows = start + np.flatnonzero(readable)
         for name, extremes in found.extremes.items():
             self.values["activations/{layer}", name, "value"][rows] = extremes.maximum[readable]

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from summit_dask.arrays.activations import Extremes, channel_extremes
 from summit_dask.arrays.influence import Strongest, prepare_hop
-from summit_dask.arrays.influence_gpu import DeviceHop, check_finite, device_extremes
+from summit_dask.arrays.influence_gpu import DeviceExtremes, DeviceHop, DeviceStrongest, check_finite, device_extremes
 from summit_dask.facts.errors import NumericalError
 from summit_dask.facts.layergraph import LayerGraph
 
@@ -35,8 +35,12 @@ class Meter(Protocol):
     def measure(self, name: str, value: Tensor, hops: tuple[str, ...], found: Measured) -> None:
         """Note the extremes of a value and the strongest sources of the hops that start at it."""
 
+    def fetch(self, found: Measured) -> Measured:
+        """Begin to bring everything into main memory; whoever looks at it waits for the device first."""
+        ...
+
     def collected(self, found: Measured) -> Measured:
-        """Everything as arrays on the host: `Extremes` and `Strongest`.
+        """What was fetched as arrays: `Extremes` and `Strongest`.
 
         Raises
         ------
@@ -64,6 +68,10 @@ class HostMeter:
         for hop in hops:
             found.strongest[hop] = self._kernels[hop](maps, extremes)
 
+    def fetch(self, found: Measured) -> Measured:
+        """See `Meter`; nothing to do."""
+        return found
+
     def collected(self, found: Measured) -> Measured:
         """See `Meter`."""
         for name, extremes in found.extremes.items():
@@ -90,20 +98,27 @@ class DeviceMeter:
         for hop in hops:
             found.strongest[hop] = self._hops[hop](maps, extremes)
 
+    def fetch(self, found: Measured) -> Measured:
+        """See `Meter`."""
+        extremes = {name: DeviceExtremes(*map(to_host, parts)) for name, parts in found.extremes.items()}
+        return Measured(
+            extremes, {hop: DeviceStrongest(*map(to_host, parts)) for hop, parts in found.strongest.items()}
+        )
+
     def collected(self, found: Measured) -> Measured:
         """See `Meter`."""
         check_finite(found.extremes)
-        host = {name: _on_host(e.maximum, e.position.int(), e.minimum) for name, e in found.extremes.items()}
-        ranked = {hop: _on_host(s.source, s.value) for hop, s in found.strongest.items()}
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()  # once, for all copies; of the current device, as `Extractor` sets it
-        extremes = {name: Extremes(*(part.numpy() for part in parts)) for name, parts in host.items()}
-        return Measured(extremes, {hop: Strongest(*(part.numpy() for part in parts)) for hop, parts in ranked.items()})
+        extremes = {
+            name: Extremes(e.maximum.numpy(), e.position.int().numpy(), e.minimum.numpy())
+            for name, e in found.extremes.items()
+        }
+        strongest = {hop: Strongest(s.source.numpy(), s.value.numpy()) for hop, s in found.strongest.items()}
+        return Measured(extremes, strongest)
 
 
-def _on_host(*tensors: Tensor) -> list[Tensor]:
-    """Copies that may still be under way; the caller synchronises."""
-    return [tensor.to("cpu", non_blocking=True) for tensor in tensors]
+def to_host(tensor: Tensor) -> Tensor:
+    """A copy in main memory that may still be under way; whoever looks at it waits for the device first."""
+    return tensor.to("cpu", non_blocking=True)
 
 
 def make_meter(graph: LayerGraph, weights: Mapping[str, Tensor], k: int, device: torch.device) -> Meter:
