@@ -125,11 +125,12 @@ class Selection:
         sizes = {layer.name: layer.channels for layer in data.layers}
         changes: dict[str, Any] = {}
         if self.class_ not in data.place_of:
-            missing += [f"There is no class {self.class_!r} in this store."] if self.class_ is not None else []
-            changes["class_"] = next(iter(data.place_of))
+            changes["class_"] = first = next(iter(data.place_of))
+            shown = data.facts(data.place_of[first]).label
+            missing += [f"There is no class {self.class_!r} in this store; this is {shown}."] if self.class_ else []
         if self.layer not in sizes:
-            missing += [f"There is no layer {self.layer!r} in this store."] if self.layer is not None else []
-            changes["layer"] = data.layers[-1].name
+            changes["layer"] = last = data.layers[-1].name
+            missing += [f"There is no layer {self.layer!r} in this store; this is {last}."] if self.layer else []
         if self.pinned and not 0 <= self.pinned.index < sizes.get(self.pinned.layer, 0):
             changes["pinned"] = None
         known = tuple(c for c in self.how.left_out if c.index < sizes.get(c.layer, 0))

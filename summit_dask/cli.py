@@ -5,6 +5,8 @@ Every option is also a key of the YAML file given by --config and an environment
 """
 
 import json
+import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -21,6 +23,7 @@ PREFIX = "SUMMIT_DASK"
 INTERRUPTED = 130
 DASHBOARD_PORT = 8501
 AT_LEAST_ONE = click.IntRange(min=1)
+PORT = click.IntRange(1, 65535)
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -89,7 +92,8 @@ def _exclusion(text: str) -> Exclusion:
 def configured(config: Path | None, values: Mapping[str, Any]) -> RunConfig:
     """Options of the command line and the environment over those of the file."""
     base = read_yaml(config) if config else {}
-    where = f"the configuration {config}" if config else "the command line"
+    named = any(name.startswith(f"{PREFIX}_") for name in os.environ)
+    where = f"the configuration {config}" if config else "the command line" + " or the environment" * named
     return RunConfig.of({**base, **_given(values)}, where)
 
 
@@ -171,9 +175,11 @@ def pictures(store: Path, channels: str, kinds: str, size: int, steps: int, seed
 
 def _stage(name: str, path: Path, values: Mapping[str, Any]) -> None:
     from summit_dask.effects import pipeline
+    from summit_dask.effects.store import Store
 
     pipeline.run_stage(name, path, _given(values))
-    click.echo(f"{name} is done.")
+    waiting = pipeline.pending(Store.open(path))
+    click.echo(f"{name} is done." + (f" Still to run: {', '.join(waiting)}." if waiting else ""))
 
 
 @commands.command()
@@ -204,7 +210,7 @@ def verify(store: Path, n_images: int) -> None:
 @click.option("--workers", type=int, default=None, help="processes; default: one a core")
 @click.option("--dashboard/--no-dashboard", default=True, help="open the dashboard at the end")
 @click.option("--host", default="127.0.0.1", show_default=True, help="address the dashboard listens on")
-@click.option("--port", default=DASHBOARD_PORT, show_default=True, help="port of the dashboard")
+@click.option("--port", type=PORT, default=DASHBOARD_PORT, show_default=True, help="port of the dashboard")
 def demo(out: Path, workers: int | None, dashboard: bool, host: str, port: int) -> None:
     """Train a small network on handwritten digits, run everything on it, and look at it."""
     from summit_dask.demo import make_demo
@@ -218,13 +224,17 @@ def demo(out: Path, workers: int | None, dashboard: bool, host: str, port: int) 
 @commands.command()
 @click.argument("store", type=click.Path(exists=True, path_type=Path))
 @click.option("--host", default="127.0.0.1", show_default=True, help="address to listen on")
-@click.option("--port", default=DASHBOARD_PORT, show_default=True, help="port to listen on")
+@click.option("--port", type=PORT, default=DASHBOARD_PORT, show_default=True, help="port to listen on")
 def dashboard(store: Path, host: str, port: int) -> None:
     """Explore a store, or a folder of stores, in the browser."""
     _serve(store, host, port)
 
 
 def _serve(store: Path, host: str, port: int) -> None:
+    from dashboard.folders import stores_in
+
+    stores_in(store.resolve())  # refuses a folder that holds none
+    _check_free(host, port)
     settings = {
         "server.address": host,
         "server.port": port,
@@ -235,6 +245,16 @@ def _serve(store: Path, host: str, port: int) -> None:
     flags = [f"--{name}={value}" for name, value in settings.items()]
     click.echo(f"The dashboard of {store} is at http://{host}:{port} (Ctrl-C ends it).")
     sys.exit(subprocess.run([sys.executable, "-m", "dashboard", str(store.resolve()), *flags], check=False).returncode)
+
+
+def _check_free(host: str, port: int) -> None:
+    """Before the address is said: another program's page there would be taken for ours."""
+    try:
+        socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+    except OSError as error:
+        raise ConfigError(
+            f"Can't listen at {host}, port {port}: {error.strerror or error}. Choose another --port or --host."
+        ) from error
 
 
 for command in COMMANDS:

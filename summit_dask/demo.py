@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from summit_dask.effects.progress import duration, say
 from summit_dask.facts.config import RunConfig
+from summit_dask.facts.errors import StoreError
 
 SIDE = 32
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -101,7 +102,10 @@ def make_demo(folder: Path, workers: int | None = None) -> Path:
     from summit_dask.effects import pipeline
     from summit_dask.effects.painting import make_pictures
 
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"Can't make the folder {folder}: {error.strerror}. Choose another --out.") from error
     pixels, labels = digits()
     if not (folder / "digits.csv").exists():
         write_images(folder, pixels, labels)

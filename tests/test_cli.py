@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -123,8 +124,8 @@ REFUSED: dict[str, tuple[dict[str, object], tuple[str, ...]]] = {
     "flat std": ({"std": "1,0,1"}, ("'std'", "above 0")),
     "mean without std": ({"mean": "0.5"}, ("mean has 1 values and std 3",)),
     "no image a class": ({"images_per_class": 0}, ("'images_per_class'", "greater than or equal to 1")),
-    "out is a file": ({"out": "{tmp}/own.py"}, ("{tmp}/own.py is no Zarr group",)),
-    "out is a folder": ({"out": "{tmp}/empty"}, ("{tmp}/empty is no Zarr group",)),
+    "out is a file": ({"out": "{tmp}/own.py"}, ("{tmp}/own.py is a file, no store",)),
+    "out is another folder": ({"out": "{tmp}"}, ("{tmp} is no Zarr group",)),
     "out can't be made": (
         {"out": "{tmp}/own.py/store.zarr"},
         ("Writing {tmp}/own.py/store.zarr failed", "what is finished is kept"),
@@ -274,7 +275,7 @@ def half_made(path: Path) -> None:
     ("make", "text"),
     [
         (nothing, "store.zarr"),
-        (a_file, "no Zarr group"),
+        (a_file, "is a file, no store"),
         (Path.mkdir, "no Zarr group"),
         (another_version, "format 99; this version reads format 1"),
         (another_kind, "no summit-dask store"),
@@ -299,6 +300,27 @@ def test_a_half_made_store_says_how_to_go_on(call: Call, tmp_path: Path) -> None
 
 def test_the_dashboard_of_nothing_is_refused(call: Call, tmp_path: Path) -> None:
     check_refusal(call("dashboard", tmp_path / "none"), "none")
+    check_refusal(call("dashboard", tmp_path), "is no store and holds none")
+
+
+def test_the_dashboard_says_no_address_that_it_can_t_have(call: Call, finished: RunConfig) -> None:
+    check_refusal(call("dashboard", finished.out, "--port", 99999), "99999")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        outcome = call("dashboard", finished.out, "--port", port)
+    check_refusal(outcome, f"port {port}", "Choose another --port")
+    assert outcome.out == ""
+
+
+def test_a_demo_that_can_t_be_written_is_refused(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    check_refusal(call("demo", "--no-dashboard", "--out", tmp_path / "file"), "Can't make the folder", "--out")
+
+
+def test_an_empty_folder_becomes_the_store(call: Call, base: RunConfig, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    assert call("init", *flags(base, out=tmp_path / "empty")).code == 0
+    assert open_store(tmp_path / "empty").sizes["class"] == 3
 
 
 # Clusters

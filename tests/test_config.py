@@ -37,7 +37,7 @@ def test_what_is_written_is_read_again() -> None:
 
 def test_a_copy_with_changes_is_checked_like_new() -> None:
     assert config().replaced(k=7).k == 7
-    with pytest.raises(ConfigError, match="'k' in the configuration is 0"):
+    with pytest.raises(ConfigError, match="'k' in the options given is 0"):
         config().replaced(k=0)
     with pytest.raises(ConfigError, match=r"Unknown option 'mas' .*Did you mean 'mass'"):
         config().replaced(mas=0.1)

@@ -39,7 +39,7 @@ def _choose(data: StoreData, wanted: Selection) -> Channel:
     index = _usual(data, wanted, layer.name) if wanted.channel is None else min(wanted.channel, layer.channels - 1)
     if wanted.channel is not None and wanted.channel != index:
         has = f"{layer.name} has the channels 0 to {layer.channels - 1}"
-        session.notice(f"{has}; channel {wanted.channel} does not exist.")
+        session.notice(f"{has}; channel {wanted.channel} does not exist. This is channel {index}.")
     st.session_state.update({"channel layer": layer.name, "channel index": index})
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.selectbox("Layer", names, key="channel layer", width=260, on_change=_layer_chosen)

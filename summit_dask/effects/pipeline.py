@@ -104,10 +104,14 @@ def init(config: RunConfig) -> Store:
         partition_size(len(images.table)),
     )
     _check_exclusions(config, network.layer_graph)
-    if config.out.exists():
+    if config.out.exists() and not _is_empty_folder(config.out):
         return _reopened(config, header)
     _say_cost(header, config)
     return Store.create(config.out, header, _tables(images, outputs), config.k)
+
+
+def _is_empty_folder(path: Path) -> bool:
+    return path.is_dir() and not any(path.iterdir())
 
 
 def resolved(config: RunConfig) -> RunConfig:

@@ -483,6 +483,8 @@ def _open_group(path: Path, writable: bool) -> zarr.Group:
         draft = path.with_name(path.name + ".init")
         more = " It was being laid out when it stopped; run the same command again." if draft.exists() else ""
         raise StoreError(f"There is no store at {path}.{more} Make one with 'summit-dask run --out {path}'.")
+    if path.is_file():
+        raise StoreError(f"{path} is a file, no store; give the folder of a store, or of one to be made.")
     if writable and not os.access(path, os.W_OK):
         raise StoreError(f"{path} can't be written; change its permissions or copy it elsewhere.")
     try:

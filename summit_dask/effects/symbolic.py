@@ -210,10 +210,14 @@ def _propagate(module: nn.Module, traced: fx.GraphModule, input_size: tuple[int,
     image = torch.randn((1, *input_size), generator=torch.Generator().manual_seed(0))
     try:
         with torch.inference_mode(), redirect_stderr(StringIO()):  # torch prints a traceback of its own
-            found, expected = ShapeProp(traced).propagate(image), first_tensor(module(image))
+            expected = first_tensor(module(image))  # first: its errors are the network's own words
+            found = ShapeProp(traced).propagate(image)
     except Exception as error:
         size = " x ".join(map(str, input_size))
-        raise TraceError(f"The network doesn't run on an image of {size} (channels, height, width): {error}") from error
+        raise TraceError(
+            f"The network doesn't run on an image of {size} (channels, height, width): {error}. "
+            "Check --crop, --mean and --std, which decide the size and the colours."
+        ) from error
     scale = float(expected.nan_to_num().abs().max())
     if not torch.allclose(found, expected, rtol=0, atol=1e-3 * scale + 1e-9, equal_nan=True):
         difference = float((found - expected).abs().max())

@@ -101,7 +101,7 @@ class RunConfig(BaseModel):
 
     def replaced(self, **changes: Any) -> "RunConfig":
         """A copy with some options changed, checked like new."""
-        return type(self).of({**self.model_dump(), **changes})
+        return type(self).of({**self.model_dump(), **changes}, "the options given")
 
     def excluded_channels(self, layer: str) -> tuple[int, ...]:
         """Excluded channels of a layer, ascending."""
