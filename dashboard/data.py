@@ -20,6 +20,7 @@ from dashboard.folders import stamp
 from summit_dask.arrays.attribution import ClassCounts, ClassGraph, GraphOptions, class_graph
 from summit_dask.effects.store import Store
 from summit_dask.facts import encoded, schema
+from summit_dask.facts.config import STAGE_OF, command_of
 from summit_dask.facts.layergraph import Channel, Layer, LayerGraph
 
 Part = Literal["matrices", "graphs", "embedding", "examples", "pictures", "activations", "influences"]
@@ -27,7 +28,7 @@ Part = Literal["matrices", "graphs", "embedding", "examples", "pictures", "activ
 HISTOGRAM_BINS = 20
 
 #: What each part is, and what makes it.
-_PARTS: Mapping[Part, tuple[str, str]] = {
+_PARTS: Mapping[str, tuple[str, str]] = {
     "matrices": ("counts per class and channel", "'summit-dask reduce' makes them"),
     "graphs": ("attribution graphs", "'summit-dask graphs' makes them"),
     "embedding": ("class embedding", "'summit-dask embed' makes it"),
@@ -35,14 +36,6 @@ _PARTS: Mapping[Part, tuple[str, str]] = {
     "pictures": ("pictures of channels", "'summit-dask pictures' makes them"),
     "influences": ("sources of single images", "only a run over the images makes them"),
     "activations": ("values of single images", "only a run over the images makes them"),
-}
-
-#: The stage that makes a part, and its command.
-_STAGE_OF: Mapping[Part, tuple[str, str]] = {
-    "matrices": ("reduce", "reduce"),
-    "examples": ("examples", "reduce"),
-    "graphs": ("graphs", "graphs"),
-    "embedding": ("embed", "embed"),
 }
 
 
@@ -102,7 +95,7 @@ class ClassFacts:
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def kept_with_store(most: int) -> Callable[[Function], Function]:
+def kept_with_store(most: int | None) -> Callable[[Function], Function]:
     """Keep a function's latest answers about a store as long as the store is open, and no longer."""
 
     def decorate(function: Function) -> Function:
@@ -137,9 +130,6 @@ class StoreData:
         self.store = Store.open(path)
         self._kept: dict[str, NDArray[Any]] = {}
         self.answers: dict[Any, Any] = {}  # of functions, see `kept_with_store`
-        self.has = lru_cache(maxsize=None)(self._has)
-        self.class_counts = lru_cache(maxsize=8)(self._class_counts)
-        self.graph = lru_cache(maxsize=64)(self._graph)
 
     def unchanged(self) -> bool:
         """Whether no stage of the store was made, renewed or removed since it was opened."""
@@ -175,7 +165,8 @@ class StoreData:
         """The run's options."""
         return dict(self.run.get("config", {}))
 
-    def _has(self, part: Part, layer: str | None = None) -> bool:
+    @kept_with_store(None)
+    def has(self, part: Part, layer: str | None = None) -> bool:
         """Whether a part of the store is there, finished where it is a stage, and (if given) holds the layer."""
         if part in ("matrices", "graphs", "embedding") and self.store.stage_fingerprint(part) is None:
             return False
@@ -184,20 +175,20 @@ class StoreData:
         return (f"{part}/{layer}" if layer else part) in self.store.group
 
     @cached_property
-    def outdated(self) -> tuple[Part, ...]:
+    def outdated(self) -> tuple[str, ...]:
         """The finished parts that were made with other options than the store's present ones."""
         prints = self.store.header.stage_fingerprints()
         if prints is None:
             return ()
-        found = {part: self.store.stage_fingerprint(part) for part in _STAGE_OF}
-        return tuple(part for part, own in found.items() if own is not None and own != prints[_STAGE_OF[part][0]])
+        found = {group: self.store.stage_fingerprint(group) for group in STAGE_OF}
+        return tuple(group for group, own in found.items() if own is not None and own != prints[STAGE_OF[group]])
 
     def why_outdated(self) -> str:
         """Which parts are outdated and what renews them, in plain words; empty if none is."""
         if not self.outdated:
             return ""
         what = ", ".join(_PARTS[part][0] for part in self.outdated)
-        commands = " and ".join(dict.fromkeys(f"'summit-dask {_STAGE_OF[part][1]}'" for part in self.outdated))
+        commands = " and ".join(dict.fromkeys(f"'summit-dask {command_of(STAGE_OF[p])}'" for p in self.outdated))
         return f"Made with other options than this store's present ones: {what}. Run {commands} to renew them."
 
     def why_absent(self, part: Part) -> str:
@@ -308,24 +299,21 @@ class StoreData:
         """
         if self.has("matrices", layer):
             return self.read(f"matrices/{layer}/activation_count")
-        return self._counts_of_nodes(layer) if self.counts_are_partial else None
+        return self._node_counts(layer) if self.counts_are_partial else None
 
     @cached_property
     def counts_are_partial(self) -> bool:
         """Whether only the channels of the classes' graphs have counts, as in the original's published data."""
         return not self.has("matrices") and self.has("graphs")
 
-    def _counts_of_nodes(self, layer: str) -> NDArray[np.int32]:
-        key = f"counts of the nodes of {layer}"
-        if key not in self._kept:
-            known = self.layer_graph.layer(layer)
-            own = self.read("graphs/node_layer") == self.layer_graph.layers.index(known)
-            counts = np.zeros((self.n_classes, known.channels), np.int32)
-            counts[self.read("graphs/node_class")[own], self.read("graphs/node_channel")[own]] = self.read(
-                "graphs/node_count"
-            )[own]
-            self._kept[key] = counts
-        return self._kept[key]
+    @kept_with_store(None)
+    def _node_counts(self, layer: str) -> NDArray[np.int32]:
+        known = self.layer_graph.layer(layer)
+        own = self.read("graphs/node_layer") == self.layer_graph.layers.index(known)
+        place, channel, count = (self.read(f"graphs/node_{name}")[own] for name in ("class", "channel", "count"))
+        counts = np.zeros((self.n_classes, known.channels), np.int32)
+        counts[place, channel] = count
+        return counts
 
     def embedding(self, layer: str) -> NDArray[np.float32] | None:
         """Place of each class, (class, 2)."""
@@ -338,16 +326,14 @@ class StoreData:
         counts = self.counts(layer)
         if counts is None:
             return None
-        norm = self._norms(layer, counts)
+        norm = self._norms(layer)
         product = counts @ counts[place].astype(np.float64)
         return np.asarray(product / np.maximum(norm * norm[place], np.finfo(float).tiny))
 
-    def _norms(self, layer: str, counts: NDArray[np.int32]) -> NDArray[np.float64]:
-        key = f"norms of {layer}"
-        if key not in self._kept:
-            rows = counts.astype(np.float64)
-            self._kept[key] = np.sqrt(np.einsum("ij,ij->i", rows, rows))
-        return self._kept[key]
+    @kept_with_store(None)
+    def _norms(self, layer: str) -> NDArray[np.float64]:
+        rows = np.asarray(self.counts(layer), np.float64)
+        return np.asarray(np.sqrt(np.einsum("ij,ij->i", rows, rows)))
 
     def pictures(self, channel: Channel) -> dict[str, bytes]:
         """A channel's encoded pictures by kind (`schema.PICTURE_KINDS`); only those there are."""
@@ -378,7 +364,9 @@ class StoreData:
 
     # Graphs
 
-    def _class_counts(self, place: int) -> ClassCounts:
+    @kept_with_store(8)
+    def class_counts(self, place: int) -> ClassCounts:
+        """Counts of one class, as far as the store has them."""
         counts = {layer.name: self.counts(layer.name) for layer in self.layers}
         activation = {name: values[place] for name, values in counts.items() if values is not None}
         return ClassCounts(activation, _Influence(self, place))
@@ -388,7 +376,8 @@ class StoreData:
         """Whether graphs can be made again from the counts."""
         return all(self.has("matrices", hop.name) for hop in self.layer_graph.hops) and bool(self.layer_graph.hops)
 
-    def _graph(self, place: int, how: Reselection = STORED) -> ClassGraph | None:
+    @kept_with_store(64)
+    def graph(self, place: int, how: Reselection = STORED) -> ClassGraph | None:
         """Attribution graph of a class: as stored, or made again from the counts."""
         if how == STORED:
             return self._stored_graph(place) if self.has("graphs") else None

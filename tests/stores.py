@@ -15,6 +15,7 @@ from summit_dask.arrays.attribution import ClassCounts, ClassGraph, GraphOptions
 from summit_dask.effects.graph_tables import write_graphs
 from summit_dask.effects.store import Header, Store, partition_size
 from summit_dask.facts import encoded, schema
+from summit_dask.facts.config import STAGE_OF
 from summit_dask.facts.layergraph import Convolution, Hop, Layer, LayerGraph, Window
 
 #: What a store can hold beside its tables.
@@ -104,9 +105,8 @@ def write_part(part: str, store: Store, made: Made, rng: np.random.Generator) ->
 
 def finish(store: Store, group: str) -> None:
     """Say that a stage's group is complete, as the stage would."""
-    stage = {"matrices": "reduce", "embedding": "embed"}.get(group, group)
     prints = store.header.stage_fingerprints() or {}
-    store.finish_stage(group, prints.get(stage, FINGERPRINT))
+    store.finish_stage(group, prints.get(STAGE_OF.get(group, ""), FINGERPRINT))
 
 
 def run_facts() -> dict[str, Any]:

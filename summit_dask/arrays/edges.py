@@ -17,7 +17,7 @@ from scipy import sparse
 from summit_dask.facts.errors import StoreError, StoreIncompleteError
 from summit_dask.facts.layergraph import Hop, Layer, LayerGraph
 
-_Arrays = tuple[Int32[np.ndarray, "_"], Int32[np.ndarray, "_"], Int32[np.ndarray, "_"]]
+_Arrays = tuple[Int32[np.ndarray, " _"], Int32[np.ndarray, " _"], Int32[np.ndarray, " _"]]
 
 
 @dataclass(frozen=True)

@@ -25,11 +25,11 @@ _TILE = 16
 #: Partial counts that are added at once.
 _SPLIT_EVERY = 8
 
-ReadValues = Callable[[int], tuple[Float32[np.ndarray, "image channel"], Int[np.ndarray, "image"]]]
+ReadValues = Callable[[int], tuple[Float32[np.ndarray, "image channel"], Int[np.ndarray, " image"]]]
 
 
 def count_selected(
-    selected: Bool[np.ndarray, "image channel"], class_index: Int[np.ndarray, "image"], n_classes: int
+    selected: Bool[np.ndarray, "image channel"], class_index: Int[np.ndarray, " image"], n_classes: int
 ) -> Int32[np.ndarray, "class channel"]:
     """A: number of each class's images that selected the channel (DESIGN 3.2; the paper's section 5.1).
 
@@ -54,7 +54,10 @@ def count_selected(
 
 
 def count_sources(
-    source: Int[np.ndarray, "image channel rank"], class_index: Int[np.ndarray, "image"], n_classes: int, n_sources: int
+    source: Int[np.ndarray, "image channel rank"],
+    class_index: Int[np.ndarray, " image"],
+    n_classes: int,
+    n_sources: int,
 ) -> csr_array:
     """I of one hop: number of each class's images in which the source is among the channel's strongest.
 
@@ -108,9 +111,9 @@ def dense_counts(
 
 
 def class_statistics(
-    class_index: Int[np.ndarray, "image"],
-    readable: Bool[np.ndarray, "image"],
-    predicted_first: Int[np.ndarray, "image"],
+    class_index: Int[np.ndarray, " image"],
+    readable: Bool[np.ndarray, " image"],
+    predicted_first: Int[np.ndarray, " image"],
     output_index: Int[np.ndarray, "class"],
 ) -> tuple[Int32[np.ndarray, "class"], Int32[np.ndarray, "class"]]:
     """Readable images of each class, and how many of them the network gets right (DESIGN 3.7).

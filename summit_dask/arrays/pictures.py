@@ -278,7 +278,7 @@ def _falloff(height: int, width: int) -> Float[Tensor, "y x"]:
     return 2 * max(height, width) * waves.clamp(min=1) ** -_FALLOFF
 
 
-def _likeness(maps: Float[Tensor, "n channel y x"]) -> Float[Tensor, "group"]:
+def _likeness(maps: Float[Tensor, "n channel y x"]) -> Float[Tensor, " group"]:
     """Mean cosine between the styles (Gram matrices) of the pictures of a group."""
     flat = maps.flatten(2)
     grams = functional.normalize((flat @ flat.transpose(1, 2)).flatten(1), dim=1)

@@ -34,7 +34,7 @@ from summit_dask.effects.reduction import count_activations, count_influences, m
 from summit_dask.effects.store import Header, Store, partition_size, stored_bytes_per_image
 from summit_dask.effects.worker import NetworkSpec, extract_task, extracting
 from summit_dask.facts import schema
-from summit_dask.facts.config import RESULT_STAGES, RunConfig, fingerprint, options_of
+from summit_dask.facts.config import RESULT_STAGES, STAGE_OF, RunConfig, command_of, fingerprint, options_of
 from summit_dask.facts.errors import StoreError, StoreIncompleteError, StoreMismatchError
 
 PACKAGES = ("summit-dask", "torch", "torchvision", "numpy", "numba", "zarr", "xarray", "dask", "networkx")
@@ -212,9 +212,8 @@ def pending(store: Store) -> list[str]:
     """Stages that have to run, in order."""
     prints = stage_fingerprints(store)
     waiting = [] if store.done(prints["extract"]).all() else ["extract"]
-    groups = {"matrices": "reduce", "examples": "examples", "graphs": "graphs", "embedding": "embed"}
-    missing = [stage for group, stage in groups.items() if store.stage_fingerprint(group) != prints[stage]]
-    return list(dict.fromkeys(waiting + ["reduce" if stage == "examples" else stage for stage in missing]))
+    missing = [stage for group, stage in STAGE_OF.items() if store.stage_fingerprint(group) != prints[stage]]
+    return list(dict.fromkeys(waiting + [command_of(stage) for stage in missing]))
 
 
 def stage_fingerprints(store: Store) -> dict[str, int]:

@@ -11,7 +11,6 @@ from typing import Any
 
 import networkx as nx
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from summit_dask.arrays.attribution import ClassGraph, GraphOptions, class_graph, verify_graph
@@ -22,7 +21,7 @@ from summit_dask.effects.pipeline import pending, stage_fingerprints
 from summit_dask.effects.query import count_images, read_counts, run_config
 from summit_dask.effects.reduction import readable_classes
 from summit_dask.effects.store import Store
-from summit_dask.effects.worker import NetworkSpec, partition_of
+from summit_dask.effects.worker import NetworkSpec, partition_of, prepare_process
 from summit_dask.facts import schema
 from summit_dask.facts.config import RunConfig
 
@@ -131,7 +130,7 @@ def _stages(store: Store) -> Iterator[str | None]:
 
 def _images(store: Store, rows: NDArray[np.int64]) -> Iterator[str | None]:
     spec = NetworkSpec.of_run(store.header.run)
-    torch.set_num_threads(1)
+    prepare_process()
     extractor = Extractor(spec.build(), spec.preprocessing, spec.k)
     done = store.done(stage_fingerprints(store)["extract"])
     for row in rows[done[rows // store.header.partition_size]]:

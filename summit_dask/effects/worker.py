@@ -4,7 +4,7 @@ The network is built on each worker from a specification; modules never travel i
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -141,8 +141,7 @@ def device_of(worker: Worker) -> str:
     return f"cuda:{place % torch.cuda.device_count()}"
 
 
-@contextmanager
-def extracting(client: Client, store: Store, key: int) -> Iterator[str]:
+def extracting(client: Client, store: Store, key: int) -> AbstractContextManager[str]:
     """Every worker has the store open and its network built, until the block has ended well; gives the plugin's name.
 
     Raises
@@ -150,8 +149,7 @@ def extracting(client: Client, store: Store, key: int) -> Iterator[str]:
     SummitError
         What a worker raised: the files may be out of its reach.
     """
-    with installed(client, ExtractorPlugin(store.path, key), store.header.run["network"]["model"]) as name:
-        yield name
+    return installed(client, ExtractorPlugin(store.path, key), store.header.run["network"]["model"])
 
 
 @contextmanager

@@ -108,6 +108,20 @@ class RunConfig(BaseModel):
         return tuple(sorted({c for e in self.excluded if e.layer == layer for c in e.channels}))
 
 
+#: The stage that makes each group of results in a store.
+STAGE_OF: Mapping[str, Stage] = {
+    "matrices": "reduce",
+    "examples": "examples",
+    "graphs": "graphs",
+    "embedding": "embed",
+}
+
+
+def command_of(stage: Stage) -> str:
+    """The command that runs a stage; 'reduce' finds the examples too."""
+    return "reduce" if stage == "examples" else stage
+
+
 def stage_of(option: str) -> Stage:
     """The first stage that an option matters to."""
     extra = RunConfig.model_fields[option].json_schema_extra

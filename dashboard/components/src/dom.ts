@@ -26,6 +26,19 @@ export function svg<K extends keyof SVGElementTagNameMap>(
   return element as SVGElementTagNameMap[K];
 }
 
+/** One of the page's colours (red, green, blue); drawings and other programs know no variables and no mixed colours. */
+export function colour(styled: Element, name: string): [number, number, number] {
+  const context = el("canvas", { width: 1, height: 1 }).getContext("2d", { willReadFrequently: true })!;
+  const probe = el("span");
+  probe.style.color = `var(${name})`;
+  styled.append(probe);
+  context.fillStyle = getComputedStyle(probe).color;
+  probe.remove();
+  context.fillRect(0, 0, 1, 1);
+  const [red, green, blue] = context.getImageData(0, 0, 1, 1).data;
+  return [red, green, blue];
+}
+
 /** "39 %", "0.4 %", "100 %"; "–" where it isn't known. */
 export function percent(share: number | null): string {
   if (share == null || Number.isNaN(share)) return "–";

@@ -1,12 +1,12 @@
 // The whole graph as a file of its own, whatever part of it is on the screen.
-import { svg, SVG } from "./dom";
+import { colour, svg, SVG } from "./dom";
 import type { Scene } from "./scene";
 
 const MARGIN = 24;
 
 /** A free-standing SVG with pictures, layer names and the page's colours inside. */
 export function asSvg(scene: Scene, styled: Element): SVGSVGElement {
-  const [text, back, line] = ["--text", "--back", "--line"].map((name) => resolved(styled, name));
+  const [text, back, line] = ["--text", "--back", "--line"].map((name) => `rgb(${colour(styled, name)})`);
   const names = Math.max(...scene.model.data.rows.map((row) => row.layer.length)) * 7 + MARGIN;
   const [width, height] = [scene.width + names + 2 * MARGIN, scene.height + 2 * MARGIN];
   const root = svg("svg", { xmlns: SVG, width, height, viewBox: `0 0 ${width} ${height}` });
@@ -25,19 +25,6 @@ export function asSvg(scene: Scene, styled: Element): SVGSVGElement {
   copy.querySelectorAll("[hidden], .hits").forEach((element) => element.remove());
   root.append(copy);
   return root;
-}
-
-/** A colour of the page as plain numbers: other programs than browsers know no mixed colours. */
-function resolved(styled: Element, name: string): string {
-  const context = document.createElement("canvas").getContext("2d", { willReadFrequently: true })!;
-  const probe = document.createElement("span");
-  probe.style.color = `var(${name})`;
-  styled.append(probe);
-  context.fillStyle = getComputedStyle(probe).color;
-  probe.remove();
-  context.fillRect(0, 0, 1, 1);
-  const [red, green, blue] = context.getImageData(0, 0, 1, 1).data;
-  return `rgb(${red},${green},${blue})`;
 }
 
 function rules(text: string, line: string): string {

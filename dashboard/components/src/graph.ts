@@ -87,8 +87,8 @@ class GraphView {
     this.view = { ...data.view, least_count: Math.min(data.view.least_count, this.model.largestCount) };
     this.pinned = this.model.find(data.pinned);
     this.drawPinned();
-    this.arrange();
     if (fresh) this.fit();
+    else this.arrange();
     this.toolbar.show(this.view, this.model.largestCount);
     this.rest();
   }

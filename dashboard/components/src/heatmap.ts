@@ -1,7 +1,7 @@
 // A matrix as a picture: one cell per class and channel, both in the order given.
 import "./heatmap.css";
 import { component, type Component } from "./component";
-import { el } from "./dom";
+import { colour, el } from "./dom";
 import { unpack, type Packed } from "./packed";
 
 interface HeatmapData {
@@ -57,16 +57,14 @@ class Heatmap {
     Object.assign(this.canvas, { width, height });
     const context = this.canvas.getContext("2d")!;
     const image = context.createImageData(width, height);
-    const accent = this.accent(context);
-    for (let k = 0; k < width * height; k++) image.data.set([...accent, this.values[k]], 4 * k);
+    const [red, green, blue] = colour(this.frame, "--accent");
+    for (let k = 0; k < width * height; k++) {
+      image.data[4 * k] = red;
+      image.data[4 * k + 1] = green;
+      image.data[4 * k + 2] = blue;
+      image.data[4 * k + 3] = this.values[k];
+    }
     context.putImageData(image, 0, 0);
-  }
-
-  /** The theme's colour, as the canvas itself reads it. */
-  private accent(context: CanvasRenderingContext2D): number[] {
-    context.fillStyle = getComputedStyle(this.frame).getPropertyValue("--accent").trim();
-    context.fillRect(0, 0, 1, 1);
-    return [...context.getImageData(0, 0, 1, 1).data].slice(0, 3);
   }
 
   private cell(event: MouseEvent): [number, number] {
