@@ -36,10 +36,10 @@ import psutil
 from playwright.sync_api import Browser, Page, sync_playwright
 from scipy import sparse
 
-from summit_dask.arrays.attribution import ClassCounts, ClassGraph, GraphOptions, class_graph
-from summit_dask.effects.graph_tables import write_graphs
-from summit_dask.effects.store import Header, Store, partition_size
-from summit_dask.facts.inceptionv1 import layer_graph
+from summit_dask.arrays.graph.attribution import ClassCounts, ClassGraph, GraphOptions, class_graph
+from summit_dask.formats.original_network import layer_graph
+from summit_dask.store.graphs import write_graphs
+from summit_dask.store.store import Header, Store, partition_size
 from tests.stores import Made, finish, run_facts, tables, write_part
 
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]

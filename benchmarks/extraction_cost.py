@@ -33,12 +33,12 @@ from numpy.typing import NDArray
 from original import Original
 
 from summit_dask.arrays.activations import select_channels
-from summit_dask.arrays.influence import warm_up
-from summit_dask.effects.dataset import Preprocessing, read_image_set
-from summit_dask.effects.extract import Extraction, Extractor
-from summit_dask.effects.memory import keep_freed_memory
-from summit_dask.effects.trace import TracedNetwork, trace_network
-from summit_dask.effects.zoo import load_network
+from summit_dask.arrays.influence.maximum import warm_up
+from summit_dask.facts.process import keep_freed_memory
+from summit_dask.images.sources import Preprocessing, read_image_set
+from summit_dask.measure.extractor import Extraction, Extractor
+from summit_dask.network.load import load_network
+from summit_dask.network.trace import TracedNetwork, trace_network
 
 K, MASS = 5, 0.03
 DATA = Path(os.environ.get("SUMMIT_TEST_DATA", Path(__file__).parents[1] / ".." / "shared" / "data"))

@@ -16,7 +16,7 @@ import networkx as nx
 import numpy as np
 from scipy import sparse
 
-from summit_dask.arrays.attribution import (
+from summit_dask.arrays.graph.attribution import (
     ClassCounts,
     GraphOptions,
     class_graph,

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, fx
 from torch.nn import functional
 
-from summit_dask.effects.trace import TracedNetwork
+from summit_dask.network.trace import TracedNetwork
 
 MASS, K = 0.03, 5
 

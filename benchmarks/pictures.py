@@ -25,8 +25,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from summit_dask.arrays.pictures import Preparation, Settings, Visualiser, batches
-from summit_dask.effects.store import Store
-from summit_dask.effects.worker import NetworkSpec
+from summit_dask.stages.workers import NetworkSpec
+from summit_dask.store.store import Store
 
 
 def main() -> None:

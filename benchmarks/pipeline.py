@@ -20,12 +20,12 @@ from typing import Any
 
 import psutil
 
-from summit_dask.effects import pipeline
-from summit_dask.effects.cluster import cluster
-from summit_dask.effects.extract import Extractor, extract_partition
-from summit_dask.effects.store import Store
-from summit_dask.effects.worker import NetworkSpec, extracting, partition_of, prepare_process
 from summit_dask.facts.config import RunConfig
+from summit_dask.measure.extractor import Extractor, extract_partition
+from summit_dask.stages import pipeline
+from summit_dask.stages.cluster import cluster
+from summit_dask.stages.workers import NetworkSpec, extracting, partition_of, prepare_process
+from summit_dask.store.store import Store
 
 DATA = Path(os.environ.get("SUMMIT_TEST_DATA", "../shared/data"))
 

@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 
 from summit_dask.arrays.activations import select_channels
 from summit_dask.arrays.matrices import activation_counts, add_counts, count_selected, count_sources, tree_reduce
-from summit_dask.effects.store import Store
+from summit_dask.store.store import Store
 
 PARTITION, ROUNDS, MASS, K = 1024, 9, 0.03, 5
 N_CLASSES, IMAGES_PER_CLASS = 1000, 128

@@ -7,9 +7,9 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
-from summit_dask.effects.memory import share_freed_memory
+from summit_dask.facts.process import share_freed_memory
 
-SLOW = ("pandas", "pyarrow", "zarr", "summit_dask.effects.query", "PIL.Image", "scipy.sparse", "altair")
+SLOW = ("pandas", "pyarrow", "zarr", "summit_dask.questions.query", "PIL.Image", "scipy.sparse", "altair")
 
 
 def main() -> None:

@@ -11,9 +11,9 @@ import streamlit as st
 
 from dashboard import components, session
 from dashboard.data import StoreData, open_data
-from dashboard.folders import stores_in
 from dashboard.selection import Selection
 from summit_dask.facts.errors import StoreError, StoreIncompleteError, StoreVersionError, SummitError
+from summit_dask.store.places import stores_in
 
 PAGES = {"explore": "Explore", "channel": "Channel", "layers": "Layers", "classes": "Class", "run": "Run"}
 
@@ -44,7 +44,7 @@ def main() -> None:
 
 def _shower(name: str) -> Callable[[], None]:
     # A page is imported when it is first shown: Altair, which Explore does without, takes half a second.
-    return lambda: import_module(f"dashboard.pages.{name}").show()
+    return lambda: import_module(f"dashboard.views.{name}").show()
 
 
 def _header(data: StoreData) -> None:

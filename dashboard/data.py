@@ -16,12 +16,12 @@ import streamlit as st
 from numpy.typing import NDArray
 from scipy import sparse
 
-from dashboard.folders import stamp
-from summit_dask.arrays.attribution import ClassCounts, ClassGraph, GraphOptions, class_graph
-from summit_dask.effects.store import Store
+from summit_dask.arrays.graph.attribution import ClassCounts, ClassGraph, GraphOptions, class_graph
 from summit_dask.facts import encoded, schema
 from summit_dask.facts.config import STAGE_OF, command_of
 from summit_dask.facts.layergraph import Channel, Layer, LayerGraph
+from summit_dask.store.places import stamp
+from summit_dask.store.store import Store
 
 Part = Literal["matrices", "graphs", "embedding", "examples", "pictures", "activations", "influences"]
 
@@ -399,7 +399,7 @@ class StoreData:
         self, place: int, mass: float, excluded: Mapping[str, tuple[int, ...]]
     ) -> Mapping[str, NDArray[np.int32]]:
         # Brings numba, which a page that doesn't ask for another mass need not load.
-        from summit_dask.effects.query import count_activations
+        from summit_dask.questions.query import count_activations
 
         rows = np.zeros(self.store.header.n_images, bool)
         rows[self.images_of(place)] = True

@@ -10,8 +10,8 @@ import streamlit as st
 from streamlit.navigation.page import Page
 
 from dashboard.data import StoreData, open_data
-from dashboard.folders import stores_in
 from dashboard.selection import Selection
+from summit_dask.store.places import stores_in
 
 
 def folder() -> Path:
@@ -77,17 +77,6 @@ def page(name: str) -> Page:
     """A page, for links."""
     found: Page = st.session_state["pages"][name]
     return found
-
-
-def run_app() -> None:
-    """Start the app from a page's file.
-
-    A folder called "pages" was Streamlit's first way to have several pages. Until a server has seen `st.navigation`,
-    it takes an address like /channel for the file in that folder, and runs that alone.
-    """
-    from dashboard import app
-
-    app.main()
 
 
 def go(name: str, **changes: Any) -> None:

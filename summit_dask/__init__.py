@@ -12,12 +12,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from summit_dask.effects.pipeline import run
-    from summit_dask.effects.query import attribution_graph
-    from summit_dask.effects.store import layer_graph_of, open_store
     from summit_dask.facts.config import RunConfig
     from summit_dask.facts.errors import SummitError
     from summit_dask.facts.layergraph import Channel, LayerGraph
+    from summit_dask.questions.query import attribution_graph
+    from summit_dask.stages.pipeline import run
+    from summit_dask.store.store import layer_graph_of, open_store
 
 __all__ = [
     "Channel",
@@ -35,10 +35,10 @@ _HOME = {
     "LayerGraph": "facts.layergraph",
     "RunConfig": "facts.config",
     "SummitError": "facts.errors",
-    "attribution_graph": "effects.query",
-    "layer_graph_of": "effects.store",
-    "open_store": "effects.store",
-    "run": "effects.pipeline",
+    "attribution_graph": "questions.query",
+    "layer_graph_of": "store.store",
+    "open_store": "store.store",
+    "run": "stages.pipeline",
 }
 
 

@@ -106,7 +106,7 @@ _store = click.argument("store", type=click.Path(path_type=Path))
 @options(*RESULT_STAGES, "cluster", out=True)
 def run(config: Path | None, **values: Any) -> None:
     """All stages, from images to attribution graphs; goes on where it stopped."""
-    from summit_dask.effects import pipeline
+    from summit_dask.stages import pipeline
 
     made = pipeline.run(configured(config, values))
     click.echo(f"{made} is complete. Look at it with: summit-dask dashboard {made}")
@@ -117,7 +117,7 @@ def run(config: Path | None, **values: Any) -> None:
 @options(*RESULT_STAGES, "cluster", out=True)
 def init(config: Path | None, **values: Any) -> None:
     """Lay out a store: check network, images and classes, print what it will cost."""
-    from summit_dask.effects import pipeline
+    from summit_dask.stages import pipeline
 
     made = pipeline.init(configured(config, values))
     click.echo(f"{made.path} is laid out. Go on with: summit-dask extract {made.path}")
@@ -166,7 +166,7 @@ def embed(store: Path, **values: Any) -> None:
 def pictures(store: Path, channels: str, kinds: str, size: int, steps: int, seed: int, **values: Any) -> None:
     """Optimise pictures that show what channels look for."""
     from summit_dask.arrays.pictures import Settings
-    from summit_dask.effects.painting import known_kinds, make_pictures
+    from summit_dask.stages.pictures import known_kinds, make_pictures
 
     settings = Settings(size=size, steps=steps, seed=seed)
     count = make_pictures(store, channels, known_kinds(kinds.split(",")), settings, _given(values))
@@ -174,8 +174,8 @@ def pictures(store: Path, channels: str, kinds: str, size: int, steps: int, seed
 
 
 def _stage(name: str, path: Path, values: Mapping[str, Any]) -> None:
-    from summit_dask.effects import pipeline
-    from summit_dask.effects.store import Store
+    from summit_dask.stages import pipeline
+    from summit_dask.store.store import Store
 
     pipeline.run_stage(name, path, _given(values))
     waiting = pipeline.pending(Store.open(path))
@@ -187,7 +187,7 @@ def _stage(name: str, path: Path, values: Mapping[str, Any]) -> None:
 @click.option("--json", "as_json", is_flag=True, help="for programs")
 def info(store: Path, as_json: bool) -> None:
     """What a store holds and what is still to do."""
-    from summit_dask.effects.info import describe, printed
+    from summit_dask.questions.info import describe, printed
 
     facts = describe(store)
     click.echo(json.dumps(facts, indent=2) if as_json else printed(facts))
@@ -198,7 +198,7 @@ def info(store: Path, as_json: bool) -> None:
 @click.option("--images", "n_images", default=16, show_default=True, help="images to measure again")
 def verify(store: Path, n_images: int) -> None:
     """Measure a sample of images again and check every stored number and invariant."""
-    from summit_dask.effects.verify import verify_store
+    from summit_dask.questions.verify import verify_store
 
     report = verify_store(store, n_images)
     click.echo("\n".join(report.lines()))
@@ -231,7 +231,7 @@ def dashboard(store: Path, host: str, port: int) -> None:
 
 
 def _serve(store: Path, host: str, port: int) -> None:
-    from dashboard.folders import stores_in
+    from summit_dask.store.places import stores_in
 
     stores_in(store.resolve())  # refuses a folder that holds none
     _check_free(host, port)

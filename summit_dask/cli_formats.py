@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from summit_dask.effects.formats import fault, read_json
-from summit_dask.effects.progress import say
+from summit_dask.formats.original_graphs import fault, read_json
+from summit_dask.store.progress import say
 
 if TYPE_CHECKING:
-    from summit_dask.effects.exports import Format
+    from summit_dask.formats.exports import Format
 
 _EXISTING = click.Path(exists=True, path_type=Path)
 _LAYERS = click.option(
@@ -47,7 +47,7 @@ def _say_problems(problems: Iterable[str]) -> None:
 @click.option("--keep-going", is_flag=True, help="Leave out what is wrong and import the rest.")
 def import_command(folder: Path, out: Path, classes: Path | None, keep_going: bool) -> None:
     """Make a store of the original's published data, a folder like fredhohman/summit-data."""
-    from summit_dask.effects.imports import import_summit
+    from summit_dask.formats.original_import import import_summit
 
     report = import_summit(folder, out, classes, keep_going)
     _say_problems(report.problems)
@@ -65,7 +65,7 @@ def import_command(folder: Path, out: Path, classes: Path | None, keep_going: bo
 @_LAYERS
 def export_command(store: Path, folder: Path, kind: "Format", classes: tuple[str, ...], layers: Path | None) -> None:
     """Write a store's results for other programs; summit: as the original's front end reads them."""
-    from summit_dask.effects.exports import export
+    from summit_dask.formats.exports import export
 
     report = export(store, folder, kind, classes or None, layer_table(layers))
     _say_problems(report.left_out)
@@ -77,8 +77,8 @@ def export_command(store: Path, folder: Path, kind: "Format", classes: tuple[str
 @click.option("--csv", type=click.Path(path_type=Path), help="Write a row a channel to this file.")
 def usage_command(store: Path, csv: Path | None) -> None:
     """Say which channels the classes use, and keep it in the store."""
-    from summit_dask.effects.store import Store, open_store
-    from summit_dask.effects.usage import channel_usage, usage_summary, write_usage
+    from summit_dask.questions.usage import channel_usage, usage_summary, write_usage
+    from summit_dask.store.store import Store, open_store
 
     channels = channel_usage(open_store(store))
     write_usage(Store.open(store, writable=True), channels)
@@ -93,8 +93,8 @@ def usage_command(store: Path, csv: Path | None) -> None:
 @_LAYERS
 def import_pictures_command(store: Path, folder: Path, layers: Path | None) -> None:
     """Take pictures of channels into a store: single files, or the original's sprites."""
-    from summit_dask.effects.picture_files import import_pictures
-    from summit_dask.effects.store import Store
+    from summit_dask.formats.picture_files import import_pictures
+    from summit_dask.store.store import Store
 
     report = import_pictures(Store.open(store, writable=True), folder, layer_table(layers))
     _say_problems(report.problems)
@@ -108,8 +108,8 @@ def import_pictures_command(store: Path, folder: Path, layers: Path | None) -> N
 @_LAYERS
 def export_pictures_command(store: Path, folder: Path, sprites: bool, layers: Path | None) -> None:
     """Write a store's pictures of channels as files in the original's layout."""
-    from summit_dask.effects.picture_files import export_pictures
-    from summit_dask.effects.store import Store
+    from summit_dask.formats.picture_files import export_pictures
+    from summit_dask.store.store import Store
 
     click.echo(f"{folder}: {export_pictures(Store.open(store), folder, sprites, layer_table(layers))} files.")
 

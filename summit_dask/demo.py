@@ -17,9 +17,9 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from summit_dask.effects.progress import duration, say
 from summit_dask.facts.config import RunConfig
 from summit_dask.facts.errors import StoreError
+from summit_dask.store.progress import duration, say
 
 SIDE = 32
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -99,8 +99,8 @@ def make_demo(folder: Path, workers: int | None = None) -> Path:
         The store.
     """
     from summit_dask.arrays.pictures import Settings
-    from summit_dask.effects import pipeline
-    from summit_dask.effects.painting import make_pictures
+    from summit_dask.stages import pipeline
+    from summit_dask.stages.pictures import make_pictures
 
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -8,8 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from summit_dask.effects.dataset import Preprocessing
 from summit_dask.facts.layergraph import Convolution
+from summit_dask.images.sources import Preprocessing
 from tests.networks import TinyInception
 from tests.oracles_influence import influences
 

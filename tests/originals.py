@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from summit_dask.facts.inceptionv1 import layer_graph
 from summit_dask.facts.layergraph import LayerGraph
+from summit_dask.formats.original_network import layer_graph
 
 LAYERS = tuple(layer.name for layer in layer_graph().visible)
 SIZES = {layer.name: layer.channels for layer in layer_graph().visible}

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from distributed import Client
 
-from summit_dask.effects import pipeline
-from summit_dask.effects.store import Store
 from summit_dask.facts.config import RunConfig
+from summit_dask.stages import pipeline
+from summit_dask.store.store import Store
 
 
 def run_here(config: RunConfig, client: Client) -> Store:

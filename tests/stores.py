@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import sparse
 
-from summit_dask.arrays.attribution import ClassCounts, ClassGraph, GraphOptions, class_graph
-from summit_dask.effects.graph_tables import write_graphs
-from summit_dask.effects.store import Header, Store, partition_size
+from summit_dask.arrays.graph.attribution import ClassCounts, ClassGraph, GraphOptions, class_graph
 from summit_dask.facts import encoded, schema
 from summit_dask.facts.config import STAGE_OF
 from summit_dask.facts.layergraph import Convolution, Hop, Layer, LayerGraph, Window
+from summit_dask.store.graphs import write_graphs
+from summit_dask.store.store import Header, Store, partition_size
 
 #: What a store can hold beside its tables.
 PARTS = ("values", "matrices", "graphs", "embedding", "pictures", "examples")

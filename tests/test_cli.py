@@ -21,9 +21,9 @@ from distributed import Client
 from safetensors.torch import load_file, save_file
 
 from summit_dask import cli
-from summit_dask.effects import pipeline
-from summit_dask.effects.store import Store, open_store
 from summit_dask.facts.config import RunConfig, options_of
+from summit_dask.stages import pipeline
+from summit_dask.store.store import Store, open_store
 from tests.networks import CLASSES, tiny_config, write_images
 from tests.runs import copied
 
@@ -329,7 +329,7 @@ def test_an_empty_folder_becomes_the_store(call: Call, base: RunConfig, tmp_path
 def test_a_scheduler_that_does_not_answer(
     call: Call, base: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("summit_dask.effects.cluster.CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr("summit_dask.stages.cluster.CONNECT_SECONDS", 0.5)
     given = flags(base, workers=None, out=tmp_path / "new.zarr")
     outcome = call("run", *given, "--scheduler=tcp://127.0.0.1:9")
     check_refusal(outcome, "tcp://127.0.0.1:9 doesn't answer within 0.5 s", "'dask scheduler'")
@@ -340,7 +340,7 @@ def test_a_scheduler_that_does_not_answer(
 def test_a_scheduler_file_of_no_use(
     text: str | None, call: Call, base: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("summit_dask.effects.cluster.CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr("summit_dask.stages.cluster.CONNECT_SECONDS", 0.5)
     file = tmp_path / "scheduler.json"
     if text is not None:
         file.write_text(text)

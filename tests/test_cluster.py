@@ -7,8 +7,8 @@ import pytest
 from distributed import Client, LocalCluster
 from distributed.scheduler import KilledWorker
 
-from summit_dask.effects.cluster import finished, resources, result_of
 from summit_dask.facts.errors import ClusterError, NumericalError, StoreError
+from summit_dask.stages.cluster import finished, resources, result_of
 
 
 def fail(error: Exception) -> None:

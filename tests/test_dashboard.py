@@ -12,14 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as hst
 from streamlit.testing.v1 import AppTest
 
-from dashboard import channels, graphs, images, likeness
-from dashboard.classtable import class_table, packed, relative
 from dashboard.data import Reselection, StoreData
-from dashboard.folders import stores_in
 from dashboard.selection import Selection
-from summit_dask.effects.store import Store
+from dashboard.shown import channels, graphs, images, likeness
+from dashboard.shown.classtable import class_table, packed, relative
 from summit_dask.facts.errors import StoreError, StoreVersionError
 from summit_dask.facts.layergraph import Channel
+from summit_dask.store.places import stores_in
+from summit_dask.store.store import Store
 from tests.stores import AWKWARD_NAMES, PARTS, Made, graph_of, make_store
 
 START = Selection()

@@ -12,8 +12,8 @@ from click.testing import CliRunner
 from summit_dask import open_store
 from summit_dask.cli import commands
 from summit_dask.demo import GOAL, NAMES, demo_config, make_demo
-from summit_dask.effects.verify import verify_store
 from summit_dask.facts.config import RunConfig
+from summit_dask.questions.verify import verify_store
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

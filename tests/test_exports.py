@@ -11,12 +11,6 @@ import pytest
 from click.testing import CliRunner
 
 from summit_dask.cli_formats import COMMANDS
-from summit_dask.effects.export_tables import original_names, renamed
-from summit_dask.effects.exports import export
-from summit_dask.effects.formats import read_json
-from summit_dask.effects.imports import import_summit
-from summit_dask.effects.store import Store, layer_graph_of, open_store
-from summit_dask.effects.usage import channel_usage, usage, usage_summary, write_usage
 from summit_dask.facts.errors import (
     ClassNotFoundError,
     ConfigError,
@@ -24,7 +18,13 @@ from summit_dask.facts.errors import (
     StoreError,
     StoreIncompleteError,
 )
-from summit_dask.facts.inceptionv1 import layer_graph
+from summit_dask.formats.exports import export
+from summit_dask.formats.original_graphs import read_json
+from summit_dask.formats.original_import import import_summit
+from summit_dask.formats.original_network import layer_graph
+from summit_dask.formats.tables import original_names, renamed
+from summit_dask.questions.usage import channel_usage, usage, usage_summary, write_usage
+from summit_dask.store.store import Store, layer_graph_of, open_store
 from tests import originals, stores
 
 COMMAND = {command.name: command for command in COMMANDS}

@@ -11,15 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from summit_dask.arrays.attribution import ClassGraph
-from summit_dask.effects.class_entries import entry_json, parse_entry
-from summit_dask.effects.exports import export
-from summit_dask.effects.formats import GraphReader, read_json
-from summit_dask.effects.graph_tables import read_graphs
-from summit_dask.effects.imports import import_summit
-from summit_dask.effects.store import Store, open_store
+from summit_dask.arrays.graph.attribution import ClassGraph
 from summit_dask.facts.errors import FormatError, StoreError
-from summit_dask.facts.inceptionv1 import layer_graph
+from summit_dask.formats.exports import export
+from summit_dask.formats.original_classes import entry_json, parse_entry
+from summit_dask.formats.original_graphs import GraphReader, read_json
+from summit_dask.formats.original_import import import_summit
+from summit_dask.formats.original_network import layer_graph
+from summit_dask.store.graphs import read_graphs
+from summit_dask.store.store import Store, open_store
 from tests import originals
 
 Change = Callable[[Path], None]

@@ -13,13 +13,14 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from summit_dask.arrays import activations, influence_kernels
+from summit_dask.arrays import activations
 from summit_dask.arrays.activations import channel_extremes
-from summit_dask.arrays.influence import Strongest, prepare_hop
-from summit_dask.effects.dataset import Preprocessing
-from summit_dask.effects.zoo import load_network
+from summit_dask.arrays.influence import kernels
+from summit_dask.arrays.influence.maximum import Strongest, prepare_hop
 from summit_dask.facts.errors import NumericalError
 from summit_dask.facts.layergraph import Convolution
+from summit_dask.images.sources import Preprocessing
+from summit_dask.network.load import load_network
 from tests import oracles_influence as oracles
 
 
@@ -179,7 +180,7 @@ def test_real_network_and_images(shared_data: Path) -> None:
 NARROW = """
 import sys
 import numpy as np
-from summit_dask.arrays.influence import prepare_hop
+from summit_dask.arrays.influence.maximum import prepare_hop
 from summit_dask.facts.layergraph import Convolution
 
 given = np.load(sys.argv[1])
@@ -215,6 +216,5 @@ def test_one_compilation_serves_every_hop() -> None:
         maps = torch.randn(2, 4, 7, 7).to(memory_format=torch.channels_last).permute(0, 2, 3, 1).numpy()
         weight = rng.normal(size=(8, 4 // groups, *kernel)).astype(np.float32)
         prepare_hop(Convolution(kernel, stride, padding, groups=groups), weight, 4, 3, "hop")(maps)
-    kernels = influence_kernels
     for function in (kernels.rank_closed, kernels.rank_patches, kernels.rank_depthwise, activations._extremes):
         assert len(function.signatures) == 1

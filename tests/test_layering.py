@@ -11,80 +11,117 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
-#: The folders of the package; a band may import itself and those before it. What lies beside them is the command line.
-ORDER = ("facts", "arrays", "effects", "cli")
+#: A folder of the package may import itself and folders of a lower rank; what lies beside the folders is the top.
+RANK = {
+    "facts": 0,
+    "arrays": 1,
+    "network": 2,
+    "images": 2,
+    "store": 2,
+    "measure": 2,
+    "stages": 2,
+    "questions": 2,
+    "formats": 2,
+}
+TOP = 6
 
-#: What a band must not know of the outside world.
+#: What a folder must not know of the outside world.
 FOREIGN = {
     "facts": {"torch", "torchvision", "zarr", "xarray", "dask", "distributed", "streamlit", "click", "PIL"},
     "arrays": {"zarr", "xarray", "distributed", "streamlit", "click", "torchvision", "pathlib", "os", "shutil"},
-    "effects": {"streamlit", "click"},
-    "cli": {"streamlit"},
 }
-NOT_FOR_THE_DASHBOARD = {"torch", "torchvision", "zoo", "trace", "extract", "worker", "pipeline"}
+EVERYWHERE_FOREIGN = {"streamlit"}
+NOT_FOR_THE_DASHBOARD = {"torch", "torchvision", "summit_dask.network", "summit_dask.measure", "summit_dask.stages"}
 
-PACKAGES = {"summit_dask", "dashboard", *(f"summit_dask.{band}" for band in ORDER)}
-MODULES = {path.stem: path for path in (ROOT / "summit_dask").rglob("*.py") if path.stem != "__init__"}
-BAND_OF = {name: path.parent.name if path.parent.name in ORDER else "cli" for name, path in MODULES.items()}
-DASHBOARD = sorted((ROOT / "dashboard").rglob("*.py"))
-DASHBOARD = [path for path in DASHBOARD if "node_modules" not in path.parts]
+
+def dotted(path: Path) -> str:
+    """The name by which a file is imported."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def _sources() -> Iterator[Path]:
+    for package in ("summit_dask", "dashboard"):
+        yield from (path for path in (ROOT / package).rglob("*.py") if "node_modules" not in path.parts)
+
+
+MODULES = {dotted(path): path for path in sorted(_sources())}
+OURS = [name for name in MODULES if name.startswith("summit_dask.")]
+DASHBOARD = [name for name in MODULES if name.startswith("dashboard")]
+
+
+def folder_of(name: str) -> str:
+    """The folder of the package that a module lies in; empty for what lies beside the folders."""
+    folder = name.split(".")[1]
+    return folder if folder in RANK else ""
+
+
+def rank_of(name: str) -> int:
+    """What a module may import has a lower rank, or lies in its own folder."""
+    return RANK.get(folder_of(name), TOP)
 
 
 def _imported(node: ast.AST) -> Iterator[str]:
+    """Dotted names that an import statement speaks of; ``from a.b import c`` speaks of a.b.c where that is a module."""
     if isinstance(node, ast.Import):
         yield from (alias.name for alias in node.names)
     elif isinstance(node, ast.ImportFrom):
         assert node.level == 0, "relative imports hide who imports whom"
-        names = [f"{node.module}.{alias.name}" for alias in node.names]
-        yield from names if node.module in PACKAGES else [str(node.module)]
+        for alias in node.names:
+            inner = f"{node.module}.{alias.name}"
+            yield inner if inner in MODULES else str(node.module)
 
 
 @cache
-def imports(path: Path) -> tuple[frozenset[str], frozenset[str]]:
-    """Own modules and foreign packages that a file imports anywhere."""
-    found = [name.split(".") for node in ast.walk(ast.parse(path.read_text())) for name in _imported(node)]
-    own = {name for parts in found if parts[0] == "summit_dask" for name in parts[1:3] if name in MODULES}
-    return frozenset(own), frozenset(parts[0] for parts in found if parts[0] not in ("summit_dask", "dashboard"))
+def imports(name: str) -> frozenset[str]:
+    """What a module of ours imports anywhere: our modules by dotted name, others by the name of their package."""
+    nodes = ast.walk(ast.parse(MODULES[name].read_text()))
+    found = {imported for node in nodes for imported in _imported(node)}
+    return frozenset(n if n in MODULES else n.partition(".")[0] for n in found)
 
 
-def reached(path: Path) -> set[str]:
-    """Own modules and foreign packages that a file can make Python load, through any number of our modules."""
+def reached(name: str) -> set[str]:
+    """All that a module can make Python load, through any number of our modules."""
     names: set[str] = set()
-    waiting = [path]
+    waiting = [name]
     while waiting:
-        own, foreign = imports(waiting.pop())
-        waiting += [MODULES[name] for name in own - names]
-        names |= own | foreign
+        new = imports(waiting.pop()) - names
+        names |= new
+        waiting += [other for other in new if other in MODULES]
     return names
 
 
-def test_no_two_modules_share_a_name() -> None:
-    assert len(MODULES) == sum(path.stem != "__init__" for path in (ROOT / "summit_dask").rglob("*.py"))
+def test_the_test_finds_imports_of_every_form() -> None:
+    statements = (
+        "import dashboard\nfrom dashboard import app\nfrom summit_dask.facts import schema\ndef f():\n  import os.path"
+    )
+    found = [name for node in ast.walk(ast.parse(statements)) for name in _imported(node)]
+    assert found == ["dashboard", "dashboard.app", "summit_dask.facts.schema", "os.path"]
 
 
-@pytest.mark.parametrize("name", sorted(MODULES))
-def test_a_module_imports_its_band_and_those_before_it(name: str) -> None:
-    own, foreign = imports(MODULES[name])
-    band = BAND_OF[name]
-    later = {other for other in own if ORDER.index(BAND_OF[other]) > ORDER.index(band)}
-    assert not later, f"{name} ({band}) imports {later}"
-    assert not foreign & FOREIGN[band]
+@pytest.mark.parametrize("name", OURS)
+def test_a_module_imports_its_own_folder_and_lower_ones(name: str) -> None:
+    own = {other for other in imports(name) if other in MODULES and other != "summit_dask"}
+    higher = {o for o in own if folder_of(o) != folder_of(name) and rank_of(o) > rank_of(name)}
+    assert not higher, f"{name} imports {higher}"
+    foreign = FOREIGN.get(folder_of(name), set()) | EVERYWHERE_FOREIGN
+    assert not imports(name) & foreign
 
 
-def test_no_module_imports_itself_round_a_circle() -> None:
-    for name, path in MODULES.items():
-        others = {other for own in imports(path)[0] for other in (own, *reached(MODULES[own]))}
-        assert name not in others
+@pytest.mark.parametrize("name", MODULES)
+def test_no_module_imports_itself_round_a_circle(name: str) -> None:
+    assert name not in reached(name)
 
 
-@pytest.mark.parametrize("path", DASHBOARD, ids=lambda path: str(path.relative_to(ROOT)))
-def test_the_dashboard_needs_the_store_alone(path: Path) -> None:
-    assert not reached(path) & NOT_FOR_THE_DASHBOARD
+@pytest.mark.parametrize("name", DASHBOARD)
+def test_the_dashboard_needs_the_store_alone(name: str) -> None:
+    packages = {".".join(other.split(".")[:2]) for other in reached(name)}
+    assert not packages & NOT_FOR_THE_DASHBOARD
 
 
-def test_nothing_of_ours_imports_the_dashboard() -> None:
-    using = [name for name, path in MODULES.items() if "import dashboard" in path.read_text()]
-    assert using == []
+@pytest.mark.parametrize("name", OURS)
+def test_nothing_of_ours_imports_the_dashboard(name: str) -> None:
+    assert not {other for other in imports(name) if other.partition(".")[0] == "dashboard"}
 
 
 def loaded_after(statement: str) -> set[str]:
@@ -95,8 +132,7 @@ def loaded_after(statement: str) -> set[str]:
 
 
 def test_every_page_of_the_dashboard_loads_without_torch() -> None:
-    names = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in DASHBOARD if path.stem != "__init__"]
-    assert not loaded_after(f"import {', '.join(names)}") & {"torch", "torchvision", "distributed", "umap"}
+    assert not loaded_after(f"import {', '.join(DASHBOARD)}") & {"torch", "torchvision", "distributed", "umap"}
 
 
 def test_the_commands_help_loads_nothing_slow() -> None:

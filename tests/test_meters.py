@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from summit_dask.effects.dataset import Preprocessing
-from summit_dask.effects.extract import Extractor
-from summit_dask.effects.meters import DeviceMeter
-from summit_dask.effects.trace import trace_network
 from summit_dask.facts.errors import NumericalError
+from summit_dask.images.sources import Preprocessing
+from summit_dask.measure.extractor import Extractor
+from summit_dask.measure.meters import DeviceMeter
+from summit_dask.network.trace import trace_network
 from tests.networks import SIDE, TinyInception
 
 PREPROCESSING = Preprocessing(resize=None, crop=(SIDE, SIDE))

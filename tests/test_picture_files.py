@@ -9,13 +9,13 @@ from click.testing import CliRunner
 from PIL import Image
 
 from summit_dask.cli_formats import COMMANDS
-from summit_dask.effects.exports import export
-from summit_dask.effects.gallery import add_pictures, made_with, read_pictures
-from summit_dask.effects.imports import import_summit
-from summit_dask.effects.picture_files import export_pictures, import_pictures
-from summit_dask.effects.store import Store, open_store
 from summit_dask.facts.errors import FormatError
 from summit_dask.facts.schema import PICTURE_KINDS
+from summit_dask.formats.exports import export
+from summit_dask.formats.original_import import import_summit
+from summit_dask.formats.picture_files import export_pictures, import_pictures
+from summit_dask.store.pictures import add_pictures, made_with, read_pictures
+from summit_dask.store.store import Store, open_store
 from tests import originals, stores
 
 SPRITE_KINDS = ["neuron", "channel", "negative", "diversity-0", "diversity-1", "diversity-2", "diversity-3"]

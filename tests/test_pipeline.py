@@ -14,14 +14,14 @@ import pytest
 import xarray as xr
 from distributed import Client
 
-from summit_dask.effects import pipeline
-from summit_dask.effects.query import attribution_graph
-from summit_dask.effects.store import Store, open_store
-from summit_dask.effects.verify import verify_store
 from summit_dask.facts import schema
 from summit_dask.facts.config import RunConfig
 from summit_dask.facts.errors import ClassNotFoundError, StoreIncompleteError, StoreMismatchError
 from summit_dask.facts.layergraph import Channel
+from summit_dask.questions.query import attribution_graph
+from summit_dask.questions.verify import verify_store
+from summit_dask.stages import pipeline
+from summit_dask.store.store import Store, open_store
 from tests.networks import CLASSES, tiny_config
 from tests.runs import copied, run_here
 
@@ -127,7 +127,7 @@ def test_unreadable_images_are_recorded_and_leave_the_others_alone(
 def test_a_killed_run_goes_on_to_the_same_bytes(finished: RunConfig, tmp_path: Path) -> None:
     """SIGKILL of the whole process group as soon as one partition is done, at any moment of the next."""
     script = (
-        "from pathlib import Path; from summit_dask.effects import pipeline; from tests.networks import tiny_config\n"
+        "from pathlib import Path; from summit_dask.stages import pipeline; from tests.networks import tiny_config\n"
         f"if __name__ == '__main__': pipeline.run(tiny_config(Path({str(finished.out.parent)!r}), "
         f"out={str(tmp_path / 'store.zarr')!r}))"
     )

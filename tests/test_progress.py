@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from summit_dask.effects import progress
-from summit_dask.effects.progress import Progress, duration, size
+from summit_dask.store import progress
+from summit_dask.store.progress import Progress, duration, size
 
 
 class Clock:

@@ -15,8 +15,8 @@ from safetensors.torch import load_file
 from torchvision import transforms
 
 from summit_dask import attribution_graph, open_store
-from summit_dask.effects.verify import verify_store
 from summit_dask.facts.config import RunConfig
+from summit_dask.questions.verify import verify_store
 from tests.runs import run_here
 
 N_CLASSES, PER_CLASS = 12, 2

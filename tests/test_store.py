@@ -19,9 +19,13 @@ from hypothesis import strategies as st
 from zarr.codecs import Crc32cCodec, ShardingCodec
 
 from summit_dask import cli
-from summit_dask.effects import pipeline
-from summit_dask.effects.query import attribution_graph
-from summit_dask.effects.store import (
+from summit_dask.facts import schema
+from summit_dask.facts.config import RunConfig
+from summit_dask.facts.errors import StoreError, StoreIncompleteError, StoreVersionError
+from summit_dask.facts.layergraph import Convolution, Hop, Layer, LayerGraph, Window
+from summit_dask.questions.query import attribution_graph
+from summit_dask.stages import pipeline
+from summit_dask.store.store import (
     CHUNK_BYTES,
     Header,
     Store,
@@ -31,10 +35,6 @@ from summit_dask.effects.store import (
     partition_size,
     stored_bytes_per_image,
 )
-from summit_dask.facts import schema
-from summit_dask.facts.config import RunConfig
-from summit_dask.facts.errors import StoreError, StoreIncompleteError, StoreVersionError
-from summit_dask.facts.layergraph import Convolution, Hop, Layer, LayerGraph, Window
 from tests.networks import tiny_config
 from tests.runs import copied, run_here
 

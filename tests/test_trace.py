@@ -11,9 +11,9 @@ import torchvision.models
 from torch import Tensor, fx, nn
 from torch.nn import functional as F  # noqa: N812
 
-from summit_dask.effects.trace import TracedNetwork, trace_network
 from summit_dask.facts.errors import ConfigError, LayerNotFoundError, TraceError
 from summit_dask.facts.layergraph import LayerGraph
+from summit_dask.network.trace import TracedNetwork, trace_network
 
 torch.set_num_threads(1)
 

@@ -23,7 +23,7 @@ def graph(
     Parameters
     ----------
     data
-        What `dashboard.graphs.drawing` makes, and id, title, view, pinned, note.
+        What `dashboard.shown.graphs.drawing` makes, and id, title, view, pinned, note.
     on_pin
         Takes the layer and channel of the node that was pinned, or None.
     on_view
@@ -46,7 +46,7 @@ def classes(
     Parameters
     ----------
     data
-        What `dashboard.classtable.class_table` makes.
+        What `dashboard.shown.classtable.class_table` makes.
     on_select
         Takes the place of the chosen class.
     on_layer

@@ -1,0 +1,88 @@
+"""What is known of a channel over all classes, and over the graphs of all classes."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from dashboard.components import Bar
+from dashboard.data import StoreData
+from dashboard.shown.graphs import data_url, labelled_examples, shrunk
+from summit_dask.facts import schema
+from summit_dask.facts.layergraph import Channel
+
+KINDS = {"channel": "the channel", "neuron": "its centre neuron", "negative": "against the channel"}
+
+
+def classes_using(data: StoreData, channel: Channel) -> pd.DataFrame:
+    """Classes by how many of their images use the channel, most first: place, label, count, images.
+
+    Empty where nothing is known of the channel.
+    """
+    counts = data.counts(channel.layer)
+    count = np.zeros(data.n_classes, np.int32) if counts is None else counts[:, channel.index]
+    order = np.argsort(-count, kind="stable")
+    order = order[count[order] > 0]
+    labels = data.classes["label"].to_numpy()[order]
+    images = data.classes["n_images"].to_numpy()[order]
+    return pd.DataFrame({"place": order, "label": labels, "count": count[order], "images": images})
+
+
+def neighbours(data: StoreData, channel: Channel, sources: bool, place: int | None, n: int = 8) -> pd.DataFrame:
+    """Strongest sources (or targets) in the graphs of all classes, or of one: layer, channel, influence, classes.
+
+    `influence` is summed over the classes whose graph holds the edge, `classes` is their number.
+    """
+    own, other = ("target", "source") if sources else ("source", "target")
+    layer = data.layer_graph.layers.index(data.layer_graph.layer(channel.layer))
+    is_it = data.read(f"graphs/edge_{own}_layer") == layer
+    is_it = is_it & (data.read(f"graphs/edge_{own}_channel") == channel.index)
+    if place is not None:
+        is_it = is_it & (data.read("graphs/edge_class") == place)
+    columns = {name: data.read(f"graphs/edge_{other}_{name}")[is_it] for name in ("layer", "channel")}
+    table = pd.DataFrame({**columns, "influence": data.read("graphs/edge_influence")[is_it]})
+    found = table.groupby(["layer", "channel"])["influence"].agg(["sum", "size"]).reset_index()
+    found.columns = pd.Index(["layer", "channel", "influence", "classes"])
+    found["layer"] = [data.layer_graph.layers[int(k)].name for k in found["layer"]]
+    return found.sort_values(["influence", "channel"], ascending=[False, True]).head(n).reset_index(drop=True)
+
+
+def pictures(data: StoreData, channel: Channel) -> list[tuple[str, str]]:
+    """The made pictures of a channel as (what it shows, data URL), in the order of their kinds."""
+    found = data.pictures(channel)
+    made = [kind for kind in schema.PICTURE_KINDS if kind in found and not kind.startswith("dataset-")]
+    return [(kind_name(kind), data_url(shrunk(found[kind], 256, 60_000))) for kind in made]
+
+
+def bars_of(counts: NDArray[Any], channels: Sequence[int]) -> list[Bar]:
+    """A bar for each of some channels, as long as the number of images that use it."""
+    return [Bar(str(k), int(counts[k]), f"channel {k}, used by {int(counts[k]):,} images") for k in channels]
+
+
+def kind_name(kind: str) -> str:
+    """A kind of picture in words."""
+    return KINDS.get(kind) or f"version {int(kind.removeprefix('diversity-')) + 1}"
+
+
+def examples(data: StoreData, channel: Channel) -> list[dict[str, Any]]:
+    """The images that excite a channel most: picture, title, text, and the image (None where it isn't known)."""
+    stored = data.examples(channel)
+    if not stored:
+        labelled = labelled_examples(data, channel, data.pictures(channel))
+        return [{"picture": data_url(p), "title": label, "text": "", "image": None} for label, p in labelled]
+    return [
+        {
+            "picture": data_url(example.thumbnail) if example.thumbnail else None,
+            "title": data.label_of_image(example.image),
+            "text": f"{example.value:.3g}\n{_where(example.box)}",
+            "image": example.image,
+        }
+        for example in stored
+    ]
+
+
+def _where(box: tuple[int, int, int, int]) -> str:
+    top, left, bottom, right = box
+    return f"x {left}–{right}, y {top}–{bottom}"

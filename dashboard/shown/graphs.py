@@ -1,0 +1,250 @@
+"""An attribution graph as its drawing needs it: rows of nodes in an order that crosses little, pictures, paths."""
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from PIL import Image
+
+from dashboard.data import StoreData, kept_with_store
+from summit_dask.arrays.graph.attribution import ClassGraph, strongest_sources, to_networkx
+from summit_dask.facts import encoded
+from summit_dask.facts.layergraph import Channel
+
+#: Longest side in pixels and largest size in bytes of a node's picture.
+NODE_PIXELS, NODE_BYTES = 128, 12_000
+
+#: The same of the small pictures on a card.
+CARD_PIXELS, CARD_BYTES = 64, 3_000
+
+#: Nodes of a graph that have their cards in the browser before they are pointed at, those of highest score first.
+MOST_CARDS = 250
+
+#: Sweeps up and down in `ordered`.
+SWEEPS = 4
+
+
+def ordered(
+    rows: Sequence[NDArray[np.int64]], source: NDArray[np.int64], target: NDArray[np.int64], weight: NDArray[Any]
+) -> list[NDArray[np.int64]]:
+    """Rows of nodes, reordered by the barycentre method so that edges between neighbouring rows cross little.
+
+    Parameters
+    ----------
+    rows
+        Nodes of each row, any order.
+    source, target, weight : (edge,)
+        Edges between nodes of neighbouring rows; heavier edges pull more.
+
+    Returns
+    -------
+    list
+        The same rows. A node without edges keeps its place; ties keep the order given.
+    """
+    place = np.zeros(1 + max((int(row.max(initial=0)) for row in rows), default=0))
+    for row in rows:
+        place[row] = np.linspace(0, 1, len(row) + 2)[1:-1]
+    result = [row.copy() for row in rows]
+    upwards = list(range(len(rows)))
+    for sweep in range(2 * SWEEPS):
+        ends = (target, source) if sweep % 2 == 0 else (source, target)
+        for k in upwards if sweep % 2 == 0 else reversed(upwards):
+            _reorder(result, k, place, *ends, weight)
+    return result
+
+
+def _reorder(
+    rows: list[NDArray[np.int64]],
+    k: int,
+    place: NDArray[np.float64],
+    own: NDArray[np.int64],
+    other: NDArray[np.int64],
+    weight: NDArray[Any],
+) -> None:
+    total = np.bincount(own, weight, len(place))
+    pull = np.bincount(own, weight * place[other], len(place))
+    centre = np.where(total > 0, pull / np.where(total > 0, total, 1), place)
+    rows[k] = rows[k][np.argsort(centre[rows[k]], kind="stable")]
+    place[rows[k]] = np.linspace(0, 1, len(rows[k]) + 2)[1:-1]
+
+
+@kept_with_store(2048)
+def node_picture(data: StoreData, channel: Channel) -> str | None:
+    """The channel's picture as a small data URL: the optimised one, else its strongest example, else None."""
+    picture = data.pictures(channel).get("channel", b"")
+    if not picture:
+        picture = next((e.thumbnail for e in data.examples(channel) if e.thumbnail), b"")
+    return data_url(shrunk(picture)) if picture else None
+
+
+@kept_with_store(1024)
+def details(data: StoreData, channel: Channel) -> dict[str, Any]:
+    """What a node's card shows beside its facts: diversity versions and examples."""
+    pictures = data.pictures(channel)
+    diversity = [pictures[kind] for kind in pictures if kind.startswith("diversity-")]
+    examples = [
+        {"picture": data_url(shrunk(picture, CARD_PIXELS, CARD_BYTES)), "label": label}
+        for label, picture in labelled_examples(data, channel, pictures)
+    ]
+    return {
+        "layer": channel.layer,
+        "channel": channel.index,
+        "picture": None,
+        "diversity": [data_url(shrunk(picture, CARD_PIXELS, CARD_BYTES)) for picture in diversity],
+        "examples": examples,
+    }
+
+
+def cards(data: StoreData, graph: ClassGraph) -> list[dict[str, Any]]:
+    """The `details` of a graph's nodes; of a large graph, those of the highest scores alone."""
+    best = np.argsort(-graph.node_score, kind="stable")[:MOST_CARDS]
+    layers = data.layer_graph.layers
+    nodes = zip(graph.node_layer[best].tolist(), graph.node_channel[best].tolist(), strict=True)
+    return [details(data, Channel(layers[layer].name, channel)) for layer, channel in nodes]
+
+
+def labelled_examples(data: StoreData, channel: Channel, pictures: Mapping[str, bytes]) -> list[tuple[str, bytes]]:
+    """Examples with their class and value; those that were imported as pictures have only a number."""
+    found = [(f"{data.label_of_image(e.image)}, {e.value:.3g}", e.thumbnail) for e in data.examples(channel)]
+    imported = [(kind, picture) for kind, picture in pictures.items() if kind.startswith("dataset-p-")]
+    found = found or [(f"example {n + 1}", picture) for n, (_, picture) in enumerate(imported)]
+    return [(label, picture) for label, picture in found if picture]
+
+
+def sources(data: StoreData, place: int, graph: ClassGraph, channel: Channel) -> tuple[list[dict[str, Any]], str]:
+    """The strongest sources of a channel, whether or not they are in the graph, and what to say about them.
+
+    From the counts; where the store has none, as its graphs hold them. A source in a hidden layer comes with its own
+    strongest source, so that the way leads on to the visible layer below.
+    """
+    hops = data.layer_graph.incoming(channel.layer)
+    if not hops:
+        return [], "This is the lowest layer of the graph."
+    if data.can_reselect:
+        return _counted_sources(data, place, channel), ""
+    key = _keys(graph.node_layer, graph.node_channel) == _key(data, channel)
+    if not key.any():
+        return [], data.why_absent("matrices")
+    columns = (graph.node_source_layer, graph.node_source_channel, graph.node_source_influence)
+    rows = zip(*(column[key][0].tolist() for column in columns), strict=True)
+    return [_source(data, *row) for row in rows if row[0] >= 0], "As imported; this store holds no influence counts."
+
+
+def _counted_sources(data: StoreData, place: int, channel: Channel) -> list[dict[str, Any]]:
+    found = []
+    for row in _strongest(data, place, channel, 3):
+        through = _strongest(data, place, Channel(row["layer"], row["channel"]), 1) if row["hidden"] else []
+        found.append({**row, "through": through[0] if through else None})
+    return found
+
+
+def _strongest(data: StoreData, place: int, channel: Channel, n: int) -> list[dict[str, Any]]:
+    found = strongest_sources(data.layer_graph, data.class_counts(place), channel.layer, [channel.index], n)
+    columns = (found.layer, found.channel, found.influence)
+    return [_source(data, *row) for row in zip(*(c[0].tolist() for c in columns), strict=True) if row[0] >= 0]
+
+
+def _source(data: StoreData, layer: int, channel: int, influence: int) -> dict[str, Any]:
+    known = data.layer_graph.layers[layer]
+    facts = {"layer": known.name, "channel": channel, "influence": influence}
+    return {**facts, "hidden": not known.visible, "through": None}
+
+
+@kept_with_store(32)
+def files(data: StoreData, graph: ClassGraph) -> list[dict[str, str]]:
+    """The graph as GraphML and as two tables."""
+    layer = np.array([known.name for known in data.layer_graph.layers])
+    nodes = pd.DataFrame({"layer": layer[graph.node_layer], "channel": graph.node_channel, "count": graph.node_count})
+    nodes["score"] = graph.node_score
+    columns = ("edge_source_layer", "edge_source_channel", "edge_target_layer", "edge_target_channel", "edge_influence")
+    edges = pd.DataFrame({name.removeprefix("edge_"): getattr(graph, name) for name in columns})
+    for end in ("source_layer", "target_layer"):
+        edges[end] = layer[edges[end].to_numpy()]
+    return [
+        {"name": "nodes.csv", "type": "text/csv", "text": nodes.to_csv(index=False)},
+        {"name": "edges.csv", "type": "text/csv", "text": edges.to_csv(index=False)},
+        {"name": "graph.graphml", "type": "application/xml", "text": _graphml(data, graph)},
+    ]
+
+
+def _graphml(data: StoreData, graph: ClassGraph) -> str:
+    import networkx as nx
+
+    network = to_networkx(data.layer_graph, graph)
+    ids = {channel: k for k, channel in enumerate(network)}
+    for channel, attributes in network.nodes.items():
+        attributes.update(layer=channel.layer, channel=channel.index)
+    plain = nx.relabel_nodes(network, ids)
+    plain.graph.clear()
+    return "\n".join(nx.generate_graphml(plain))
+
+
+def shrunk(picture: bytes, pixels: int = NODE_PIXELS, largest: int = NODE_BYTES) -> bytes:
+    """An encoded picture, made smaller if it is larger than allowed."""
+    if len(picture) <= largest:
+        return picture
+    image = Image.open(io.BytesIO(picture))
+    image.draft("RGB", (pixels, pixels))
+    image.thumbnail((pixels, pixels))
+    file = io.BytesIO()
+    image.convert("RGB").save(file, "JPEG", quality=85)
+    return file.getvalue()
+
+
+def data_url(picture: bytes) -> str:
+    """An encoded picture as the browser takes it."""
+    return f"data:{encoded.media_type(picture)};base64,{base64.b64encode(picture).decode()}"
+
+
+def drawing(data: StoreData, graph: ClassGraph, n_images: int) -> dict[str, Any]:
+    """What the graph component draws: rows from the top layer down, nodes, edges.
+
+    Parameters
+    ----------
+    graph
+        Of a class.
+    n_images
+        Images that were counted; 0 where it isn't known.
+    """
+    layers = [data.layer_graph.layers.index(layer) for layer in data.layers]
+    bounds = {int(c): k for k, c in enumerate(_keys(graph.node_layer, graph.node_channel))}
+    ends = (
+        np.array([bounds[int(c)] for c in _keys(layer, channel)], np.int64)
+        for layer, channel in (
+            (graph.edge_source_layer, graph.edge_source_channel),
+            (graph.edge_target_layer, graph.edge_target_channel),
+        )
+    )
+    source, target = ends
+    rows = ordered([np.flatnonzero(graph.node_layer == k) for k in layers], source, target, graph.edge_influence)
+    names = [layer.name for layer in data.layers]
+    return {
+        "rows": [{"layer": n, "nodes": row.tolist()} for n, row in zip(names, rows, strict=True)][::-1],
+        "nodes": [_node(data, graph, k) for k in range(len(graph.node_layer))],
+        "edges": np.stack([source, target, graph.edge_influence], axis=1).tolist(),
+        "images": n_images,
+        "largest": data.largest_node_count,
+    }
+
+
+def _node(data: StoreData, graph: ClassGraph, k: int) -> dict[str, Any]:
+    channel = Channel(data.layer_graph.layers[int(graph.node_layer[k])].name, int(graph.node_channel[k]))
+    return {
+        "layer": channel.layer,
+        "channel": channel.index,
+        "count": int(graph.node_count[k]),
+        "score": float(graph.node_score[k]),
+        "picture": node_picture(data, channel),
+    }
+
+
+def _key(data: StoreData, channel: Channel) -> int:
+    return data.layer_graph.layers.index(data.layer_graph.layer(channel.layer)) << 32 | channel.index
+
+
+def _keys(layer: NDArray[Any], channel: NDArray[Any]) -> NDArray[np.int64]:
+    return np.asarray(layer.astype(np.int64) << 32 | channel)

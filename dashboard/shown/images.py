@@ -1,0 +1,104 @@
+"""Single images: what the network predicted for them, and the graph of some of them."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from dashboard.data import StoreData, kept_with_store
+from summit_dask.arrays.graph.attribution import ClassGraph, GraphOptions, class_graph
+from summit_dask.facts import schema
+from summit_dask.facts.layergraph import Channel
+
+#: Images that a channel's distribution is taken from, at the most; spread evenly over the store.
+SAMPLE = 16_384
+
+STATUS = {schema.PENDING: "not read yet", schema.READ: "read", schema.UNREADABLE: "unreadable"}
+
+
+def of_class(data: StoreData, place: int, taken_for: int | None = None) -> pd.DataFrame:
+    """Readable images of a class: image, file, probability of the class, correct, and the predictions by name.
+
+    With `taken_for`, only those whose highest prediction is that output.
+
+    Rows from the lowest probability to the highest, ties by image.
+    """
+    rows = data.images_of(place)
+    read = {n: data.store.read(f"images/{n}", rows) for n in ("path", "status", "predicted", "probability")}
+    table = pd.DataFrame(
+        {
+            "image": np.arange(rows.start, rows.stop),
+            "file": [str(path) for path in read["path"]],
+            "probability": data.read("images/true_probability")[rows],
+            "correct": data.is_correct[rows],
+        }
+    )
+    names = np.array([*output_names(data), "–"], dtype=object)
+    for rank in range(read["predicted"].shape[1]):
+        table[f"prediction {rank + 1}"] = names[read["predicted"][:, rank]]
+        table[f"probability {rank + 1}"] = read["probability"][:, rank]
+    kept = read["status"] == schema.READ
+    if taken_for is not None:
+        kept &= read["predicted"][:, 0] == taken_for
+    readable: pd.DataFrame = table.loc[kept]
+    return readable.sort_values(["probability", "image"]).reset_index(drop=True)
+
+
+def output_names(data: StoreData) -> list[str]:
+    """Name of each of the network's outputs, with its synset where several share the name."""
+    names = [str(name) for name in data.read("outputs/name")]
+    shared = set(pd.Series(names)[pd.Series(names).duplicated(keep=False)])
+    synsets = [f" ({synset})" if synset else "" for synset in data.read("outputs/synset")]
+    return [f"{n}{synsets[k]}" if n in shared else n or f"output {k}" for k, n in enumerate(names)]
+
+
+def confusions(data: StoreData, place: int) -> pd.DataFrame:
+    """What a class's images are taken for: output, name, number of images, mean probability; most frequent first."""
+    rows = data.images_of(place)
+    wrong = (data.store.read("images/status", rows) == schema.READ) & ~data.is_correct[rows]
+    output = data.store.read("images/predicted", rows)[wrong, 0]
+    probability = data.store.read("images/probability", rows)[wrong, 0]
+    table = pd.DataFrame({"output": output, "probability": probability})
+    found: pd.DataFrame = table.groupby("output")["probability"].agg(["size", "mean"]).reset_index()
+    found.columns = pd.Index(["output", "images", "probability"])
+    names = output_names(data)
+    found.insert(1, "name", [names[int(k)] for k in found["output"]])
+    return found.sort_values(["images", "output"], ascending=[False, True]).reset_index(drop=True)
+
+
+def class_of_output(data: StoreData, output: int) -> int | None:
+    """Place of the class that an output stands for; None if the data set lacks it."""
+    found = np.flatnonzero(data.read("classes/output_index") == output)
+    return int(found[0]) if len(found) else None
+
+
+@kept_with_store(16)
+def graph_of(data: StoreData, images: tuple[int, ...]) -> ClassGraph:
+    """Attribution graph of some images, counted from what is stored of each."""
+    # Brings numba and Dask, which nothing else of the dashboard needs.
+    from summit_dask.questions.query import count_images
+
+    rows = np.zeros(data.store.header.n_images, bool)
+    rows[list(images)] = True
+    config = data.config
+    excluded = data.excluded()
+    counts = count_images(data.store.read, data.layer_graph, rows, float(config.get("mass", 0.03)), excluded)
+    flags = {name: bool(config.get(name, False)) for name in ("unified", "directed")}
+    return class_graph(data.layer_graph, counts, excluded, GraphOptions(float(config.get("p", 0.075)), **flags))
+
+
+def channel_values(data: StoreData, channel: Channel, place: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    """A channel's maxima over an even sample of all images, and over the images of one class."""
+    status, path = data.read("images/status"), f"activations/{channel.layer}/value"
+
+    def read(rows: slice) -> NDArray[Any]:
+        values = data.store.read(path, rows, channel.index)
+        return np.asarray(values[status[rows] == schema.READ])
+
+    own = read(data.images_of(place))
+    if len(status) <= SAMPLE:
+        return read(slice(None)), own
+    step = data.store.header.partition_size
+    starts = np.linspace(0, len(status) - step, max(1, SAMPLE // step)).astype(int) // step * step
+    return np.concatenate([read(slice(s, s + step)) for s in starts.tolist()]), own

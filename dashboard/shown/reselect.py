@@ -1,0 +1,93 @@
+"""Selecting a class's graph again: with another share of the scores, another mass, other channels left out."""
+
+from dataclasses import replace
+from typing import Any
+
+import streamlit as st
+
+from dashboard import session
+from dashboard.data import STORED, Reselection, StoreData
+from dashboard.selection import SHARES, Selection
+from summit_dask.arrays.graph.attribution import ClassGraph
+from summit_dask.facts.errors import SummitError
+from summit_dask.facts.layergraph import Channel
+
+
+def graph(data: StoreData, place: int, how: Reselection) -> ClassGraph | None:
+    """The class's graph; says on the page why there is none."""
+    if how == STORED and not data.has("graphs"):
+        st.info(data.why_absent("graphs"))
+        return None
+    try:
+        return data.graph(place, how)
+    except SummitError as error:
+        session.notice(str(error))
+        return None
+
+
+def controls(data: StoreData, wanted: Selection) -> None:
+    """A button that opens the options; they are disabled, with the reason, where the store lacks what they need."""
+    changed = wanted.how != STORED
+    with st.popover("Selection •" if changed else "Selection", help="How the graph's channels are selected"):
+        _options(data, wanted.how)
+        if changed and st.button("As stored"):
+            session.change(how=STORED)
+            st.rerun()
+
+
+def _options(data: StoreData, how: Reselection) -> None:
+    reason = None if data.can_reselect else data.why_absent("matrices")
+    p = float(data.config.get("p", 0.075))
+    _slider("p", "Share of a layer's scores to select first (p)", how.p or p, reason)
+    no_mass = reason or (None if data.has("activations") else data.why_absent("activations"))
+    mass = float(data.config.get("mass", 0.03))
+    _slider("mass", "Share of an image's activation that makes a channel used (mass)", how.mass or mass, no_mass)
+    _excluded(data, how, reason)
+    for sentence in dict.fromkeys(filter(None, [reason, no_mass])):
+        st.caption(sentence)
+
+
+def _slider(name: str, label: str, value: float, reason: str | None) -> None:
+    key, (least, most) = f"reselect {name}", SHARES
+    st.session_state[key] = round(min(max(value, least), most), 3)
+
+    def changed() -> None:
+        _change(**{name: st.session_state[key]})
+
+    st.slider(label, least, most, step=0.005, format="%.3f", key=key, disabled=bool(reason), on_change=changed)
+
+
+def _excluded(data: StoreData, how: Reselection, reason: str | None) -> None:
+    own = data.excluded()
+    if own:
+        st.session_state["reselect keep"] = how.keep_excluded
+        listed = "; ".join(f"{layer} {', '.join(map(str, channels))}" for layer, channels in own.items())
+        st.toggle(
+            "Let the channels that the run excluded take part",
+            key="reselect keep",
+            help=f"Excluded: {listed}",
+            disabled=bool(reason),
+            on_change=lambda: _change(keep_excluded=st.session_state["reselect keep"]),
+        )
+    with st.form("leave out", border=False):
+        layer = st.selectbox("Leave out a channel of", [known.name for known in data.layers], disabled=bool(reason))
+        channel = st.number_input("Channel", 0, step=1, disabled=bool(reason))
+        if st.form_submit_button("Leave it out", disabled=bool(reason)) and layer is not None:
+            _leave_out(data, how, Channel(layer, int(channel)))
+    for place, left_out in enumerate(how.left_out):
+        if st.button(f"Take {left_out.index} of {left_out.layer} back", key=f"back {place}"):
+            _change(left_out=tuple(c for c in how.left_out if c != left_out))
+            st.rerun()
+
+
+def _leave_out(data: StoreData, how: Reselection, channel: Channel) -> None:
+    size = data.layer_graph.layer(channel.layer).channels
+    if channel.index >= size:
+        session.notice(f"{channel.layer} has the channels 0 to {size - 1}.")
+        return
+    _change(left_out=tuple(dict.fromkeys((*how.left_out, channel))))
+    st.rerun()
+
+
+def _change(**changes: Any) -> None:
+    session.change(how=replace(session.selection().how, **changes))

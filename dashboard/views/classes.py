@@ -1,0 +1,160 @@
+"""One class: how well it is recognised, what it is taken for, its images, and the graph of some of them."""
+
+from typing import Any
+
+import streamlit as st
+
+from dashboard import components, session
+from dashboard.data import StoreData
+from dashboard.selection import Selection
+from dashboard.shown import graphs, images
+from dashboard.shown.classtable import relative
+from summit_dask.arrays.graph.attribution import ClassGraph
+from summit_dask.facts.errors import SummitError
+
+ROWS = 500
+
+
+def show() -> None:
+    """The page."""
+    data, wanted = session.opened()
+    place = data.place_of[wanted.class_ or ""]
+    _choose(data, wanted)
+    _heading(data, place)
+    if not data.n_images_read or not data.facts(place).n_images:
+        st.info("This store holds no images of this class, so there are no predictions to show.")
+        return
+    left, right = st.columns([1, 1.6], gap="large")
+    with left:
+        taken_for = _confusions(data, place)
+    with right:
+        chosen = _images(data, wanted, place, taken_for)
+    _graphs(data, wanted, place, chosen)
+
+
+def _choose(data: StoreData, wanted: Selection) -> None:
+    st.session_state["classes class"] = wanted.class_
+    st.selectbox(
+        "Class",
+        data.classes["folder"].tolist(),
+        key="classes class",
+        width=420,
+        format_func=lambda folder: data.classes["label"].iloc[data.place_of[folder]],
+        on_change=lambda: session.change(class_=st.session_state["classes class"], pinned=None),
+    )
+
+
+def _heading(data: StoreData, place: int) -> None:
+    facts = data.facts(place)
+    accuracy = "–" if facts.accuracy is None else f"{facts.accuracy:.1%}"
+    shown = [("Accuracy", accuracy), ("Images", f"{facts.n_images:,}" if facts.n_images else "–")]
+    shown += [("Folder", facts.folder), ("Synset", facts.synset)] if facts.synset else [("Folder", facts.folder)]
+    bars = None if data.histograms is None else relative(data.histograms[place : place + 1])[0] / 255
+    components.facts("class", facts.label, shown, histogram=None if bars is None else ("Probability", bars.tolist()))
+
+
+def _confusions(data: StoreData, place: int) -> int | None:
+    """The output that was chosen in the table."""
+    components.facts("confusions heading", "What its images are taken for")
+    table = images.confusions(data, place)
+    if table.empty:
+        st.caption("Every image of this class was recognised.")
+        return None
+    shown = table.rename(columns={"name": "taken for", "probability": "mean probability"})
+    event: Any = st.dataframe(
+        shown[["taken for", "images", "mean probability"]],
+        hide_index=True,
+        key=f"confusions {place}",
+        on_select="rerun",
+        selection_mode="single-row",
+        column_config={"mean probability": st.column_config.ProgressColumn(min_value=0, max_value=1, format="%.2f")},
+    )
+    if not event.selection.rows:
+        st.caption("Choose a row to see these images alone.")
+        return None
+    output = int(table["output"].iloc[event.selection.rows[0]])
+    _other_class(data, output)
+    return output
+
+
+def _other_class(data: StoreData, output: int) -> None:
+    other = images.class_of_output(data, output)
+    if other is None:
+        st.caption("The data set has no images of that output.")
+    elif st.button("Go to that class"):
+        session.open_page("classes", session.selection().but(class_=data.classes["folder"].iloc[other]))
+
+
+def _images(data: StoreData, wanted: Selection, place: int, taken_for: int | None) -> list[int]:
+    components.facts("images heading", "Its images, least probable first")
+    table = images.of_class(data, place, taken_for)
+    shown = table.head(ROWS).rename(columns={"probability": "probability of the class"})
+    event: Any = st.dataframe(
+        shown.drop(columns="image"),
+        hide_index=True,
+        height=330,
+        key=f"images {place} {taken_for}",
+        on_select="rerun",
+        selection_mode="multi-row",
+    )
+    if len(table) > ROWS:
+        st.caption(f"The first {ROWS} of {len(table):,} images.")
+    st.session_state["misclassified"] = wanted.misclassified
+    st.toggle(
+        "Take all misclassified images of this table",
+        key="misclassified",
+        on_change=lambda: session.change(misclassified=st.session_state["misclassified"]),
+    )
+    if wanted.misclassified:
+        return [int(k) for k in table["image"][~table["correct"]]]
+    return [int(table["image"].iloc[k]) for k in event.selection.rows]
+
+
+def _graphs(data: StoreData, wanted: Selection, place: int, chosen: list[int]) -> None:
+    whole = data.graph(place)
+    if whole is None:
+        st.info(data.why_absent("graphs"))
+        return
+    left, right = st.columns(2, gap="medium")
+    with left:
+        components.facts("whole heading", "All images of the class")
+        _graph(data, wanted, "whole", whole, data.facts(place).n_images, f"{data.stamp} {place}")
+    with right:
+        title = {0: "Chosen images", 1: "The chosen image"}.get(len(chosen), f"The {len(chosen)} chosen images")
+        components.facts("part heading", title)
+        _part(data, wanted, chosen)
+
+
+def _part(data: StoreData, wanted: Selection, chosen: list[int]) -> None:
+    if not data.has("activations") or not data.has("influences"):
+        st.caption(data.why_absent("activations"))
+        return
+    if not chosen:
+        st.caption("Choose images in the table above to see their graph beside the class's.")
+        return
+    try:
+        graph = images.graph_of(data, tuple(chosen))
+    except SummitError as error:
+        session.notice(str(error))
+        return
+    _graph(data, wanted, "part", graph, len(chosen), f"{data.stamp} {chosen}")
+
+
+def _graph(data: StoreData, wanted: Selection, key: str, graph: ClassGraph, n_images: int, identity: str) -> None:
+    note = "" if len(graph.node_layer) else "This graph is empty: none of the counts can be ranked."
+    drawn = {
+        **graphs.drawing(data, graph, n_images),
+        "id": f"{key} {identity}",
+        "title": f"Attribution graph of {n_images} images",
+        "view": {name: getattr(wanted, name) for name in ("least_count", "width", "height", "scale")}
+        | {"least_count": 0},
+        "pins": False,
+        "pinned": None,
+        "note": note,
+    }
+
+    def opened(node: Any) -> None:
+        session.go("channel", layer=node["layer"], channel=int(node["channel"]))
+
+    components.graph(key, drawn, lambda node: None, lambda view: None, opened)
+    components.extras(f"{key} cards", {"id": drawn["id"], "files": graphs.files(data, graph)})

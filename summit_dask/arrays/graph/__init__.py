@@ -1,0 +1,1 @@
+"""From the counts of a class to its attribution graph."""

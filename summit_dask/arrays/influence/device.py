@@ -1,0 +1,172 @@
+"""Channel extremes and strongest sources on a torch device: tensors in and out stay there (sections 3.1, 3.3).
+
+The same numbers as `activations` and `influence` give, for maps laid out (image, channel, y, x). On a CUDA device a
+Triton kernel sums and takes the maximum in registers; no tensor of every source, target and position is ever made.
+Elsewhere a plain form does the same in small pieces. Sums are of float32 products: no TF32, which would change ranks.
+The network's own forward pass has to be kept from TF32 by its caller.
+"""
+
+from collections.abc import Mapping
+from functools import cached_property
+from importlib.util import find_spec
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float32, Int32, Int64
+from torch import Tensor
+from torch.nn import functional
+
+from summit_dask.facts.errors import NumericalError
+from summit_dask.facts.layergraph import Convolution
+
+#: Floats that one step of the plain form may make.
+_PLAIN_ROOM = 1 << 22
+
+Maps = Float32[Tensor, "image channel height width"]
+Peaks = Float32[Tensor, "image target source_in_group"]
+
+
+class DeviceExtremes(NamedTuple):
+    """As `activations.Extremes`, on the device."""
+
+    maximum: Float32[Tensor, "image channel"]
+    position: Int64[Tensor, "image channel"]
+    minimum: Float32[Tensor, "image channel"]
+
+
+class DeviceStrongest(NamedTuple):
+    """As `influence.Strongest`, on the device."""
+
+    source: Int32[Tensor, "image target k"]
+    value: Float32[Tensor, "image target k"]
+
+
+def device_extremes(maps: Maps) -> DeviceExtremes:
+    """Largest and smallest value of each channel; a NaN makes both NaN. Ties: the lowest position."""
+    flat = maps.flatten(2)
+    maximum = flat.amax(2)
+    places = torch.arange(flat.shape[2], device=maps.device)
+    # Which of several equal maxima `max` points at is not defined on a GPU.
+    position = torch.where(flat == maximum[..., None], places, flat.shape[2]).amin(2)
+    return DeviceExtremes(maximum, position, flat.amin(2))
+
+
+def check_finite(extremes: Mapping[str, DeviceExtremes]) -> None:
+    """See that all was finite; the extremes may lie on the host by then.
+
+    Raises
+    ------
+    NumericalError
+        If NaN or infinity was among the values of a layer or of a hop's input; names the first.
+    """
+    flags = [(e.maximum.isfinite() & e.minimum.isfinite()).all() for e in extremes.values()]
+    for name, finite in zip(extremes, torch.stack(flags).tolist() if flags else (), strict=True):
+        if not finite:
+            raise NumericalError(
+                f"Activations of {name} hold NaN or infinity; expected finite values. Check the weights and the "
+                "preprocessing."
+            )
+
+
+class DeviceHop:
+    """Ranks the sources of a hop, its weights laid out on the device once.
+
+    Parameters
+    ----------
+    convolution, weight
+        Geometry and folded kernel, (target, source in group, y, x); None for an identity hop.
+    k
+        Sources kept per target; may exceed the number of sources.
+    name
+        Of the hop, for messages.
+    device
+        Where the maps will be.
+
+    Raises
+    ------
+    NumericalError
+        If a weight is NaN or infinite.
+    """
+
+    def __init__(
+        self,
+        convolution: Convolution | None,
+        weight: Float32[Tensor, "target source_in_group kh kw"] | None,
+        k: int,
+        name: str,
+        device: torch.device | str,
+    ) -> None:
+        if weight is not None and not weight.isfinite().all():
+            raise NumericalError(f"Weights of {name} hold NaN or infinity; expected finite values.")
+        self.convolution, self.k = convolution, k
+        self.weight = None if weight is None else weight.to(device)
+        # Triton is made for Linux only.
+        self._fused = torch.device(device).type == "cuda" and find_spec("triton") is not None
+
+    def __call__(self, maps: Maps, extremes: DeviceExtremes | None = None) -> DeviceStrongest:
+        """The strongest sources; `extremes` are those of `maps`. Finite values are the caller's to check, once a batch.
+
+        Descending influence, ties to the lower source, only above 0; elsewhere source -1 and value 0.
+        """
+        if self.convolution is None or self.weight is None:
+            maximum = (extremes or device_extremes(maps)).maximum
+            return _ranked(maximum[..., None], torch.arange(maximum.shape[1], device=maps.device), self.k)
+        targets, sources = self.weight.shape[:2]
+        first = torch.arange(targets, device=maps.device) // (targets // self.convolution.groups) * sources
+        return _ranked(self._peaks(maps, extremes), first, self.k)
+
+    def _peaks(self, maps: Maps, extremes: DeviceExtremes | None) -> Peaks:
+        assert self.convolution is not None and self.weight is not None
+        c = self.convolution
+        if c.kernel == (1, 1) and c.stride == (1, 1) and c.padding == (0, 0):
+            return _closed(extremes or device_extremes(maps), self.weight[:, :, 0, 0], c.groups)
+        if not self._fused:
+            return plain_peaks(maps, self.weight, c)
+        from summit_dask.arrays.influence.triton import fused_peaks
+
+        return fused_peaks(maps, self._laid_out, c)
+
+    @cached_property
+    def _laid_out(self) -> Tensor:
+        from summit_dask.arrays.influence.triton import lay_out
+
+        assert self.convolution is not None and self.weight is not None
+        return lay_out(self.weight, self.convolution.groups)
+
+
+def _ranked(peaks: Peaks, first: Int64[Tensor, " target"], k: int) -> DeviceStrongest:
+    """The k largest; `first` is the source of each target's first column."""
+    # `topk` is far faster than a stable sort, but leaves ties open. Floats above 0 are ordered as their bits are, so
+    # both go into one number:   bits of the influence | how many sources come after this one
+    sources = peaks.shape[2]
+    after = torch.arange(sources - 1, -1, -1, device=peaks.device)
+    keys = torch.where(peaks > 0, peaks, 0).view(torch.int32).long() << 32 | after
+    best = keys.topk(min(k, sources), dim=2).values
+    value, place = (best >> 32).int().view(torch.float32), sources - 1 - (best & 0xFFFFFFFF)
+    source = torch.where(value > 0, place + first[:, None], -1).int()
+    room = (0, k - value.shape[2])
+    return DeviceStrongest(functional.pad(source, room, value=-1), functional.pad(value, room))
+
+
+def _closed(extremes: DeviceExtremes, weight: Float32[Tensor, "target source_in_group"], groups: int) -> Peaks:
+    images, (targets, sources) = len(extremes.maximum), weight.shape
+    high, low = (e.reshape(images, groups, 1, sources) for e in (extremes.maximum, extremes.minimum))
+    grouped = weight.reshape(groups, targets // groups, sources)
+    return torch.maximum(grouped * high, grouped * low).reshape(images, targets, sources)
+
+
+def plain_peaks(maps: Maps, weight: Tensor, convolution: Convolution) -> Peaks:
+    """Influence of every source of a target's group, by products of unfolded maps, a few sources at a time."""
+    c = convolution
+    targets, sources, kh, kw = weight.shape
+    each = weight.reshape(c.groups, targets // c.groups, sources, kh * kw).transpose(1, 2).flatten(0, 1)
+    peaks = []
+    for image in maps.split(1):
+        rows = []
+        step = max(1, _PLAIN_ROOM // (each.shape[1] * image[0, 0].numel()))
+        for some, w in zip(image.split(step, 1), each.split(step), strict=True):
+            patches = functional.unfold(some, c.kernel, c.dilation, c.padding, c.stride)
+            rows.append((w @ patches.reshape(len(w), kh * kw, -1)).amax(2))
+        grouped = torch.cat(rows).reshape(c.groups, sources, -1).transpose(1, 2)
+        peaks.append(grouped.reshape(targets, sources))
+    return torch.stack(peaks)

@@ -1,0 +1,270 @@
+"""Influence of the channels below on each channel of a layer, exact and at full resolution (section 3.3).
+
+The influence of source i on target j is the maximum over positions of the convolution of the source's map with
+the kernel slice ``weight[j, i]``; of each target only its k strongest sources are kept.
+"""
+
+import time
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float32, Int32, Int64, UInt64
+
+from summit_dask.arrays.activations import Extremes, channel_extremes
+from summit_dask.arrays.influence.kernels import rank_closed, rank_depthwise, rank_patches
+from summit_dask.arrays.influence.simd import LANES
+from summit_dask.facts.errors import NumericalError
+from summit_dask.facts.layergraph import Convolution
+
+Maps = Float32[np.ndarray, "image height width channel"]
+Weight = Float32[np.ndarray, "target source_in_group kh kw"]
+Peaks = Float32[np.ndarray, "image channel"]
+
+
+class Strongest(NamedTuple):
+    """The k strongest sources of each target: descending influence, ties to the lower source, only above 0.
+
+    Places without a source hold source -1 and value 0.
+    """
+
+    source: Int32[np.ndarray, "image target k"]
+    value: Float32[np.ndarray, "image target k"]
+
+
+@runtime_checkable
+class HopKernel(Protocol):
+    """Finds the strongest sources of a hop's targets for a batch of images.
+
+    `maps` is the hop's real input, before the convolution's own zero padding; `extremes` those of `maps` if they
+    are known.
+
+    Raises
+    ------
+    NumericalError
+        If `maps` holds NaN or infinity; names the hop.
+    """
+
+    def __call__(self, maps: Maps, extremes: Extremes | None = None) -> Strongest: ...
+
+
+def prepare_hop(
+    convolution: Convolution | None,
+    weight: Weight | None,
+    n_sources: int,
+    k: int,
+    name: str,
+) -> HopKernel:
+    """The kernel that ranks the sources of a hop, its weights laid out once.
+
+    Parameters
+    ----------
+    convolution
+        Geometry; None for an identity hop, in which target i's only source is i, with the maximum of its map.
+    weight
+        Kernel with any batch norm folded in; None for an identity hop.
+    n_sources
+        Channels of the hop's input.
+    k
+        Sources kept per target; may exceed the number of sources.
+    name
+        Of the hop, for messages.
+
+    Raises
+    ------
+    NumericalError
+        If a weight is NaN or infinite.
+    """
+    if convolution is None or weight is None:
+        return _Identity(k, name)
+    if not np.isfinite(weight).all():
+        raise NumericalError(f"Weights of {name} hold NaN or infinity; expected finite values. Check the weights file.")
+    if convolution.kernel == (1, 1):
+        return _Closed(convolution, weight, k, name)
+    if weight.shape[1] == 1 < n_sources:
+        return _Depthwise(convolution, weight, k, name)
+    return _Patches(convolution, weight, k, name)
+
+
+def warm_up() -> float:
+    """Compile everything that the kernels of any hop need, or load it from the disk cache.
+
+    Called once before worker processes start, so that they find it compiled.
+
+    Returns
+    -------
+    float
+        Seconds it took.
+    """
+    start = time.perf_counter()
+    maps = np.ones((1, 4, 4, 2), np.float32)
+    for shape, groups in (((2, 2, 1, 1), 1), ((2, 2, 3, 3), 1), ((2, 1, 3, 3), 2)):
+        weight = np.ones(shape, np.float32)
+        prepare_hop(Convolution(shape[2:], groups=groups), weight, 2, 1, "warm-up")(maps)
+    return time.perf_counter() - start
+
+
+class _Identity:
+    """Target i's only source is i."""
+
+    def __init__(self, k: int, name: str) -> None:
+        self.k, self.name = k, name
+
+    def __call__(self, maps: Maps, extremes: Extremes | None = None) -> Strongest:
+        maximum = _checked(maps, extremes, 1.0, self.name).maximum
+        return _only(maximum, np.arange(maximum.shape[1]), self.k)
+
+
+class _Closed:
+    """1x1: an influence is largest where the source is largest, or smallest if the weight is negative."""
+
+    def __init__(self, convolution: Convolution, weight: Weight, k: int, name: str) -> None:
+        self.convolution, self.k, self.name = convolution, k, name
+        self.targets, self.longest = len(weight), _longest(weight)
+        self.weights = _tiled(weight, convolution.groups).reshape(convolution.groups * weight.shape[1], -1)
+
+    def __call__(self, maps: Maps, extremes: Extremes | None = None) -> Strongest:
+        found = _checked(maps, extremes, self.longest, self.name)
+        maximum, minimum = self._visited(maps, found)
+        groups = self.convolution.groups
+        strongest = _nothing(len(maps), groups * self.weights.shape[1], self.k)
+        rank_closed(self.weights, maximum, minimum, groups, *strongest)
+        return _untiled(strongest, self.targets, groups)
+
+    def _visited(self, maps: Maps, extremes: Extremes) -> tuple[Peaks, Peaks]:
+        """Maximum and minimum over the positions that the convolution visits."""
+        (sy, sx), (py, px) = self.convolution.stride, self.convolution.padding
+        if (sy, sx) != (1, 1):
+            maps = np.ascontiguousarray(maps[:, -py % sy :: sy, -px % sx :: sx])
+            if not maps.size:  # only padding is visited
+                nothing = np.zeros_like(extremes.maximum)
+                return nothing, nothing
+            extremes = channel_extremes(maps)
+        if (py, px) == (0, 0):
+            return extremes.maximum, extremes.minimum
+        return np.maximum(extremes.maximum, 0), np.minimum(extremes.minimum, 0)
+
+
+class _Depthwise:
+    """Each target has one possible source: targets ``c * multiple`` and following have channel c."""
+
+    def __init__(self, convolution: Convolution, weight: Weight, k: int, name: str) -> None:
+        self.convolution, self.k, self.name = convolution, k, name
+        self.longest, self.owner = _longest(weight), np.arange(len(weight)) * convolution.groups // len(weight)
+        kh, kw = convolution.kernel
+        per_channel = weight.reshape(convolution.groups, -1, kh * kw)
+        self.weights = np.ascontiguousarray(per_channel.transpose(1, 2, 0))
+        y, x = np.indices((kh, kw)).reshape(2, -1)
+        self.taps_y, self.taps_x = y * convolution.dilation[0], x * convolution.dilation[1]
+
+    def __call__(self, maps: Maps, extremes: Extremes | None = None) -> Strongest:
+        _checked(maps, extremes, self.longest, self.name)
+        py, px = self.convolution.padding
+        padded = np.pad(maps, ((0, 0), (py, py), (px, px), (0, 0)))
+        peaks = np.zeros((len(maps), len(self.weights), maps.shape[3]), np.float32)
+        rank_depthwise(padded, self.weights, self.taps_y, self.taps_x, self.convolution.stride, peaks)
+        return _only(peaks.swapaxes(1, 2).reshape(len(maps), -1), self.owner, self.k)
+
+
+class _Patches:
+    """k x k: see `influence_kernels`."""
+
+    def __init__(self, convolution: Convolution, weight: Weight, k: int, name: str) -> None:
+        self.convolution, self.k, self.name = convolution, k, name
+        self.targets, self.longest = len(weight), _longest(weight)
+        self.weights = _tiled(weight, convolution.groups)
+        # Negative taps only lower the influence of a source that is nowhere negative.
+        self.of_positive = _limits(np.maximum(self.weights, 0), convolution.groups)
+        self.of_signed = _limits(self.weights, convolution.groups)
+
+    def __call__(self, maps: Maps, extremes: Extremes | None = None) -> Strongest:
+        found = _checked(maps, extremes, self.longest, self.name)
+        bound, floor = self.of_signed if found.minimum.min() < 0 else self.of_positive
+        groups = self.convolution.groups
+        strongest = _nothing(len(maps), floor.size, self.k)
+        bases, rows, columns = _offsets(self.convolution, maps.shape[1:3])
+        if bases.size:
+            padding = self.convolution.padding
+            rank_patches(maps, padding, bases, rows, columns, self.weights, bound, floor, groups, *strongest)
+        return _untiled(strongest, self.targets, groups)
+
+
+def _checked(maps: Maps, extremes: Extremes | None, longest: float, name: str) -> Extremes:
+    """Extremes of `maps`, if all is finite and stays so when multiplied with weights that sum to `longest`."""
+    extremes = extremes or channel_extremes(maps)
+    size = np.maximum(np.abs(extremes.maximum), np.abs(extremes.minimum)).astype(np.float64)
+    if not (size * longest < np.finfo(np.float32).max).all():
+        image, channel = np.argwhere(~(size * longest < np.finfo(np.float32).max))[0]
+        raise NumericalError(
+            f"Input of {name} holds {size[image, channel]:g} in channel {channel} of image {image} of the batch; "
+            "expected finite values that stay finite when multiplied with the weights. Check the weights and the "
+            "preprocessing."
+        )
+    return extremes
+
+
+def _longest(weight: Weight) -> float:
+    """Largest sum of absolute weights of any kernel slice."""
+    return float(np.abs(weight).sum((2, 3), dtype=np.float64).max())
+
+
+def _tiled(weight: Weight, groups: int) -> Float32[np.ndarray, "source tile tap lane"]:
+    """Weights as (source, tile of the source's group, tap, lane), zero in lanes without a target."""
+    targets, sources, kh, kw = weight.shape
+    grouped = weight.reshape(groups, targets // groups, sources, kh * kw).astype(np.float32)
+    padded = np.pad(grouped, ((0, 0), (0, -(targets // groups) % LANES), (0, 0), (0, 0)))
+    tiles = padded.reshape(groups, -1, LANES, sources, kh * kw).transpose(0, 3, 1, 4, 2)
+    return _aligned(tiles).reshape(groups * sources, -1, kh * kw, LANES)
+
+
+def _aligned(array: Float32[np.ndarray, "..."]) -> Float32[np.ndarray, "..."]:
+    """Contiguous copy that begins at a multiple of 64 bytes, so that a vector lies in one cache line."""
+    room = np.empty(array.size + LANES, np.float32)
+    start = -room.ctypes.data // room.itemsize % LANES
+    copy = room[start : start + array.size].reshape(array.shape)
+    copy[:] = array
+    return copy
+
+
+def _untiled(strongest: Strongest, targets: int, groups: int) -> Strongest:
+    """Without the lanes that have no target."""
+    images, _, k = strongest.source.shape
+    source, value = (a.reshape(images, groups, -1, k)[:, :, : targets // groups] for a in strongest)
+    return Strongest(source.reshape(images, targets, k), value.reshape(images, targets, k))
+
+
+def _limits(
+    weights: Float32[np.ndarray, "source tile tap lane"], groups: int
+) -> tuple[Float32[np.ndarray, "source target_in_group"], Float32[np.ndarray, " target"]]:
+    """1 / |w|^2 of every kernel slice, and each target's first floor: infinite where all its slices are zero."""
+    norm = np.einsum("itpj,itpj->itj", weights, weights, dtype=np.float64).reshape(len(weights), -1)
+    with np.errstate(divide="ignore"):
+        bound = np.clip(1 / norm, 1e-37, 3e38).astype(np.float32)
+    dead = norm.reshape(groups, -1, norm.shape[1]).max(1) == 0
+    return bound, np.where(dead, np.inf, 0).astype(np.float32).ravel()
+
+
+def _offsets(
+    convolution: Convolution, size: tuple[int, int]
+) -> tuple[UInt64[np.ndarray, " position"], Int64[np.ndarray, " kh"], Int64[np.ndarray, " kw"]]:
+    """Places in a zero-padded plane: first pixel of each patch, and the kernel's rows and columns from there."""
+    ys, xs = (
+        np.arange(0, n + 2 * p - d * (k - 1), s)
+        for n, p, d, k, s in zip(
+            size, convolution.padding, convolution.dilation, convolution.kernel, convolution.stride, strict=True
+        )
+    )
+    width = size[1] + 2 * convolution.padding[1]
+    (kh, kw), (dy, dx) = convolution.kernel, convolution.dilation
+    return (ys[:, None] * width + xs).ravel().astype(np.uint64), np.arange(kh) * dy * width, np.arange(kw) * dx
+
+
+def _nothing(*shape: int) -> Strongest:
+    return Strongest(np.full(shape, -1, np.int32), np.zeros(shape, np.float32))
+
+
+def _only(peaks: Peaks, owner: Int64[np.ndarray, " target"], k: int) -> Strongest:
+    """Ranking where each target has one possible source."""
+    strongest = _nothing(*peaks.shape, k)
+    strongest.source[:, :, 0] = np.where(peaks > 0, owner, -1)
+    strongest.value[:, :, 0] = np.maximum(peaks, 0)
+    return strongest

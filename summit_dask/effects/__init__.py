@@ -1,1 +1,0 @@
-"""Files, models and clusters. They import facts and arrays."""

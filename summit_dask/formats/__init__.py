@@ -1,0 +1,1 @@
+"""Files of other programs: the original's, tables, pictures."""

@@ -1,0 +1,193 @@
+"""The original's table of classes, imagenet.json: one entry a class, in the order of the synset file.
+
+    {"synset": "n02114548", "label": "205", "name": "white_wolf", "target_class": 270,
+     "topChannels": {"mixed3a": [{"c": 181, "i": 812}, ...]}, "embed": {"mixed3a": {"x": -1.234, "y": 5.678}},
+     "accs": ["98.7", ...], "topOneAccCount": 1000, "numOfInstances": 1300, "topOneAcc": 0.769}
+
+The whole file is large, so entries are read and written one at a time.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from summit_dask.facts.layergraph import Layer, LayerGraph
+from summit_dask.formats.original_graphs import check_rows, digits, fault, integers, numbers, read_text
+
+#: Characters that the original keeps of an embedding's coordinate and of a probability in percent.
+EMBED_CHARACTERS, PERCENT_CHARACTERS = 6, 4
+
+_ENTRY_KEYS = ("synset", "label", "name", "target_class")
+_LARGEST = 2**31 - 1
+_SPACE = re.compile(r"\s*")
+
+
+@dataclass(frozen=True)
+class ClassEntry:
+    """One class of imagenet.json.
+
+    Parameters
+    ----------
+    synset, name
+        As in the file, but spaces for underscores in the name.
+    label
+        Position in the synset file, from 1.
+    target
+        The network's output, the N of ag-N.json.
+    counts
+        A of the class: by layer, int32 (channel,). Empty if the file has no topChannels.
+    embed
+        By layer, x and y. Empty if the file has no embedding.
+    probability
+        Of each image's highest prediction, float32 (image,), 0 to 1.
+    n_correct
+        Images whose highest prediction is the class.
+    """
+
+    synset: str
+    label: int
+    name: str
+    target: int
+    counts: Mapping[str, NDArray[np.int32]]
+    embed: Mapping[str, tuple[float, float]]
+    probability: NDArray[np.float32]
+    n_correct: int
+
+
+def read_entries(path: Path) -> Iterator[Any]:
+    """Entries of an imagenet.json, one at a time, not checked yet.
+
+    Raises
+    ------
+    FormatError
+        Where the file is cut off or no list; the entries before that have been given.
+    """
+    text, decoder = read_text(path), json.JSONDecoder()
+    place = _after_space(text, 0)
+    if text[place : place + 1] != "[":
+        raise fault(path, "a list of classes", text[place : place + 40])
+    place = _after_space(text, place + 1)
+    while text[place : place + 1] != "]":
+        try:
+            entry, place = decoder.raw_decode(text, place)
+        except json.JSONDecodeError as error:
+            raise fault(path, "JSON", f"{error.msg} at line {error.lineno}, column {error.colno}") from error
+        yield entry
+        place = _after_space(text, place)
+        if text[place : place + 1] not in (",", "]"):
+            raise fault(path, "a comma or ] after each class", text[place : place + 40] or "the end of the file")
+        place = _after_space(text, place + (text[place] == ","))
+
+
+def _after_space(text: str, place: int) -> int:
+    found = _SPACE.match(text, place)
+    assert found
+    return found.end()
+
+
+def parse_entry(entry: Any, layer_graph: LayerGraph, where: object) -> ClassEntry:
+    """One class from an entry of imagenet.json.
+
+    Raises
+    ------
+    FormatError
+        For another type or key, a layer or channel that doesn't exist, or numbers that contradict each other.
+    """
+    check_rows([entry], _ENTRY_KEYS, where)
+    where = f"{where}, class {entry['synset']!r}"
+    if wrong := [key for key in ("synset", "name") if not isinstance(entry[key], str)]:
+        raise fault(where, f"{wrong[0]} as text", entry[wrong[0]])
+    probability = _probabilities(entry.get("accs", []), where)
+    if entry.get("numOfInstances", len(probability)) != len(probability):
+        raise fault(where, f"numOfInstances as the {len(probability)} entries of accs", entry["numOfInstances"])
+    return ClassEntry(
+        entry["synset"],
+        int(integers(digits([entry["label"]]), _LARGEST, where, "label")[0]),
+        entry["name"].replace("_", " "),
+        int(integers([entry["target_class"]], _LARGEST, where, "target_class")[0]),
+        _counts(entry.get("topChannels", {}), layer_graph, where),
+        _embed(entry.get("embed", {}), layer_graph, where),
+        probability,
+        int(integers([entry.get("topOneAccCount", 0)], len(probability) + 1, where, "topOneAccCount")[0]),
+    )
+
+
+def _probabilities(texts: Any, where: str) -> NDArray[np.float32]:
+    """From percent, each image's own text."""
+    try:
+        percent = np.array([float(text) for text in texts], np.float64)
+    except (TypeError, ValueError) as error:
+        raise fault(where, "accs as a list of percentages", str(error)) from error
+    if wrong := percent[~((percent >= 0) & (percent <= 100))].tolist():
+        raise fault(where, "accs from 0 to 100", wrong[0])
+    return (percent / 100).astype(np.float32)
+
+
+def _by_layer(value: Any, layer_graph: LayerGraph, where: str) -> Iterator[tuple[Layer, Any]]:
+    """The value of each visible layer; nothing if there is none at all."""
+    names = {layer.name for layer in layer_graph.visible}
+    if not isinstance(value, dict) or set(value) not in (names, set()):
+        raise fault(where, f"an object with the layers {', '.join(sorted(names))}", value)
+    return ((layer, value[layer.name]) for layer in layer_graph.visible if value)
+
+
+def _counts(value: Any, layer_graph: LayerGraph, where: str) -> dict[str, NDArray[np.int32]]:
+    counts = {}
+    for layer, rows in _by_layer(value, layer_graph, f"{where}, topChannels"):
+        inside = f"{where}, topChannels, {layer.name}"
+        check_rows(rows, ("c", "i"), inside)
+        channel = integers([row["c"] for row in rows], layer.channels, inside, "c")
+        if len(np.unique(channel)) != len(channel):
+            raise fault(inside, "each channel once", sorted(channel.tolist()))
+        counts[layer.name] = np.zeros(layer.channels, np.int32)
+        counts[layer.name][channel] = integers([row["i"] for row in rows], _LARGEST, inside, "i")
+    return counts
+
+
+def _embed(value: Any, layer_graph: LayerGraph, where: str) -> dict[str, tuple[float, float]]:
+    embed = {}
+    for layer, point in _by_layer(value, layer_graph, f"{where}, embed"):
+        inside = f"{where}, embed, {layer.name}"
+        check_rows([point], ("x", "y"), inside)
+        x, y = numbers([point["x"], point["y"]], inside, "x and y").tolist()
+        embed[layer.name] = (x, y)
+    return embed
+
+
+def entry_json(entry: ClassEntry) -> dict[str, Any]:
+    """An entry of imagenet.json, every key in the original's order and form."""
+    n = len(entry.probability)
+    return {
+        "synset": entry.synset,
+        "label": str(entry.label),
+        "name": entry.name.lower().replace(" ", "_"),
+        "topChannels": {layer: _top_channels(counts) for layer, counts in entry.counts.items()},
+        "embed": {layer: {"x": _cut(x), "y": _cut(y)} for layer, (x, y) in entry.embed.items()},
+        "accs": [_percent(p) for p in entry.probability.astype(np.float64).tolist()],
+        "topOneAccCount": entry.n_correct,
+        "target_class": entry.target,
+        "numOfInstances": n,
+        "topOneAcc": entry.n_correct / n if n else 0.0,
+    }
+
+
+def _top_channels(counts: NDArray[np.int32]) -> list[dict[str, int]]:
+    """Used channels by falling count, ties to the lower channel."""
+    order = np.argsort(-counts, kind="stable")[: np.count_nonzero(counts)]
+    return [{"c": c, "i": i} for c, i in zip(order.tolist(), counts[order].tolist(), strict=True)]
+
+
+def _cut(value: float) -> float:
+    """The original cuts the text, it does not round; a single's shortest text gives back what was read."""
+    return float(np.format_float_positional(np.float32(value))[:EMBED_CHARACTERS])
+
+
+def _percent(probability: float) -> str:
+    # Singles carry seven digits: rounding first turns 98.69999885559082 back into the 98.7 that was read.
+    return f"{round(100 * probability, 4):.4f}"[:PERCENT_CHARACTERS]

@@ -1,0 +1,181 @@
+"""Everything in a store but single values and pictures, as tidy tables: one row a fact, names instead of places."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from summit_dask.arrays.graph.attribution import ClassGraph
+from summit_dask.facts import schema
+from summit_dask.questions.usage import usage_frame
+from summit_dask.store.graphs import read_graphs
+from summit_dask.store.store import Store
+
+#: Images, and classes' graphs, in one chunk.
+IMAGE_ROWS, CLASS_ROWS = 2**17, 64
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table in chunks, so that it need not fit in memory; `needs` is an array the store must have for it."""
+
+    needs: str
+    chunks: Callable[[], Iterator[pd.DataFrame]]
+
+
+def tidy_tables(store: Store, places: Sequence[int]) -> dict[str, Table]:
+    """Tables of some classes, by name; nothing is read yet.
+
+    Parameters
+    ----------
+    store
+        An open store; a table whose array it lacks can't be read.
+    places
+        Places of the classes, ascending.
+    """
+    reader = _Tables(store, tuple(places))
+    lowest, hops = store.layer_graph.visible[0].name, store.layer_graph.hops
+    counts = f"matrices/{lowest}/activation_count"
+    return {
+        "classes": Table("classes/name", reader.classes),
+        "images": Table("images/class_index", reader.images),
+        "activation_counts": Table(counts, reader.activation_counts),
+        "influence_counts": Table(f"matrices/{hops[0].name if hops else ''}/influence_count", reader.influence_counts),
+        "nodes": Table("graphs/node_class", lambda: reader.graphs(_nodes)),
+        "sources": Table("graphs/node_class", lambda: reader.graphs(_sources)),
+        "edges": Table("graphs/node_class", lambda: reader.graphs(_edges)),
+        "selection": Table("graphs/node_class", lambda: reader.graphs(_selection)),
+        "embedding": Table(f"embedding/{lowest}/x", reader.embedding),
+        "channel_usage": Table(counts, reader.channel_usage),
+    }
+
+
+@dataclass(frozen=True)
+class _Tables:
+    store: Store
+    places: tuple[int, ...]
+
+    @property
+    def labels(self) -> NDArray[np.object_]:
+        """Folder names of the store's classes."""
+        return self.store.read("class").astype(object)
+
+    def classes(self) -> Iterator[pd.DataFrame]:
+        columns = ("name", "synset", "output_index", "n_images", "n_correct")
+        values = {name: _plain(self.store.read(f"classes/{name}")) for name in columns}
+        yield pd.DataFrame({"class": self.labels, **values}).iloc[list(self.places)]
+
+    def images(self) -> Iterator[pd.DataFrame]:
+        """Columns that the store has; outputs and probabilities by rank, from 1."""
+        labels = self.labels
+        names = [v.name for v in schema.variables("images") if self.store.has(f"images/{v.name}")]
+        for start in range(0, max(self.store.header.n_images, 1), IMAGE_ROWS):
+            read = {n: _plain(self.store.read(f"images/{n}", slice(start, start + IMAGE_ROWS))) for n in names}
+            place = read.pop("class_index")
+            frame = pd.DataFrame({"image": start + np.arange(len(place)), "class": labels[place]})
+            for name, values in read.items():
+                columns = [name] if values.ndim == 1 else [f"{name}_{k + 1}" for k in range(values.shape[1])]
+                frame[columns] = values.reshape(len(values), len(columns))
+            yield frame[np.isin(place, self.places)]
+
+    def activation_counts(self) -> Iterator[pd.DataFrame]:
+        """Counts above 0."""
+        for layer in self.store.layer_graph.visible:
+            counts = self.store.read(f"matrices/{layer.name}/activation_count")[list(self.places)]
+            row, channel = np.nonzero(counts)
+            label = self.labels[list(self.places)][row]
+            yield pd.DataFrame({"class": label, "layer": layer.name, "channel": channel, "count": counts[row, channel]})
+
+    def influence_counts(self) -> Iterator[pd.DataFrame]:
+        """Counts above 0, a class at a time; target channels as in the target layer."""
+        for place in self.places:
+            yield pd.concat([self._influence(place, hop.name) for hop in self.store.layer_graph.hops])
+
+    def _influence(self, place: int, name: str) -> pd.DataFrame:
+        hop = next(hop for hop in self.store.layer_graph.hops if hop.name == name)
+        counts = self.store.read(f"matrices/{name}/influence_count", slice(place, place + 1))[0]
+        channel, source = np.nonzero(counts)
+        return pd.DataFrame(
+            {
+                "class": self.labels[place],
+                "hop": name,
+                "source_layer": hop.source,
+                "source_channel": source,
+                "target_layer": hop.target,
+                "target_channel": hop.start + channel,
+                "count": counts[channel, source],
+            }
+        )
+
+    def graphs(self, rows: Callable[[ClassGraph, NDArray[np.object_], Store], pd.DataFrame]) -> Iterator[pd.DataFrame]:
+        """Rows of each class's graph, its layers by name; some classes in one chunk."""
+        names = np.array([layer.name for layer in self.store.layer_graph.layers], object)
+        labels, graphs = self.labels, dict(enumerate(read_graphs(self.store)))
+        for start in range(0, len(self.places), CLASS_ROWS):
+            places = self.places[start : start + CLASS_ROWS]
+            frames = [rows(graphs[place], names, self.store) for place in places]
+            joined = pd.concat(frames, ignore_index=True)
+            joined.insert(0, "class", np.repeat(labels[list(places)], [len(frame) for frame in frames]))
+            yield joined
+
+    def embedding(self) -> Iterator[pd.DataFrame]:
+        chosen = list(self.places)
+        for layer in self.store.layer_graph.visible:
+            x, y = (self.store.read(f"embedding/{layer.name}/{axis}")[chosen] for axis in "xy")
+            yield pd.DataFrame({"class": self.labels[chosen], "layer": layer.name, "x": x, "y": y})
+
+    def channel_usage(self) -> Iterator[pd.DataFrame]:
+        """Over all classes of the store."""
+        n_images = self.store.read("classes/n_images")
+        for layer in self.store.layer_graph.visible:
+            yield usage_frame(layer, self.store.read(f"matrices/{layer.name}/activation_count"), n_images)
+
+
+def _plain(values: NDArray[Any]) -> NDArray[Any]:
+    return values.astype(object) if values.dtype.kind == "T" else values
+
+
+def _nodes(graph: ClassGraph, names: NDArray[np.object_], _: Store) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "layer": names[graph.node_layer],
+            "channel": graph.node_channel,
+            "count": graph.node_count,
+            "score": graph.node_score,
+        }
+    )
+
+
+def _sources(graph: ClassGraph, names: NDArray[np.object_], _: Store) -> pd.DataFrame:
+    """Strongest sources of each node, ranks from 1."""
+    node, rank = np.nonzero(graph.node_source_channel >= 0)
+    return pd.DataFrame(
+        {
+            "layer": names[graph.node_layer[node]],
+            "channel": graph.node_channel[node],
+            "rank": rank + 1,
+            "source_layer": names[graph.node_source_layer[node, rank]],
+            "source_channel": graph.node_source_channel[node, rank],
+            "influence": graph.node_source_influence[node, rank],
+        }
+    )
+
+
+def _edges(graph: ClassGraph, names: NDArray[np.object_], _: Store) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "source_layer": names[graph.edge_source_layer],
+            "source_channel": graph.edge_source_channel,
+            "target_layer": names[graph.edge_target_layer],
+            "target_channel": graph.edge_target_channel,
+            "influence": graph.edge_influence,
+        }
+    )
+
+
+def _selection(graph: ClassGraph, _: NDArray[np.object_], store: Store) -> pd.DataFrame:
+    visible = [layer.name for layer in store.layer_graph.visible]
+    return pd.DataFrame({"layer": visible, "reached_p": graph.reached_p, "valid": graph.valid.astype(bool)})

@@ -1,0 +1,1 @@
+"""Runs a network over a batch of images and measures it."""

@@ -1,0 +1,105 @@
+"""What a store holds, as plain facts and as text."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from summit_dask.facts import schema
+from summit_dask.stages.pipeline import pending, stage_fingerprints
+from summit_dask.store.progress import size
+from summit_dask.store.store import Store
+
+REASONS_SHOWN = 10
+
+
+def describe(path: Path) -> dict[str, Any]:
+    """Facts about a store that JSON can hold: its run, its sizes, what is done, what went wrong.
+
+    Raises
+    ------
+    StoreError, StoreVersionError
+        If there is no such store.
+    """
+    store = Store.open(path)
+    header, graph = store.header, store.layer_graph
+    status = store.read("images/status")
+    facts = {
+        "path": str(path),
+        "format": schema.FORMAT_VERSION,
+        "model": header.run["config"].get("model"),
+        "options": header.run["config"],
+        "versions": header.run.get("versions", {}),
+        "layers": [
+            {"name": layer.name, "channels": layer.channels, "visible": layer.visible} for layer in graph.layers
+        ],
+        "hops": len(graph.hops),
+        "images": header.n_images,
+        "classes": header.n_classes,
+        "outputs": header.n_outputs,
+        "unreadable": _unreadable(store, status == schema.UNREADABLE),
+        "bytes": {group: _bytes(path / group) for group in _groups(path)},
+    }
+    return {**facts, **_progress(store), **_accuracy(store)}
+
+
+def _groups(path: Path) -> list[str]:
+    return sorted(entry.name for entry in path.iterdir() if entry.is_dir())
+
+
+def _bytes(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def _unreadable(store: Store, which: Any) -> list[dict[str, str]]:
+    if not which.any():
+        return []
+    paths, reasons = store.read("images/path")[which], store.read("images/reason")[which]
+    return [{"path": str(path), "reason": str(reason)} for path, reason in zip(paths, reasons, strict=True)]
+
+
+def _progress(store: Store) -> dict[str, Any]:
+    if "fingerprint" not in store.header.run:
+        return {"partitions": 0, "partitions_done": 0, "pending": []}
+    done = store.done(stage_fingerprints(store)["extract"])
+    return {"partitions": len(done), "partitions_done": int(done.sum()), "pending": pending(store)}
+
+
+def _accuracy(store: Store) -> dict[str, Any]:
+    """Top-1 and top-5 over the readable images, None before there are any."""
+    read = store.read("images/status") == schema.READ
+    if not read.any() or not store.has("images/predicted"):
+        return {"top1": None, "top5": None}
+    own = store.read("classes/output_index")[store.read("images/class_index")[read]]
+    right = store.read("images/predicted")[read] == own[:, None]
+    return {"top1": round(float(right[:, 0].mean()), 6), "top5": round(float(right.any(axis=1).mean()), 6)}
+
+
+def printed(facts: Mapping[str, Any]) -> str:
+    """The facts as text for people."""
+    return "\n".join(_lines(facts))
+
+
+def _lines(facts: Mapping[str, Any]) -> Iterable[str]:
+    total = int(np.sum(list(facts["bytes"].values())))
+    visible = [f"{layer['name']} ({layer['channels']})" for layer in facts["layers"] if layer["visible"]]
+    hidden = sum(not layer["visible"] for layer in facts["layers"])
+    yield f"{facts['path']}: {facts['model']}, store format {facts['format']}"
+    yield f"{facts['images']} images of {facts['classes']} classes; {facts['outputs']} outputs of the network"
+    yield f"Layers: {', '.join(visible)}; {hidden} hidden layers, {facts['hops']} hops"
+    yield f"Partitions extracted: {facts['partitions_done']} of {facts['partitions']}"
+    if facts["top1"] is not None:
+        yield f"Accuracy: top-1 {facts['top1']:.1%}, top-5 {facts['top5']:.1%}"
+    yield f"Still to run: {', '.join(facts['pending']) or 'nothing'}"
+    yield f"Size: {size(total)}, {size(total / max(facts['images'], 1))} per image"
+    yield from (f"  {group}: {size(count)}" for group, count in facts["bytes"].items())
+    yield from _unreadable_lines(facts["unreadable"])
+
+
+def _unreadable_lines(unreadable: list[dict[str, str]]) -> Iterable[str]:
+    if unreadable:
+        yield f"{len(unreadable)} unreadable images:"
+        yield from (f"  {item['path']}: {item['reason']}" for item in unreadable[:REASONS_SHOWN])
+    if len(unreadable) > REASONS_SHOWN:
+        yield f"  and {len(unreadable) - REASONS_SHOWN} more (info --json lists all)"

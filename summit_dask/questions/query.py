@@ -1,0 +1,214 @@
+"""Questions to a store: a class's counts, the attribution graph of a class or of any images.
+
+Counts are read through `Read`, so that workers (zarr) and users (an open xarray tree) share the code.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import networkx as nx
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from summit_dask.arrays.activations import select_channels
+from summit_dask.arrays.graph.attribution import GraphOptions, class_graph, to_networkx
+from summit_dask.arrays.graph.edges import ClassCounts
+from summit_dask.arrays.matrices import count_selected, count_sources, sources_by_hop
+from summit_dask.facts import schema
+from summit_dask.facts.config import RunConfig
+from summit_dask.facts.errors import ClassNotFoundError, ConfigError, StoreError, StoreIncompleteError, suggestion
+from summit_dask.facts.layergraph import Channel, Hop, LayerGraph
+from summit_dask.store.store import layer_graph_of
+
+#: Values of an array, by its path in the store; some rows of its first dim or all.
+Read = Callable[[str, Any], NDArray[Any]]
+
+
+def reader_of(tree: xr.DataTree) -> Read:
+    """Read values of an open tree.
+
+    Raises
+    ------
+    StoreError, StoreIncompleteError
+        On reading, if the array is damaged or the store lacks it.
+    """
+
+    def read(path: str, rows: Any) -> NDArray[Any]:
+        try:
+            array = tree[path]
+        except KeyError:
+            raise StoreIncompleteError(
+                f"The store has no {path}; run the stage that makes it, or use a store that holds per-image values."
+            ) from None
+        try:
+            return np.asarray(array[rows].values)
+        except (ValueError, RuntimeError) as error:
+            raise StoreError(
+                f"{path} of the store can't be read: {error}. Its files are damaged; restore them."
+            ) from error
+
+    return read
+
+
+def run_config(run: Mapping[str, Any]) -> RunConfig:
+    """The options that a store was made with, from its attribute `run`."""
+    return RunConfig.of({**run["config"], "out": "."}, "the store")
+
+
+def find_class(tree: xr.DataTree, class_name: str) -> int:
+    """Place of a class in the store, by its folder name, or by its name or synset where that is unique.
+
+    Raises
+    ------
+    ClassNotFoundError
+        If there is none (names near ones) or several (lists them).
+    """
+    read = reader_of(tree)
+    folders, names, synsets = (read(path, slice(None)).tolist() for path in ("class", "classes/name", "classes/synset"))
+    if class_name in folders:
+        return int(folders.index(class_name))
+    found = [i for i in range(len(folders)) if class_name in (names[i], synsets[i])]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        listed = ", ".join(f"{folders[i]!r} ({synsets[i] or names[i]})" for i in found)
+        raise ClassNotFoundError(f"{class_name!r} is the name of several classes; give the folder name: {listed}.")
+    raise ClassNotFoundError(f"There is no class {class_name!r}. {suggestion(class_name, {*folders, *names})}")
+
+
+def read_counts(read: Read, layer_graph: LayerGraph, classes: slice) -> list[ClassCounts]:
+    """Counts of some neighbouring classes, each array read once."""
+    activation = {layer.name: read(f"matrices/{layer.name}/activation_count", classes) for layer in layer_graph.visible}
+    influence = {hop.name: read(f"matrices/{hop.name}/influence_count", classes) for hop in layer_graph.hops}
+    return [
+        ClassCounts(
+            {name: counts[i] for name, counts in activation.items()},
+            {name: csr_array(counts[i]) for name, counts in influence.items()},
+        )
+        for i in range(classes.stop - classes.start)
+    ]
+
+
+def count_images(
+    read: Read, layer_graph: LayerGraph, rows: NDArray[np.bool_], mass: float, excluded: Mapping[str, Sequence[int]]
+) -> ClassCounts:
+    """Counts over any images, from their stored maxima and sources; unreadable ones are left out.
+
+    Parameters
+    ----------
+    rows
+        Which images (image,).
+    mass, excluded
+        As in `select_channels`.
+    """
+    kept = rows & (read("images/status", slice(None)) == schema.READ)
+    activation = count_activations(read, layer_graph, kept, mass, excluded)
+    influence: dict[str, csr_array] = {}
+    for layer in layer_graph.influenced:
+        source = read(f"influences/{layer.name}/source", kept)
+        by_hop = read(f"influences/{layer.name}/hop", kept)
+        for place, hop in enumerate(layer_graph.incoming(layer.name)):
+            influence[hop.name] = _count_hop(layer_graph, hop, place, source, by_hop)
+    return ClassCounts(activation, influence)
+
+
+def count_activations(
+    read: Read, layer_graph: LayerGraph, rows: NDArray[np.bool_], mass: float, excluded: Mapping[str, Sequence[int]]
+) -> dict[str, NDArray[np.int32]]:
+    """Images that use each channel, by visible layer, among some readable images."""
+    zeros = np.zeros(int(rows.sum()), np.int32)
+    counts = {}
+    for layer in layer_graph.visible:
+        values = read(f"activations/{layer.name}/value", rows)
+        counts[layer.name] = count_selected(select_channels(values, mass, excluded.get(layer.name, ())), zeros, 1)[0]
+    return counts
+
+
+def _count_hop(
+    layer_graph: LayerGraph, hop: Hop, place: int, source: NDArray[np.int16], by_hop: NDArray[np.int8]
+) -> csr_array:
+    own = sources_by_hop(source[:, hop.start : hop.stop], by_hop[:, hop.start : hop.stop], place)
+    return count_sources(own, np.zeros(len(own), np.int32), 1, layer_graph.layer(hop.source).channels)
+
+
+def attribution_graph(
+    tree: xr.DataTree,
+    class_name: str | None = None,
+    *,
+    images: Any = None,
+    p: float | None = None,
+    unified: bool | None = None,
+    directed: bool | None = None,
+    mass: float | None = None,
+    excluded: Mapping[str, Sequence[int]] | None = None,
+) -> "nx.DiGraph[Channel]":
+    """Attribution graph of a class, or of any images, computed anew from the store (DESIGN 3.4 to 3.6).
+
+    Parameters
+    ----------
+    tree
+        An open store.
+    class_name
+        Folder name of a class, or its name where that is unique. May be left out where `images` is given.
+    images
+        Boolean selection along `image`: the graph of these images alone (of the class, if one is given too).
+    p, unified, directed
+        As in the run's options; those of the run by default.
+    mass, excluded
+        As in the run's options, `excluded` as channels by layer. Another value than the run's counts the
+        class's channels again from its stored maxima.
+
+    Returns
+    -------
+    networkx.DiGraph
+        Nodes are `Channel`; edges lead from the input side to the output side. Node attributes count and
+        score, edge attribute influence. Empty if nothing can be ranked.
+
+    Raises
+    ------
+    ClassNotFoundError
+        If the class doesn't exist or its name is not unique.
+    StoreIncompleteError
+        If the store lacks the counts or, for `images`, `mass` and `excluded`, the per-image values.
+    ConfigError
+        If an option is out of range or neither class nor images are given.
+    """
+    if class_name is None and images is None:
+        raise ConfigError("attribution_graph needs a class_name, or a selection of images=, or both.")
+    config = run_config(tree.attrs["run"])
+    graph, read = layer_graph_of(tree), reader_of(tree)
+    stored = {layer.name: config.excluded_channels(layer.name) for layer in graph.layers}
+    left_out = stored if excluded is None else {name: tuple(sorted(set(c))) for name, c in excluded.items()}
+    share = config.mass if mass is None else mass
+    place = None if class_name is None else find_class(tree, class_name)
+    if images is not None:
+        counts = count_images(read, graph, _rows(tree, images, place), share, left_out)
+    else:
+        assert place is not None
+        counts = read_counts(read, graph, slice(place, place + 1))[0]
+        if share != config.mass or _some(left_out) != _some(stored):
+            rows = _rows(tree, None, place) & (read("images/status", slice(None)) == schema.READ)
+            counts = ClassCounts(count_activations(read, graph, rows, share, left_out), counts.influence)
+    options = GraphOptions(
+        config.p if p is None else p,
+        config.unified if unified is None else unified,
+        config.directed if directed is None else directed,
+    )
+    return to_networkx(graph, class_graph(graph, counts, left_out, options))
+
+
+def _some(excluded: Mapping[str, Sequence[int]]) -> dict[str, tuple[int, ...]]:
+    return {layer: tuple(channels) for layer, channels in excluded.items() if channels}
+
+
+def _rows(tree: xr.DataTree, images: Any, place: int | None) -> NDArray[np.bool_]:
+    count = tree.sizes["image"]
+    rows = np.ones(count, bool) if images is None else np.asarray(images)
+    if rows.dtype != bool or rows.shape != (count,):
+        raise ConfigError(
+            f"images= must be one boolean for each of the store's {count} images; found {rows.dtype} of shape "
+            f"{rows.shape}."
+        )
+    return rows if place is None else rows & (reader_of(tree)("images/class_index", slice(None)) == place)

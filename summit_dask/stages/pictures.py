@@ -1,0 +1,236 @@
+"""The pictures stage: optimised pictures of a store's channels, made on Dask workers.
+
+    channels x kinds ── batches ── workers ── drafts beside the store ── all there ── /pictures
+
+A batch is saved as one file as soon as it is made, so that a second run makes only the others; batches
+are formed anew from the channels that lack a picture, which gives the same batches again.
+"""
+
+import shutil
+import time
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from distributed import Client, Worker
+
+from summit_dask.arrays.pictures import KINDS, Batch, Kind, Preparation, Settings, Visualiser, batches, stored_kinds
+from summit_dask.facts.config import fingerprint
+from summit_dask.facts.errors import ConfigError, StoreIncompleteError, suggestion
+from summit_dask.facts.schema import PICTURE_KINDS
+from summit_dask.questions.query import run_config
+from summit_dask.stages.cluster import cluster, finished, resources, result_of
+from summit_dask.stages.workers import NetworkPlugin, NetworkSpec, installed, plugin_of, prepare_process
+from summit_dask.store.pictures import add_pictures, drafts_folder, made_with, tidy
+from summit_dask.store.progress import Progress, duration, say
+from summit_dask.store.store import Store
+
+#: Steps that are timed to say how long all will take.
+_TRIAL_STEPS = 4
+
+#: Channels by layer.
+Wanted = Mapping[str, Sequence[int]]
+
+
+def wanted_channels(store: Store, text: str) -> dict[str, list[int]]:
+    """Channels by layer, layers and channels ascending.
+
+    Parameters
+    ----------
+    text
+        "graphs": those in any class's attribution graph; "all"; or a list as in ``inception4c:1,2;inception5a:7``.
+
+    Raises
+    ------
+    ConfigError, LayerNotFoundError
+        If the list can't be read, or names what doesn't exist.
+    StoreIncompleteError
+        If there are no graphs yet.
+    """
+    visible = store.layer_graph.visible
+    if text == "all":
+        return {layer.name: list(range(layer.channels)) for layer in visible}
+    if text != "graphs":
+        return _listed(store, text)
+    node_layer, node_channel = (store.read(f"graphs/node_{name}") for name in ("layer", "channel"))
+    found = {
+        layer.name: np.unique(node_channel[node_layer == store.layer_graph.layers.index(layer)]) for layer in visible
+    }
+    return {name: channels.tolist() for name, channels in found.items() if len(channels)}
+
+
+def _listed(store: Store, text: str) -> dict[str, list[int]]:
+    wanted: dict[str, set[int]] = {}
+    for part in text.split(";"):
+        name, _, numbers = part.strip().rpartition(":")
+        try:
+            channels = {int(number) for number in numbers.split(",")}
+        except ValueError as error:
+            raise ConfigError(
+                f"--channels {text!r}: expected graphs, all, or LAYER:1,2 with several parted by semicolons."
+            ) from error
+        layer = store.layer_graph.layer(name)
+        if outside := sorted(c for c in channels if not 0 <= c < layer.channels):
+            raise ConfigError(f"--channels: {name} has the channels 0 to {layer.channels - 1}, not {outside}.")
+        wanted.setdefault(name, set()).update(channels)
+    return {layer.name: sorted(wanted[layer.name]) for layer in store.layer_graph.visible if layer.name in wanted}
+
+
+def known_kinds(names: Iterable[str]) -> tuple[Kind, ...]:
+    """Kinds to make, in the order they are made.
+
+    Raises
+    ------
+    ConfigError
+        For an unknown one.
+    """
+    names = set(names)
+    if unknown := sorted(names - set(KINDS)):
+        raise ConfigError(f"There is no kind of picture {unknown[0]!r}. {suggestion(unknown[0], KINDS)}")
+    return tuple(kind for kind in KINDS if kind in names)
+
+
+def make_pictures(
+    path: Path, channels: str, kinds: Sequence[Kind], settings: Settings, options: Mapping[str, Any]
+) -> int:
+    """Make pictures for a store's channels, on the cluster that the options ask for.
+
+    Parameters
+    ----------
+    channels
+        As `wanted_channels` takes them.
+    options
+        Those of `RunConfig` that concern the cluster.
+
+    Returns
+    -------
+    int
+        Channels that were asked for.
+
+    Raises
+    ------
+    SummitError
+        As `wanted_channels` and `paint` do.
+    """
+    store = Store.open(path, writable=True)
+    wanted = wanted_channels(store, channels)
+    with store.changing(), cluster(run_config(store.header.run).replaced(**options)) as client:
+        paint(store, client, wanted, kinds, settings)
+    return sum(map(len, wanted.values()))
+
+
+def paint(store: Store, client: Client, wanted: Wanted, kinds: Sequence[Kind], settings: Settings) -> None:
+    """Make the pictures that the store lacks; says beforehand how long it will take.
+
+    Raises
+    ------
+    StoreIncompleteError
+        If the store was imported and names no network.
+    ClusterError
+        If a worker can't build the network, or died.
+    """
+    spec = _spec(store)
+    key = fingerprint({**spec.facts(), **asdict(settings)})
+    drafts = drafts_folder(store) / f"{key:x}"
+    todo = [
+        batch
+        for layer, channels in wanted.items()
+        for kind in kinds
+        for batch in batches(layer, kind, _missing(store, drafts / layer, layer, kind, channels, key), settings)
+    ]
+    if todo:
+        with installed(client, VisualiserPlugin(store.path, key, spec), spec.model) as plugin:
+            _paint_batches(client, todo, drafts, settings, plugin)
+    _collect(store, drafts, key)
+    store.finish_stage("pictures", key)
+
+
+def _spec(store: Store) -> NetworkSpec:
+    if "network" not in store.header.run:
+        raise StoreIncompleteError(f"{store.path} holds no network to make pictures with; it was imported.")
+    return NetworkSpec.of_run(store.header.run)
+
+
+def _missing(store: Store, drafts: Path, layer: str, kind: Kind, channels: Sequence[int], key: int) -> list[int]:
+    """Channels that have no such picture yet, neither stored nor drafted."""
+    stored = made_with(store, layer)[:, PICTURE_KINDS.index(stored_kinds(kind)[0])] == np.uint64(key)
+    drafted = {channel for path in drafts.glob(f"{kind}-*.zip") for channel, _ in _read_draft(path)}
+    return [c for c in channels if not stored[c] and c not in drafted]
+
+
+def _paint_batches(client: Client, todo: Sequence[Batch], drafts: Path, settings: Settings, plugin: str) -> None:
+    options: dict[str, Any] = {"settings": settings, "plugin": plugin, "pure": False, "resources": resources(client)}
+    n_pictures, n_workers = sum(batch.n_pictures for batch in todo), len(client.scheduler_info(n_workers=-1)["workers"])
+    seconds = result_of(client.submit(trial_task, todo[-1], **options))
+    say(f"{n_pictures} pictures on {n_workers} workers will take about {duration(seconds * n_pictures / n_workers)}.")
+    with Progress("pictures", "pictures", n_pictures) as progress:
+        for batch, pictures in finished(client.map(paint_task, todo, **options), todo):
+            _write_draft(drafts / batch.layer / f"{batch.kind}-{batch.channels[0]}.zip", pictures)
+            progress.add(batch.n_pictures)
+
+
+def _write_draft(path: Path, pictures: Mapping[tuple[int, str], bytes]) -> None:
+    """One file a batch, there whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    with zipfile.ZipFile(partial, "w") as archive:
+        for (channel, kind), picture in pictures.items():
+            archive.writestr(f"{channel}-{kind}.jpg", picture)
+    partial.rename(path)
+
+
+def _read_draft(path: Path) -> dict[tuple[int, str], bytes]:
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: name.removesuffix(".jpg").partition("-") for name in archive.namelist()}
+        return {(int(channel), kind): archive.read(name) for name, (channel, _, kind) in parts.items()}
+
+
+def _collect(store: Store, drafts: Path, key: int) -> None:
+    """All drafts become part of the store, an interrupted run's for other layers too."""
+    for folder in sorted(drafts.glob("*")):
+        paths = sorted(folder.glob("*.zip"))
+        pictures = {place: picture for path in paths for place, picture in _read_draft(path).items()}
+        add_pictures(store, folder.name, pictures, key)
+    shutil.rmtree(drafts, ignore_errors=True)
+    tidy(store)
+
+
+class VisualiserPlugin(NetworkPlugin):
+    """Builds the network on every worker, once."""
+
+    def __init__(self, path: Path, key: int, spec: NetworkSpec) -> None:
+        super().__init__(path, key)
+        self.spec = spec
+
+    def setup(self, worker: Worker) -> None:
+        """Called by Dask on each worker, also on those that come later."""
+        prepare_process()
+        self.network = self.spec.build()
+        self.ready = True
+
+    def visualiser(self, layer: str, settings: Settings) -> Visualiser:
+        """Of one layer."""
+        preprocessing = self.spec.preprocessing
+        preparation = Preparation(preprocessing.input_size, preprocessing.mean, preprocessing.std)
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        node = self.network.value_node[layer]
+        return Visualiser(self.network.module, node, layer, preparation, settings, device)
+
+
+def paint_task(batch: Batch, settings: Settings, plugin: str) -> dict[tuple[int, str], bytes]:
+    """Pictures of a batch. Runs on a worker."""
+    return plugin_of(plugin, VisualiserPlugin).visualiser(batch.layer, settings).pictures(batch)
+
+
+def trial_task(batch: Batch, settings: Settings, plugin: str) -> float:
+    """Seconds that a picture of a batch will take, from a few steps. Runs on a worker."""
+    few = replace(settings, steps=_TRIAL_STEPS)
+    visualiser = plugin_of(plugin, VisualiserPlugin).visualiser(batch.layer, few)
+    visualiser.pictures(batch)  # the first run is slower than all others
+    start = time.perf_counter()
+    visualiser.pictures(batch)
+    return (time.perf_counter() - start) / batch.n_pictures * settings.steps / _TRIAL_STEPS

@@ -1,0 +1,143 @@
+"""The reduce stage: per-image values of the store become counts per class (A and I), on Dask workers.
+
+A layer at a time: every partition of its sources is read once and counted for all of the layer's hops;
+sparse counts are added in a tree; the last task writes the matrix, some classes at a time.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from dask.delayed import Delayed, delayed
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from summit_dask.arrays.matrices import (
+    activation_counts,
+    add_counts,
+    class_statistics,
+    count_sources,
+    dense_counts,
+    sources_by_hop,
+    tree_reduce,
+)
+from summit_dask.facts import schema
+from summit_dask.facts.layergraph import Hop, LayerGraph
+from summit_dask.store.store import Store
+
+
+@dataclass(frozen=True)
+class PartitionReader:
+    """Reads one layer's values of a partition, with the class of each image (-1: unreadable)."""
+
+    path: Path
+    layer: str
+
+    def activations(self, partition: int) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+        """Channel maxima (image, channel)."""
+        store = Store.open(self.path)
+        rows = store.partition(partition)
+        return store.read(f"activations/{self.layer}/value", rows), readable_classes(store, rows)
+
+    def sources(self, partition: int) -> tuple[NDArray[np.int16], NDArray[np.int8], NDArray[np.int32]]:
+        """Strongest sources and their hops (image, channel, rank)."""
+        store = Store.open(self.path)
+        rows = store.partition(partition)
+        source, hop = (store.read(f"influences/{self.layer}/{name}", rows) for name in ("source", "hop"))
+        return source, hop, readable_classes(store, rows)
+
+
+def readable_classes(store: Store, rows: slice) -> NDArray[np.int32]:
+    """Class of each image, -1 for the unreadable ones."""
+    status, classes = store.read("images/status", rows), store.read("images/class_index", rows)
+    return np.where(status == schema.READ, classes, -1).astype(np.int32)
+
+
+def count_activations(
+    store: Store, mass: float, excluded: Mapping[str, Sequence[int]], n_partitions: int
+) -> list[Delayed]:
+    """One task a visible layer that writes its A; nothing is computed yet."""
+    write = delayed(_write_activation, pure=False)
+    return [
+        write(
+            store.path,
+            layer.name,
+            activation_counts(
+                PartitionReader(store.path, layer.name).activations,
+                n_partitions,
+                store.header.n_classes,
+                mass,
+                excluded.get(layer.name, ()),
+            ),
+        )
+        for layer in store.layer_graph.visible
+    ]
+
+
+def count_influences(store: Store, layer: str, n_partitions: int) -> list[Delayed]:
+    """One task a hop into the layer that writes its I; nothing is computed yet."""
+    graph = store.layer_graph
+    hops = graph.incoming(layer)
+    read, n_classes = PartitionReader(store.path, layer), store.header.n_classes
+    count = delayed(_count_partition, pure=False, traverse=False, nout=len(hops))
+    blocks = [count(read, partition, graph, n_classes) for partition in range(n_partitions)]
+    write = delayed(_write_influence, pure=False)
+    return [
+        write(store.path, hop, tree_reduce([block[place] for block in blocks], add_counts))
+        for place, hop in enumerate(hops)
+    ]
+
+
+def _count_partition(read: PartitionReader, partition: int, graph: LayerGraph, n_classes: int) -> tuple[csr_array, ...]:
+    source, by_hop, classes = read.sources(partition)
+    hops = graph.incoming(read.layer)
+    return tuple(
+        count_sources(_own_sources(source, by_hop, hops, place), classes, n_classes, graph.layer(hop.source).channels)
+        for place, hop in enumerate(hops)
+    )
+
+
+def _own_sources(
+    source: NDArray[np.int16], by_hop: NDArray[np.int8], hops: Sequence[Hop], place: int
+) -> NDArray[np.int16]:
+    """Sources that come by one hop; the mask is needed only where another hop leads into the same channels."""
+    own = hops[place]
+    rows = slice(own.start, own.stop)
+    alone = all(hop is own or hop.stop <= own.start or own.stop <= hop.start for hop in hops)
+    return source[:, rows] if alone else sources_by_hop(source[:, rows], by_hop[:, rows], place)
+
+
+def _write_activation(path: Path, layer: str, counts: NDArray[np.int32]) -> None:
+    Store.open(path, writable=True).write("matrices/{layer}", layer, "activation_count", counts)
+
+
+def _write_influence(path: Path, hop: Hop, counts: csr_array) -> None:
+    store = Store.open(path, writable=True)
+    n_classes = store.header.n_classes
+    step = store.rows_per_shard(f"matrices/{hop.name}/influence_count")
+    for start in range(0, n_classes, step):
+        rows = dense_counts(counts, hop.channels, start, min(start + step, n_classes))
+        store.write("matrices/{hop}", hop.name, "influence_count", rows, start)
+
+
+def make_matrices(store: Store) -> None:
+    """Lay out A and I."""
+    graph = store.layer_graph
+    for layer in graph.visible:
+        store.make_group("matrices/{layer}", layer.name, channel=layer.channels)
+    for hop in graph.hops:
+        sources = graph.layer(hop.source).channels
+        store.make_group("matrices/{hop}", hop.name, channel=hop.channels, source=sources)
+
+
+def write_statistics(store: Store) -> None:
+    """Count each class's readable and rightly classified images."""
+    n_images, n_correct = class_statistics(
+        store.read("images/class_index"),
+        store.read("images/status") == schema.READ,
+        store.read("images/predicted")[:, 0],
+        store.read("classes/output_index"),
+    )
+    store.write("classes", "classes", "n_images", n_images)
+    store.write("classes", "classes", "n_correct", n_correct)

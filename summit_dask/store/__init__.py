@@ -1,0 +1,1 @@
+"""The Zarr store: its layout, reading and writing."""

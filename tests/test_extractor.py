@@ -1,0 +1,237 @@
+"""One forward pass against float64 written out by hand; batches, damage, numbers that are none."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from summit_dask.arrays.influence.maximum import Strongest
+from summit_dask.facts import schema
+from summit_dask.facts.errors import NumericalError
+from summit_dask.facts.layergraph import Convolution
+from summit_dask.images.sources import Preprocessing
+from summit_dask.measure.extractor import Arrays, Extraction, Extractor, Partition, extract_partition
+from summit_dask.network.trace import trace_network
+from tests import oracles_extract as oracle
+from tests.networks import CLASSES, SIDE, TinyInception, write_images, write_weights
+from tests.oracles_influence import influences, strongest
+
+torch.set_num_threads(1)
+
+PREPROCESSING = Preprocessing(None, (SIDE, SIDE))
+OPTIONS = {"batch_size": 8, "k": 5, "influence_values": True}
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> TinyInception:
+    module = TinyInception().eval()
+    module.load_state_dict(load_file(write_weights(tmp_path_factory.mktemp("weights") / "w.safetensors")))
+    return module
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    return sorted(write_images(tmp_path_factory.mktemp("images"), 4).rglob("*.png"))
+
+
+def extractor(
+    module: nn.Module, preprocessing: Preprocessing = PREPROCESSING, layers: tuple[str, ...] = ()
+) -> Extractor:
+    return Extractor(trace_network(module, layers, preprocessing.input_size), preprocessing, OPTIONS["k"])
+
+
+def scaled(network: TinyInception, **factors: float) -> TinyInception:
+    """The network with some weights multiplied; a dot is written as two underscores."""
+    module = TinyInception().eval()
+    factor = {name.replace("__", "."): value for name, value in factors.items()}
+    module.load_state_dict({name: value * factor.get(name, 1) for name, value in network.state_dict().items()})
+    return module
+
+
+def pixels_of(files: list[Path]) -> NDArray[np.uint8]:
+    return np.stack([PREPROCESSING.decode(file) for file in files])
+
+
+def check_extremes(found: Extraction, layer: str, maps: NDArray[np.float64]) -> None:
+    flat = maps.reshape(len(maps), -1, maps.shape[-1])
+    extremes = found.extremes[layer]
+    np.testing.assert_allclose(extremes.maximum, flat.max(1), rtol=1e-4, atol=1e-5)
+    there = np.take_along_axis(flat, extremes.position[:, None].astype(np.int64), 1)[:, 0]
+    np.testing.assert_allclose(there, flat.max(1), rtol=1e-5, atol=1e-5)
+
+
+def check_strongest(found: Strongest, influence: NDArray[np.float64]) -> None:
+    """Values within 1e-5 of the target's largest; other sources only where theirs are as close."""
+    source, value = strongest(influence, found.source.shape[-1])
+    near = 1e-5 * np.maximum(value.max(-1, keepdims=True), 1e-6)
+    assert (np.abs(found.value - value) <= near).all()
+    own = np.take_along_axis(influence, np.maximum(found.source, 0).astype(np.int64), -1)
+    assert (np.abs(np.where(found.source >= 0, own, 0) - value) <= near)[found.source != source].all()
+    assert (found.source == source).mean() > 0.999
+
+
+def test_every_number_is_that_of_the_definition(network: TinyInception, files: list[Path]) -> None:
+    pixels = pixels_of(files)
+    found, expected = extractor(network)(pixels), oracle.one_pass(network, pixels, PREPROCESSING)
+    assert set(found.extremes) == set(expected.maps)
+    for layer, maps in expected.maps.items():
+        check_extremes(found, layer, maps)
+    assert set(found.strongest) == set(expected.influence)
+    for hop, influence in expected.influence.items():
+        check_strongest(found.strongest[hop], influence)
+    np.testing.assert_allclose(found.probabilities, expected.probabilities, rtol=1e-4)
+
+
+class Flat(nn.Module):
+    """A convolution and two linear layers, grey input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.act = nn.Conv2d(1, 4, 3, stride=2), nn.ReLU()
+        self.inner, self.inner_act = nn.Linear(4 * 3 * 3, 6), nn.ReLU()
+        self.outer = nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.act(self.conv(x)).flatten(1)
+        return self.outer(self.inner_act(self.inner(x)))
+
+
+def test_linear_layers_are_kernels_over_their_whole_input() -> None:
+    torch.manual_seed(0)
+    module, grey = Flat().eval(), Preprocessing(None, (7, 7), (0.5,), (0.5,))
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 7, 7, 1), dtype=np.uint8)
+    found = extractor(module, grey, ("act", "inner_act"))(pixels)
+    with torch.no_grad():
+        lower = module.act(module.conv(oracle.normalised(pixels, grey).float()))
+        inner = module.inner_act(module.inner(lower.flatten(1))).numpy().astype(np.float64)
+    check_extremes(found, "act", oracle.channels_last(lower).astype(np.float64))
+    check_extremes(found, "inner_act", inner[:, None, None, :])
+    assert not found.extremes["inner_act"].position.any()
+    kernel = module.inner.weight.detach().numpy().reshape(6, 4, 3, 3)
+    (hop,) = found.strongest
+    check_strongest(found.strongest[hop], influences(oracle.channels_last(lower), kernel, Convolution((3, 3))))
+
+
+def test_a_partition_holds_every_variable_as_registered(network: TinyInception, files: list[Path]) -> None:
+    outputs = np.arange(len(files), dtype=np.int32) % len(CLASSES)
+    ready = extractor(network)
+    arrays = extract_partition(ready, PREPROCESSING, Partition(files, outputs), OPTIONS)
+    lengths = {"image": len(files), "rank": 5, "prediction_rank": 3}
+    for (template, name, variable), values in arrays.items():
+        channels = ready.layer_graph.layer(name).channels if "{" in template else 0
+        schema.check(schema.variable(template, variable), values, {**lengths, "channel": channels})
+    whole = ready(pixels_of(files)).probabilities
+    images = {variable: values for (template, _, variable), values in arrays.items() if template == "images"}
+    np.testing.assert_array_equal(images["predicted"], np.argsort(-whole, axis=1, kind="stable"))
+    np.testing.assert_allclose(images["probability"], -np.sort(-whole, axis=1), rtol=1e-5)
+    np.testing.assert_allclose(images["true_probability"], whole[np.arange(len(files)), outputs], rtol=1e-5)
+
+
+def measured(network: TinyInception, files: list[Path], **options: Any) -> Arrays:
+    partition = Partition(files, np.zeros(len(files), np.int32))
+    return extract_partition(extractor(network), PREPROCESSING, partition, {**OPTIONS, **options})
+
+
+def check_same_images(found: Arrays, expected: Arrays, order: NDArray[np.int64]) -> None:
+    assert set(found) == set(expected)
+    for key, values in expected.items():
+        if key[2] in ("value", "probability", "true_probability"):
+            np.testing.assert_allclose(found[key], values[order], rtol=2e-3, atol=1e-5)
+        else:
+            assert (found[key] == values[order]).mean() > 0.999, key
+
+
+@pytest.mark.parametrize("batch_size", [1, 5, 100])
+def test_neither_order_nor_batches_show(network: TinyInception, files: list[Path], batch_size: int) -> None:
+    order = np.random.default_rng(batch_size).permutation(len(files))
+    found = measured(network, [files[i] for i in order], batch_size=batch_size)
+    check_same_images(found, measured(network, files), order)
+
+
+def test_influence_values_can_be_left_out(network: TinyInception, files: list[Path]) -> None:
+    without = measured(network, files, influence_values=False)
+    whole = measured(network, files)
+    assert {key for key in whole if key not in without} == {
+        ("influences/{layer}", layer, "value") for layer in ("upper", "upper.three.1")
+    }
+    assert all((values == whole[key]).all() for key, values in without.items())
+
+
+def test_an_unreadable_image_leaves_its_neighbours_bits_alone(
+    network: TinyInception, files: list[Path], tmp_path: Path
+) -> None:
+    (tmp_path / "cut.png").write_bytes(files[2].read_bytes()[:300])
+    (tmp_path / "text.png").write_text("no picture")
+    spoilt = [*files[:2], tmp_path / "cut.png", *files[3:6], tmp_path / "text.png", tmp_path / "gone.png", *files[8:]]
+    lost = np.isin(np.arange(len(files)), [2, 6, 7])
+    found, whole = measured(network, spoilt), measured(network, files)
+    for key, values in found.items():
+        if key[2] not in ("status", "reason"):
+            np.testing.assert_array_equal(values[~lost], whole[key][~lost])
+            fill = schema.variable(key[0], key[2]).fill
+            assert (values[lost] == fill).all(), key
+    assert (found["images", "images", "status"] == np.where(lost, schema.UNREADABLE, schema.READ)).all()
+    reasons = found["images", "images", "reason"]
+    assert not any(reasons[~lost]) and all(reasons[lost])
+    assert "FileNotFoundError" in reasons[7] and not any(str(tmp_path) in reason for reason in reasons)
+
+
+def test_a_partition_without_any_readable_image(network: TinyInception, tmp_path: Path) -> None:
+    found = measured(network, [tmp_path / "gone.png"] * 3)
+    assert found["images", "images", "status"].tolist() == [schema.UNREADABLE] * 3
+    assert (found["influences/{layer}", "upper", "source"] == -1).all()
+
+
+@pytest.mark.parametrize(
+    ("weight", "factor", "match"),
+    [
+        ("stem__weight", float("nan"), r"upper\.three"),
+        ("upper__three__2__bias", float("inf"), "upper"),
+        ("classify__bias", float("nan"), "network's outputs hold NaN"),
+    ],
+)
+def test_numbers_that_are_none_are_told_with_their_place(
+    network: TinyInception, files: list[Path], weight: str, factor: float, match: str
+) -> None:
+    with pytest.raises(NumericalError, match=match) as caught:
+        extractor(scaled(network, **{weight: factor}))(pixels_of(files[:2]))
+    assert "\n" not in str(caught.value)
+
+
+def test_an_influence_beyond_float16_is_an_error_that_says_how_to_go_on(
+    network: TinyInception, files: list[Path]
+) -> None:
+    large = scaled(network, upper__three__2__weight=1e6)
+    with pytest.raises(NumericalError, match=r"hop upper\.three\.2\.weight is .*65504.*--no-influence-values"):
+        measured(large, files[:3])
+    sources = measured(large, files[:3], influence_values=False)["influences/{layer}", "upper", "source"]
+    usual = measured(network, files[:3])["influences/{layer}", "upper", "source"]
+    np.testing.assert_array_equal(sources, usual)
+
+
+class Ending(nn.Module):
+    def __init__(self, network: nn.Module, kind: str) -> None:
+        super().__init__()
+        self.network, self.kind, self.last = network, kind, nn.Softmax(1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.network(x)
+        if self.kind == "module":
+            return self.last(x)
+        if self.kind == "function":
+            return torch.softmax(x, 1)
+        if self.kind == "functional":
+            return nn.functional.softmax(x, dim=1)
+        return x.softmax(1) if self.kind == "method" else x.log_softmax(1)
+
+
+@pytest.mark.parametrize("kind", ["module", "function", "functional", "method", "logarithm"])
+def test_probabilities_are_not_made_twice(network: TinyInception, files: list[Path], kind: str) -> None:
+    ending = extractor(Ending(network, kind).eval(), layers=("network.lower", "network.upper"))
+    expected = extractor(network)(pixels_of(files[:3])).probabilities
+    np.testing.assert_allclose(ending(pixels_of(files[:3])).probabilities, expected, rtol=1e-5)

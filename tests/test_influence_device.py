@@ -1,0 +1,93 @@
+"""Influence on a torch device: its plain form on the CPU, its Triton kernel in Triton's interpreter, or on a GPU."""
+
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import Phase, given, settings
+
+from summit_dask.arrays.activations import channel_extremes
+from summit_dask.arrays.influence.device import DeviceHop, check_finite, device_extremes, plain_peaks
+from summit_dask.arrays.influence.maximum import Strongest
+from summit_dask.facts.errors import NumericalError
+from summit_dask.facts.layergraph import Convolution
+from tests.test_influence import Case, cases, verify_strongest
+
+INTERPRETED = """
+import torch
+from summit_dask.arrays.influence.device import plain_peaks
+from summit_dask.arrays.influence.triton import fused_peaks, lay_out
+from summit_dask.facts.layergraph import Convolution
+
+torch.manual_seed(0)
+for convolution, targets, size in [
+    (Convolution((3, 3), (1, 1), (1, 1)), 33, (8, 9)),
+    (Convolution((3, 2), (2, 1), (1, 0), (1, 2), groups=2), 8, (9, 7)),
+    (Convolution((1, 1), (2, 2)), 2, (3, 3)),
+]:
+    maps = torch.randn(1, 4, *size)
+    weight = torch.randn(targets, 4 // convolution.groups, *convolution.kernel)
+    fused = fused_peaks(maps, lay_out(weight, convolution.groups), convolution)
+    torch.testing.assert_close(fused, plain_peaks(maps, weight, convolution))
+"""
+
+
+def nchw(case: Case) -> torch.Tensor:
+    return torch.from_numpy(case.maps).permute(0, 3, 1, 2)
+
+
+@settings(max_examples=40, deadline=None, phases=[Phase.explicit, Phase.generate])
+@given(cases())
+def test_equals_the_definition(case: Case) -> None:
+    got = DeviceHop(case.convolution, torch.from_numpy(case.weight), case.k, "hop", "cpu")(nchw(case))
+    verify_strongest(Strongest(got.source.numpy(), got.value.numpy()), case)
+
+
+def test_identity_hop_carries_each_channel_to_itself() -> None:
+    got = DeviceHop(None, None, 2, "skip", "cpu")(torch.tensor([[[[1.0, 3.0]], [[-2.0, -1.0]], [[0.0, 0.0]]]]))
+    assert got.source.tolist() == [[[0, -1], [-1, -1], [-1, -1]]]
+    assert got.value.tolist() == [[[3, 0], [0, 0], [0, 0]]]
+
+
+def test_extremes_equal_those_of_the_compiled_loop() -> None:
+    maps = np.random.default_rng(0).integers(-2, 3, (2, 4, 5, 7)).astype(np.float32)
+    ours = channel_extremes(maps)
+    got = device_extremes(torch.from_numpy(maps).permute(0, 3, 1, 2))
+    for mine, theirs in zip(got, ours, strict=True):
+        np.testing.assert_array_equal(mine.numpy(), theirs)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_is_an_error_that_names_it(bad: float) -> None:
+    maps = torch.zeros(2, 3, 4, 4)
+    found = {"clean": device_extremes(maps)}
+    maps = maps.clone()
+    maps[1, 2, 3, 0] = bad
+    check_finite(found)
+    with pytest.raises(NumericalError, match="dirty"):
+        check_finite({**found, "dirty": device_extremes(maps)})
+    with pytest.raises(NumericalError, match="the hop"):
+        DeviceHop(Convolution(), torch.full((1, 3, 1, 1), bad), 2, "the hop", "cpu")
+
+
+@pytest.mark.skipif(not find_spec("triton"), reason="Triton is not installed")
+def test_triton_kernel_in_the_interpreter() -> None:
+    environment = {**os.environ, "TRITON_INTERPRET": "1"}
+    subprocess.run([sys.executable, "-c", INTERPRETED], check=True, env=environment)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_triton_kernel_on_a_gpu() -> None:
+    from summit_dask.arrays.influence.triton import fused_peaks, lay_out
+
+    convolution = Convolution((3, 3), (1, 1), (1, 1))
+    maps, weight = torch.randn(4, 96, 28, 28, device="cuda"), torch.randn(208, 96, 3, 3, device="cuda")
+    got, expected = (
+        fused_peaks(maps, lay_out(weight, 1), convolution),
+        plain_peaks(maps.cpu(), weight.cpu(), convolution),
+    )
+    torch.testing.assert_close(got.cpu(), expected)
