@@ -34,8 +34,10 @@ from original import Original
 
 from summit_dask.arrays.activations import select_channels
 from summit_dask.arrays.influence.maximum import warm_up
+from summit_dask.facts.preprocessing import Preprocessing
 from summit_dask.facts.process import keep_freed_memory
-from summit_dask.images.sources import Preprocessing, read_image_set
+from summit_dask.images.decode import decode
+from summit_dask.images.sources import read_image_set
 from summit_dask.measure.extractor import Extraction, Extractor
 from summit_dask.network.load import load_network
 from summit_dask.network.trace import TracedNetwork, trace_network
@@ -89,7 +91,7 @@ def pixels(data: Path, network: Network, preprocessing: Preprocessing, n_images:
     """Real images, spread over the classes."""
     images = read_image_set(data / network.images)
     paths = [images.root / path for path in images.table["path"]]
-    return np.stack([preprocessing.decode(path) for path in paths[:: len(paths) // n_images][:n_images]])
+    return np.stack([decode(preprocessing, path) for path in paths[:: len(paths) // n_images][:n_images]])
 
 
 def cpu_seconds(work: Callable[[], object]) -> float:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from summit_dask.facts.layergraph import Convolution
-from summit_dask.images.sources import Preprocessing
+from summit_dask.facts.preprocessing import Preprocessing
 from tests.networks import TinyInception
 from tests.oracles_influence import influences
 

@@ -14,7 +14,8 @@ from summit_dask.arrays.influence.maximum import Strongest
 from summit_dask.facts import schema
 from summit_dask.facts.errors import NumericalError
 from summit_dask.facts.layergraph import Convolution
-from summit_dask.images.sources import Preprocessing
+from summit_dask.facts.preprocessing import Preprocessing
+from summit_dask.images.decode import decode
 from summit_dask.measure.extractor import Arrays, Extraction, Extractor, Partition, extract_partition
 from summit_dask.network.trace import trace_network
 from tests import oracles_extract as oracle
@@ -54,7 +55,7 @@ def scaled(network: TinyInception, **factors: float) -> TinyInception:
 
 
 def pixels_of(files: list[Path]) -> NDArray[np.uint8]:
-    return np.stack([PREPROCESSING.decode(file) for file in files])
+    return np.stack([decode(PREPROCESSING, file) for file in files])
 
 
 def check_extremes(found: Extraction, layer: str, maps: NDArray[np.float64]) -> None:

@@ -18,7 +18,10 @@ from torchvision import transforms
 
 from summit_dask.facts.config import RunConfig
 from summit_dask.facts.errors import ClassMappingError, ConfigError, DatasetError
-from summit_dask.images.sources import FOLDER_ORDER, Outputs, Preprocessing, map_classes, read_image_set
+from summit_dask.facts.preprocessing import Preprocessing
+from summit_dask.images.classes import FOLDER_ORDER, Outputs, map_classes
+from summit_dask.images.decode import decode
+from summit_dask.images.sources import read_image_set
 from summit_dask.stages import pipeline
 from tests.networks import SIDE, tiny_config
 
@@ -246,7 +249,7 @@ def test_pixels_of_every_kind_of_file(tmp_path: Path, suffix: str, mode: str, to
     image = picture().convert(mode)
     path = tmp_path / f"x{suffix}"
     image.save(path)
-    pixels = AS_IT_IS.decode(path)
+    pixels = decode(AS_IT_IS, path)
     assert pixels.dtype == np.uint8
     np.testing.assert_allclose(pixels.astype(int), np.asarray(image.convert("RGB"), int), atol=tolerance)
 
@@ -254,18 +257,18 @@ def test_pixels_of_every_kind_of_file(tmp_path: Path, suffix: str, mode: str, to
 def test_sixteen_bits_are_scaled_to_eight(tmp_path: Path) -> None:
     deep = np.random.default_rng(0).integers(0, 2**16, (SIDE, SIDE), dtype=np.uint16)
     Image.fromarray(deep).save(tmp_path / "x.png")
-    np.testing.assert_array_equal(AS_IT_IS.decode(tmp_path / "x.png"), (deep >> 8)[..., None].repeat(3, 2))
+    np.testing.assert_array_equal(decode(AS_IT_IS, tmp_path / "x.png"), (deep >> 8)[..., None].repeat(3, 2))
 
 
 def test_transparent_palettes_keep_their_colours(tmp_path: Path) -> None:
     image = picture().quantize(8)
     image.save(tmp_path / "x.png", transparency=bytes(range(8)))
-    np.testing.assert_array_equal(AS_IT_IS.decode(tmp_path / "x.png"), np.asarray(image.convert("RGB")))
+    np.testing.assert_array_equal(decode(AS_IT_IS, tmp_path / "x.png"), np.asarray(image.convert("RGB")))
 
 
 def test_grey_input_takes_coloured_files(tmp_path: Path) -> None:
     grey = Preprocessing(None, (SIDE, SIDE), (0.5,), (0.5,))
-    pixels = grey.decode(save(tmp_path / "x.png"))
+    pixels = decode(grey, save(tmp_path / "x.png"))
     assert grey.input_size == (1, SIDE, SIDE)
     np.testing.assert_array_equal(pixels[..., 0], np.asarray(picture().convert("L")))
 
@@ -288,7 +291,7 @@ def test_preprocessing_is_torchvision_s(
     theirs = transforms.Compose([*([transforms.Resize(resize, antialias=True)] if resize else []), *steps])
     expected = theirs(Image.open(tmp_path / "x.png"))
     mean, std = (np.array(values, np.float32) for values in (ours.mean, ours.std))
-    normalised = (ours.decode(tmp_path / "x.png").astype(np.float32) / np.float32(255) - mean) / std
+    normalised = (decode(ours, tmp_path / "x.png").astype(np.float32) / np.float32(255) - mean) / std
     np.testing.assert_array_equal(normalised.transpose(2, 0, 1), expected.numpy())
 
 

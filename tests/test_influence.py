@@ -19,7 +19,8 @@ from summit_dask.arrays.influence import kernels
 from summit_dask.arrays.influence.maximum import Strongest, prepare_hop
 from summit_dask.facts.errors import NumericalError
 from summit_dask.facts.layergraph import Convolution
-from summit_dask.images.sources import Preprocessing
+from summit_dask.facts.preprocessing import Preprocessing
+from summit_dask.images.decode import decode
 from summit_dask.network.load import load_network
 from tests import oracles_influence as oracles
 
@@ -165,7 +166,7 @@ def test_real_network_and_images(shared_data: Path) -> None:
             lambda _module, given, _result, name=name: inputs.__setitem__(name, given[0])
         )
     files = sorted((shared_data / "images/imagenet_val").glob("*/*.jpeg"))[::400]
-    pixels = torch.from_numpy(np.stack([Preprocessing().decode(file) for file in files])).float() / 255
+    pixels = torch.from_numpy(np.stack([decode(Preprocessing(), file) for file in files])).float() / 255
     with torch.inference_mode():
         module((pixels.permute(0, 3, 1, 2) - 0.45) / 0.225)
     for name in names:

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from summit_dask.facts.errors import NumericalError
-from summit_dask.images.sources import Preprocessing
+from summit_dask.facts.preprocessing import Preprocessing
 from summit_dask.measure.extractor import Extractor
 from summit_dask.measure.meters import DeviceMeter
 from summit_dask.network.trace import trace_network

@@ -24,7 +24,8 @@ from summit_dask.arrays.influence.maximum import Strongest
 from summit_dask.facts import schema
 from summit_dask.facts.errors import NumericalError
 from summit_dask.facts.layergraph import Hop, LayerGraph
-from summit_dask.images.sources import Preprocessing
+from summit_dask.facts.preprocessing import Preprocessing
+from summit_dask.images.decode import decode
 from summit_dask.measure.meters import Measured, make_meter, to_host
 from summit_dask.network.trace import TracedNetwork
 
@@ -308,7 +309,7 @@ def decoded_batches(
 
 def _decoded(preprocessing: Preprocessing, file: Path) -> tuple[NDArray[np.uint8], str]:
     try:
-        return preprocessing.decode(file), ""
+        return decode(preprocessing, file), ""
     except Exception as error:  # Pillow's plugins raise whatever they like on damaged files
         colours, height, width = preprocessing.input_size
         return np.zeros((height, width, colours), np.uint8), f"{type(error).__name__}: {error}".replace(str(file), "")

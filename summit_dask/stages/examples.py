@@ -25,7 +25,8 @@ from summit_dask.arrays.examples import (
 )
 from summit_dask.facts import encoded, schema
 from summit_dask.facts.layergraph import Layer
-from summit_dask.images.sources import Preprocessing
+from summit_dask.facts.preprocessing import Preprocessing
+from summit_dask.images.decode import open_image
 from summit_dask.stages.cluster import result_of
 from summit_dask.stages.reduce import readable_classes
 from summit_dask.store.progress import Progress, say
@@ -69,7 +70,7 @@ class Originals:
         file = root / str(paths[image])
         if sizes[image] and file.stat().st_size != sizes[image]:
             raise ValueError("not the file that was extracted: its size has changed")
-        return self.preprocessing.open(file)
+        return open_image(self.preprocessing, file)
 
 
 @lru_cache(maxsize=1)

@@ -26,7 +26,8 @@ from summit_dask.arrays.graph.attribution import ClassGraph, GraphOptions, class
 from summit_dask.facts import schema
 from summit_dask.facts.config import RESULT_STAGES, STAGE_OF, RunConfig, command_of, fingerprint, options_of
 from summit_dask.facts.errors import StoreError, StoreIncompleteError, StoreMismatchError
-from summit_dask.images.sources import ImageSet, Outputs, map_classes, read_image_set
+from summit_dask.images.classes import Outputs, map_classes
+from summit_dask.images.sources import ImageSet, read_image_set
 from summit_dask.measure.compiled import compile_kernels
 from summit_dask.questions.query import read_counts, run_config
 from summit_dask.stages.cluster import cluster, finished, resources, result_of

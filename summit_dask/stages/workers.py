@@ -18,8 +18,8 @@ from summit_dask.facts import schema
 from summit_dask.facts.config import RunConfig, fingerprint
 from summit_dask.facts.errors import ClusterError, SummitError
 from summit_dask.facts.layergraph import LayerGraph
+from summit_dask.facts.preprocessing import Preprocessing
 from summit_dask.facts.process import keep_freed_memory
-from summit_dask.images.sources import Preprocessing
 from summit_dask.measure.compiled import compile_kernels
 from summit_dask.measure.extractor import Extractor, Partition, extract_partition
 from summit_dask.network.load import load_network, n_outputs
