@@ -36,7 +36,9 @@ import psutil
 from playwright.sync_api import Browser, Page, sync_playwright
 from scipy import sparse
 
-from summit_dask.arrays.graph.attribution import ClassCounts, ClassGraph, GraphOptions, class_graph
+from summit_dask.arrays.graph.attribution import ClassGraph, class_graph
+from summit_dask.arrays.graph.edges import ClassCounts
+from summit_dask.arrays.graph.selection import GraphOptions
 from summit_dask.formats.original_network import layer_graph
 from summit_dask.store.graphs import write_graphs
 from summit_dask.store.store import Header, Store, partition_size

@@ -16,14 +16,10 @@ import networkx as nx
 import numpy as np
 from scipy import sparse
 
-from summit_dask.arrays.graph.attribution import (
-    ClassCounts,
-    GraphOptions,
-    class_graph,
-    pagerank,
-    personalisation,
-    whole_graph,
-)
+from summit_dask.arrays.graph.attribution import class_graph
+from summit_dask.arrays.graph.edges import ClassCounts
+from summit_dask.arrays.graph.pagerank import pagerank, personalisation, whole_graph
+from summit_dask.arrays.graph.selection import GraphOptions
 from summit_dask.facts.layergraph import Convolution, Hop, Layer, LayerGraph, Window
 
 N_IMAGES, N_CLASSES, REPEATS = 1300, 5, 7

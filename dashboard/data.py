@@ -16,7 +16,9 @@ import streamlit as st
 from numpy.typing import NDArray
 from scipy import sparse
 
-from summit_dask.arrays.graph.attribution import ClassCounts, ClassGraph, GraphOptions, class_graph
+from summit_dask.arrays.graph.attribution import ClassGraph, class_graph
+from summit_dask.arrays.graph.edges import ClassCounts
+from summit_dask.arrays.graph.selection import GraphOptions
 from summit_dask.facts import encoded, schema
 from summit_dask.facts.config import STAGE_OF, command_of
 from summit_dask.facts.layergraph import Channel, Layer, LayerGraph

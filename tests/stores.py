@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import sparse
 
-from summit_dask.arrays.graph.attribution import ClassCounts, ClassGraph, GraphOptions, class_graph
+from summit_dask.arrays.graph.attribution import ClassGraph, class_graph
+from summit_dask.arrays.graph.edges import ClassCounts
+from summit_dask.arrays.graph.selection import GraphOptions
 from summit_dask.facts import encoded, schema
 from summit_dask.facts.config import STAGE_OF
 from summit_dask.facts.layergraph import Convolution, Hop, Layer, LayerGraph, Window

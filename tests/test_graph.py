@@ -16,18 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from summit_dask.arrays.graph.attribution import (
-    ClassCounts,
-    ClassGraph,
-    GraphOptions,
-    class_graph,
-    class_scores,
-    layer_edges,
-    pagerank,
-    strongest_sources,
-    to_networkx,
-    verify_graph,
-)
+from summit_dask.arrays.graph.attribution import ClassGraph, class_graph, to_networkx
+from summit_dask.arrays.graph.checks import verify_graph
+from summit_dask.arrays.graph.edges import ClassCounts, layer_edges, strongest_sources
+from summit_dask.arrays.graph.pagerank import class_scores, pagerank
+from summit_dask.arrays.graph.selection import GraphOptions
 from summit_dask.facts.errors import ConfigError, LayerNotFoundError, StoreError, StoreIncompleteError
 from summit_dask.facts.layergraph import Channel, Convolution, Hop, Layer, LayerGraph, Window
 from tests import oracles_graph as oracle

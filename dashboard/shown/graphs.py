@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dashboard.data import StoreData, kept_with_store
-from summit_dask.arrays.graph.attribution import ClassGraph, strongest_sources, to_networkx
+from summit_dask.arrays.graph.attribution import ClassGraph, to_networkx
+from summit_dask.arrays.graph.edges import strongest_sources
 from summit_dask.facts import encoded
 from summit_dask.facts.layergraph import Channel
 

@@ -7,7 +7,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from dashboard.data import StoreData, kept_with_store
-from summit_dask.arrays.graph.attribution import ClassGraph, GraphOptions, class_graph
+from summit_dask.arrays.graph.attribution import ClassGraph, class_graph
+from summit_dask.arrays.graph.selection import GraphOptions
 from summit_dask.facts import schema
 from summit_dask.facts.layergraph import Channel
 

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from summit_dask.arrays.activations import select_channels
-from summit_dask.arrays.graph.attribution import GraphOptions, class_graph, to_networkx
+from summit_dask.arrays.graph.attribution import class_graph, to_networkx
 from summit_dask.arrays.graph.edges import ClassCounts
+from summit_dask.arrays.graph.selection import GraphOptions
 from summit_dask.arrays.matrices import count_selected, count_sources, sources_by_hop
 from summit_dask.facts import schema
 from summit_dask.facts.config import RunConfig

@@ -13,9 +13,11 @@ import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
 
-from summit_dask.arrays.graph.attribution import ClassGraph, GraphOptions, class_graph, verify_graph
+from summit_dask.arrays.graph.attribution import ClassGraph, class_graph
+from summit_dask.arrays.graph.checks import verify_graph
 from summit_dask.arrays.graph.edges import ClassCounts
 from summit_dask.arrays.graph.pagerank import pagerank, personalisation, whole_graph
+from summit_dask.arrays.graph.selection import GraphOptions
 from summit_dask.facts import schema
 from summit_dask.facts.config import RunConfig
 from summit_dask.measure.extractor import Extractor, extract_partition

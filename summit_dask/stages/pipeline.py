@@ -22,7 +22,8 @@ from distributed import Client
 from numpy.typing import NDArray
 
 from summit_dask.arrays.embedding import embed_layers
-from summit_dask.arrays.graph.attribution import ClassGraph, GraphOptions, class_graph
+from summit_dask.arrays.graph.attribution import ClassGraph, class_graph
+from summit_dask.arrays.graph.selection import GraphOptions
 from summit_dask.facts import schema
 from summit_dask.facts.config import RESULT_STAGES, STAGE_OF, RunConfig, command_of, fingerprint, options_of
 from summit_dask.facts.errors import StoreError, StoreIncompleteError, StoreMismatchError
