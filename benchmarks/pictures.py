@@ -25,6 +25,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from summit_dask.arrays.pictures import Preparation, Settings, Visualiser, batches
+from summit_dask.network.part import part_below
 from summit_dask.stages.workers import NetworkSpec
 from summit_dask.store.store import Store
 
@@ -54,7 +55,8 @@ def measure(store: Store, layer: str, count: int, settings: Settings) -> NDArray
     network = spec.build()
     best = store.read(f"activations/{layer}/value").max(axis=0)
     channels = np.sort(np.random.default_rng(7).choice(np.flatnonzero(best > 0), count, replace=False))
-    visualiser = Visualiser(network.module, network.value_node[layer], layer, preparation, settings)
+    part = part_below(network.module, network.value_node[layer])
+    visualiser = Visualiser(part, layer, preparation, settings)
     start = time.process_time()
     made = [
         visualiser.paint(batch.channels, "channel") for batch in batches(layer, "channel", channels.tolist(), settings)

@@ -18,10 +18,10 @@ from summit_dask.arrays.pictures import (
     Settings,
     Visualiser,
     batches,
-    part_below,
     stored_kinds,
 )
 from summit_dask.facts.errors import ModelError
+from summit_dask.network.part import part_below
 from tests import oracles_examples as oracle
 
 SIDE = 16
@@ -59,7 +59,7 @@ def network(colours: int = 3) -> fx.GraphModule:
 
 def visualiser(node: str, settings: Settings = FEW, colours: int = 3, side: int = SIDE) -> Visualiser:
     preparation = Preparation((colours, side, side), (0.4,) * colours, (0.2,) * colours)
-    return Visualiser(network(colours), node, "layer", preparation, settings)
+    return Visualiser(part_below(network(colours), node), "layer", preparation, settings)
 
 
 def activations(pixels: Any, node: str) -> Any:
@@ -151,7 +151,10 @@ def test_view_moves_the_picture() -> None:
 def test_views_keep_shapes_on_oblong_pictures() -> None:
     """In pixels every view is a turn and one scaling, whatever the picture's sides."""
     v = Visualiser(
-        network(), "a", "layer", Preparation((3, 12, 30), (0.5,) * 3, (1.0,) * 3), Settings(size=30, steps=50)
+        part_below(network(), "a"),
+        "layer",
+        Preparation((3, 12, 30), (0.5,) * 3, (1.0,) * 3),
+        Settings(size=30, steps=50),
     )
     pixels = np.diag([30 / 2, 12 / 2])
     for view in v._views(np.random.default_rng(0)).numpy().astype(float):

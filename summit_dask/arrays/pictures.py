@@ -6,10 +6,10 @@ gradient of a channel's activation by Adam::
 
     spectrum ── /frequency ── inverse FFT ── colours ── sigmoid ── shift, scale, rotate ── network ── channel
 
-Only the part of the network up to the layer runs.
+Of the network this file knows the part up to the layer alone, as a function from images to the layer's maps.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Literal, NamedTuple
@@ -19,12 +19,13 @@ import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from PIL import Image
-from torch import Tensor, fx, nn
+from torch import Tensor
 from torch.nn import functional
 
-from summit_dask.facts.errors import ModelError
-
 Kind = Literal["channel", "neuron", "negative", "diversity"]
+
+#: From the network's input, (image, colour, y, x), to the maps of one of its layers.
+Part = Callable[[Tensor], Tensor]
 
 #: What can be made, in the order it is made.
 KINDS: tuple[Kind, ...] = ("channel", "neuron", "negative", "diversity")
@@ -93,76 +94,33 @@ class Preparation(NamedTuple):
     std: tuple[float, ...]
 
 
-def part_below(module: fx.GraphModule, node: str) -> fx.GraphModule:
-    """The part of a network that computes one node; a ReLU that ends it is left out.
-
-    Without it a channel that is silent at first still has a gradient, and a negative channel something to minimise.
-
-    Raises
-    ------
-    ModelError
-        If there is no such node.
-    """
-    nodes = {n.name: n for n in module.graph.nodes}
-    if node not in nodes:
-        raise ModelError(f"The traced network has no node {node!r}; it was traced from another version.")
-    target = nodes[node]
-    needed = _ancestors(target)
-    skipped = _final_relus(module, target, needed)
-    graph, copies = fx.Graph(), dict[fx.Node, fx.Node]()
-    for n in module.graph.nodes:
-        if n in skipped:
-            copies[n] = copies[n.all_input_nodes[0]]
-        elif n in needed:
-            copies[n] = graph.node_copy(n, copies.__getitem__)
-    graph.output(copies[target])
-    return fx.GraphModule(module, graph).eval().requires_grad_(False)
-
-
-def _ancestors(target: fx.Node) -> set[fx.Node]:
-    found, waiting = {target}, [target]
-    while waiting:
-        new = set(waiting.pop().all_input_nodes) - found
-        found |= new
-        waiting += new
-    return found
-
-
-def _final_relus(module: fx.GraphModule, target: fx.Node, needed: set[fx.Node]) -> set[fx.Node]:
-    """ReLUs that nothing but the target uses, directly or through a concatenation."""
-    if target.op == "call_function" and target.target in (torch.cat, torch.concat):
-        parts = [n for n in target.all_input_nodes if not set(n.users) & needed - {target}]
-        return set().union(*(_final_relus(module, n, needed) for n in parts))
-    return {target} if _is_relu(module, target) else set()
-
-
-def _is_relu(module: fx.GraphModule, node: fx.Node) -> bool:
-    if node.op == "call_module":
-        return isinstance(module.get_submodule(str(node.target)), nn.ReLU | nn.ReLU6)
-    return node.target in (torch.relu, torch.relu_, functional.relu, functional.relu6, "relu", "relu_")
-
-
 class Visualiser:
     """Optimises pictures for the channels of one layer.
 
     Parameters
     ----------
-    module, node
-        The traced network and the node that is the layer's activation, (image, channel, y, x) or (image, channel).
+    part
+        Gives the layer's maps, (image, channel, y, x) or (image, channel), of the network's input; can be
+        differentiated, and lies on the device. A last ReLU is best left out, or silent channels stay silent.
     layer
         Its name, from which the random numbers start.
+    preparation
+        How images became the network's input.
+    settings
+        Of the pictures.
+    device
+        Of torch.
     """
 
     def __init__(
         self,
-        module: fx.GraphModule,
-        node: str,
+        part: Part,
         layer: str,
         preparation: Preparation,
         settings: Settings,
         device: str = "cpu",
     ) -> None:
-        self.part = part_below(module, node).to(device).to(memory_format=torch.channels_last)
+        self.part = part
         self.layer, self.settings, self.device = layer, settings, device
         self.height, self.width = self._size(preparation.input_size)
         self.n_colours = preparation.input_size[0]

@@ -22,6 +22,7 @@ from summit_dask.arrays.pictures import KINDS, Batch, Kind, Preparation, Setting
 from summit_dask.facts.config import fingerprint
 from summit_dask.facts.errors import ConfigError, StoreIncompleteError, suggestion
 from summit_dask.facts.schema import PICTURE_KINDS
+from summit_dask.network.part import part_below
 from summit_dask.questions.query import run_config
 from summit_dask.stages.cluster import cluster, finished, resources, result_of
 from summit_dask.stages.workers import NetworkPlugin, NetworkSpec, installed, plugin_of, prepare_process
@@ -217,8 +218,8 @@ class VisualiserPlugin(NetworkPlugin):
         preprocessing = self.spec.preprocessing
         preparation = Preparation(preprocessing.input_size, preprocessing.mean, preprocessing.std)
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        node = self.network.value_node[layer]
-        return Visualiser(self.network.module, node, layer, preparation, settings, device)
+        part = part_below(self.network.module, self.network.value_node[layer]).to(device)
+        return Visualiser(part, layer, preparation, settings, device)
 
 
 def paint_task(batch: Batch, settings: Settings, plugin: str) -> dict[tuple[int, str], bytes]:

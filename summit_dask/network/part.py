@@ -1,0 +1,79 @@
+"""The part of a network below one of its layers, for whoever wants that layer's maps alone.
+
+    image ── conv ── ReLU ─┬─────────────────── cat ┄┄ pooling ┄┄ ...
+                           └─ conv ── (ReLU) ───┘
+
+The part of `cat` ends there. The ReLU in brackets, the last thing that happens to its maps, is left out; the other one
+stays, since something else needs it too.
+"""
+
+import torch
+from torch import fx, nn
+from torch.nn import functional
+
+from summit_dask.facts.errors import ModelError
+
+
+def part_below(module: fx.GraphModule, node: str) -> fx.GraphModule:
+    """The part of a network that computes one node; a ReLU that ends it is left out.
+
+    Without it a channel that is silent at first still has a gradient, and a negative channel something to minimise.
+
+    Parameters
+    ----------
+    module
+        The whole network.
+    node
+        Name of a node of its graph.
+
+    Returns
+    -------
+    GraphModule
+        From the network's input to the node's value; in eval mode, its weights frozen, channels last.
+
+    Raises
+    ------
+    ModelError
+        If there is no such node.
+    """
+    nodes = {n.name: n for n in module.graph.nodes}
+    if node not in nodes:
+        raise ModelError(f"The traced network has no node {node!r}; it was traced from another version.")
+    target = nodes[node]
+    needed = _ancestors(target)
+    skipped = _final_relus(module, target, needed)
+    graph = fx.Graph()
+    copies: dict[fx.Node, fx.Node] = {}
+    for n in module.graph.nodes:
+        if n in skipped:
+            copies[n] = copies[n.all_input_nodes[0]]
+        elif n in needed:
+            copies[n] = graph.node_copy(n, copies.__getitem__)
+    graph.output(copies[target])
+    part = fx.GraphModule(module, graph).eval().requires_grad_(False)
+    return part.to(memory_format=torch.channels_last)
+
+
+def _ancestors(target: fx.Node) -> set[fx.Node]:
+    """The node itself and all that it is computed from."""
+    ancestors = {target}
+    waiting = [target]
+    while waiting:
+        new = set(waiting.pop().all_input_nodes) - ancestors
+        ancestors |= new
+        waiting += new
+    return ancestors
+
+
+def _final_relus(module: fx.GraphModule, target: fx.Node, needed: set[fx.Node]) -> set[fx.Node]:
+    """ReLUs that nothing but the target uses, directly or through a concatenation."""
+    if target.op == "call_function" and target.target in (torch.cat, torch.concat):
+        parts = [n for n in target.all_input_nodes if not set(n.users) & needed - {target}]
+        return set().union(*(_final_relus(module, n, needed) for n in parts))
+    return {target} if _is_relu(module, target) else set()
+
+
+def _is_relu(module: fx.GraphModule, node: fx.Node) -> bool:
+    if node.op == "call_module":
+        return isinstance(module.get_submodule(str(node.target)), nn.ReLU | nn.ReLU6)
+    return node.target in (torch.relu, torch.relu_, functional.relu, functional.relu6, "relu", "relu_")
