@@ -19,6 +19,7 @@ from scipy import sparse
 from summit_dask.arrays.graph.attribution import ClassGraph, class_graph
 from summit_dask.arrays.graph.edges import ClassCounts
 from summit_dask.arrays.graph.selection import GraphOptions
+from summit_dask.arrays.similarity import similarity_to
 from summit_dask.facts import encoded, schema
 from summit_dask.facts.config import STAGE_OF, command_of
 from summit_dask.facts.layergraph import Channel, Layer, LayerGraph
@@ -326,16 +327,7 @@ class StoreData:
     def similarity(self, layer: str, place: int) -> NDArray[np.float64] | None:
         """Cosine of the counts of each class and those of one class, (class,); 0 for a class without counts."""
         counts = self.counts(layer)
-        if counts is None:
-            return None
-        norm = self._norms(layer)
-        product = counts @ counts[place].astype(np.float64)
-        return np.asarray(product / np.maximum(norm * norm[place], np.finfo(float).tiny))
-
-    @kept_with_store(None)
-    def _norms(self, layer: str) -> NDArray[np.float64]:
-        rows = np.asarray(self.counts(layer), np.float64)
-        return np.asarray(np.sqrt(np.einsum("ij,ij->i", rows, rows)))
+        return None if counts is None else similarity_to(counts, place)
 
     def pictures(self, channel: Channel) -> dict[str, bytes]:
         """A channel's encoded pictures by kind (`schema.PICTURE_KINDS`); only those there are."""

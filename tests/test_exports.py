@@ -23,7 +23,7 @@ from summit_dask.formats.original_graphs import read_json
 from summit_dask.formats.original_import import import_summit
 from summit_dask.formats.original_network import layer_graph
 from summit_dask.formats.tables import original_names, renamed
-from summit_dask.questions.usage import channel_usage, usage, usage_summary, write_usage
+from summit_dask.questions.usage import channel_usage, usage_summary, write_usage
 from summit_dask.store.store import Store, layer_graph_of, open_store
 from tests import originals, stores
 
@@ -219,18 +219,6 @@ def test_missing_parts_are_said(tmp_path: Path) -> None:
         export(tmp_path / "store", tmp_path / "csv", "csv")
     with pytest.raises(StoreIncompleteError, match="imported"):
         Store.open(tmp_path / "store").read("matrices/mixed3a/activation_count")
-
-
-def test_usage_by_hand() -> None:
-    counts = np.array([[4, 4, 1, 1, 1, 0], [4, 0, 0, 0, 8, 0]], np.int32)
-    found = usage(counts, np.array([4, 8], np.int32))
-    assert found.class_count.tolist() == [2, 1, 1, 1, 2, 0]
-    assert found.top_class_count.tolist() == [2, 1, 1, 1, 1, 0]
-    assert found.image_count.tolist() == [8, 4, 1, 1, 9, 0]
-    # Channel 0: 4 of 4 against 4 of 8 images, shares 2/3 and 1/3. Channel 4: 1/4 against 1, shares 1/5 and 4/5.
-    expected = [-(2 / 3 * np.log2(2 / 3) + 1 / 3 * np.log2(1 / 3)), 0, 0, 0, -(0.2 * np.log2(0.2) + 0.8 * np.log2(0.8))]
-    np.testing.assert_allclose(found.entropy[:5], expected, atol=1e-15)
-    assert np.isnan(found.entropy[5])
 
 
 def test_usage_of_a_store(tmp_path: Path) -> None:

@@ -6,30 +6,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from summit_dask.arrays.similarity import similarity, similarity_to
+
 Matrix = NDArray[np.int32]
-
-
-def likeness(rows: NDArray[Any]) -> NDArray[np.float64]:
-    """Cosine of every two rows, (row, row); 0 with a row of zeros."""
-    values = rows.astype(np.float64)
-    norm = np.sqrt(np.einsum("ij,ij->i", values, values))
-    values = values / np.where(norm > 0, norm, 1)[:, None]
-    return np.asarray(values @ values.T)
 
 
 def like_channel(counts: Matrix, channel: int) -> NDArray[np.float64]:
     """Cosine over the classes of one channel's counts and each channel's, (channel,); 0 for a channel unused."""
-    values = counts.astype(np.float64)
-    norm = np.sqrt(np.einsum("ij,ij->j", values, values))
-    product = values.T @ values[:, channel]
-    return np.asarray(product / np.maximum(norm * norm[channel], np.finfo(float).tiny))
+    return similarity_to(counts.T, channel)
 
 
 def nearest(counts: Matrix) -> NDArray[np.float64]:
     """Similarity of each class to the other class most like it, (class,); NaN where there is no other."""
     if len(counts) < 2:
         return np.full(len(counts), np.nan)
-    like = likeness(counts)
+    like = similarity(counts)
     np.fill_diagonal(like, -np.inf)
     return np.asarray(like.max(axis=1))
 
@@ -42,7 +33,7 @@ def clustered(rows: NDArray[Any]) -> NDArray[np.int64]:
     from scipy.cluster.hierarchy import leaves_list, linkage
     from scipy.spatial.distance import squareform
 
-    distance = np.clip(1 - likeness(rows), 0, None)
+    distance = 1 - similarity(rows)
     np.fill_diagonal(distance, 0)
     return np.asarray(leaves_list(linkage(squareform(distance, checks=False), "average")), np.int64)
 

@@ -13,8 +13,8 @@ from dashboard.selection import Selection
 from dashboard.shown import channels, figures, likeness
 from dashboard.shown.classtable import packed
 from dashboard.shown.graphs import node_picture
+from summit_dask.arrays.usage import N_TOP, Usage, most_shared, most_specific, usage
 from summit_dask.facts.layergraph import Channel
-from summit_dask.questions.usage import N_TOP, Usage, usage
 
 TOP, ALIKE, QUARTERS, MOST_BINS = 10, 5, 4, 24
 
@@ -122,17 +122,15 @@ def _users(data: StoreData, layer: str) -> None:
 
 
 def _shared(data: StoreData, layer: str, counts: Any) -> None:
-    found = _usage(data, layer)
-    bits, users, images = found.entropy, found.class_count, found.image_count
-    often = images >= np.quantile(images[images > 0], 0.5) if images.any() else images > 0
-    specific = likeness.largest(np.where(often, 1 / (1 + bits), 0), TOP)
-    shared = likeness.largest(users * 1e6 + np.nan_to_num(bits), TOP, lambda k: users[k] > 0)
+    use = _usage(data, layer)
+    shared = most_shared(use, TOP)
+    specific = most_specific(use, TOP)
     most = data.classes["label"].to_numpy()[counts.argmax(axis=0)]
     left, right = st.columns(2, gap="large")
     with left:
-        _channels(data, layer, "Shared by most classes", shared, [_classes(users[k]) for k in shared])
+        _channels(data, layer, "Shared by most classes", shared, [_classes(use.class_count[k]) for k in shared])
     with right:
-        texts = [f"{most[k]}\n{_classes(users[k])}" for k in specific]
+        texts = [f"{most[k]}\n{_classes(use.class_count[k])}" for k in specific]
         _channels(data, layer, "Most specific to few classes", specific, texts)
 
 

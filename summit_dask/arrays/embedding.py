@@ -1,31 +1,17 @@
-"""Which classes look alike to the network: similarity of their counts, and a map of them for every layer."""
+"""A map of the classes for every layer: those that look alike to the network lie near each other."""
 
 import warnings
 from collections.abc import Mapping
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int
+from scipy.linalg import orthogonal_procrustes
+
+from summit_dask.arrays.similarity import unit_rows
 
 #: UMAP's neighbours per class; with fewer classes than one more, the map is a PCA.
 _NEIGHBOURS = 15
 _MIN_DIST = 0.1
-
-
-def similarity(counts: Int[np.ndarray, "class channel"]) -> Float64[np.ndarray, "class class"]:
-    """Cosine of each pair of rows of A (DESIGN 3.7): 0 to 1.
-
-    A class whose counts are all zero is similar to none, itself included: 0.
-    """
-    rows = _unit_rows(counts)
-    cosine: Float64[np.ndarray, "class class"] = np.clip(rows @ rows.T, 0.0, 1.0)
-    return cosine
-
-
-def similar_classes(counts: Int[np.ndarray, "class channel"], class_index: int) -> Float64[np.ndarray, "class"]:
-    """The row of `similarity` of one class."""
-    rows = _unit_rows(counts)
-    cosine: Float64[np.ndarray, "class"] = np.clip(rows @ rows[class_index], 0.0, 1.0)
-    return cosine
 
 
 def embed_layers(counts: Mapping[str, Int[np.ndarray, "_ _"]], seed: int) -> dict[str, Float32[np.ndarray, "_ 2"]]:
@@ -60,16 +46,8 @@ def _place(
     counts: Int[np.ndarray, "class channel"], previous: Float64[np.ndarray, "class 2"] | None, seed: int
 ) -> Float64[np.ndarray, "class 2"]:
     if len(counts) <= _NEIGHBOURS:
-        return _pca(_unit_rows(counts))
-    return _umap(counts, _pca(_unit_rows(counts)) if previous is None else previous, seed % 2**32)
-
-
-def _unit_rows(counts: Int[np.ndarray, "class channel"]) -> Float64[np.ndarray, "class channel"]:
-    """Rows of length 1; zero rows stay."""
-    rows: Float64[np.ndarray, "class channel"] = counts.astype(np.float64)
-    norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    rows /= np.where(norms > 0, norms, 1.0)
-    return rows
+        return _pca(unit_rows(counts))
+    return _umap(counts, _pca(unit_rows(counts)) if previous is None else previous, seed % 2**32)
 
 
 def _pca(rows: Float64[np.ndarray, "class channel"]) -> Float64[np.ndarray, "class 2"]:
@@ -86,9 +64,9 @@ def _pca(rows: Float64[np.ndarray, "class channel"]) -> Float64[np.ndarray, "cla
 def _turned(
     place: Float64[np.ndarray, "class 2"], towards: Float64[np.ndarray, "class 2"]
 ) -> Float64[np.ndarray, "class 2"]:
-    """Rotated or mirrored to lie nearest to the other in squared distance (orthogonal Procrustes); both centred."""
-    left, _, right = np.linalg.svd(place.T @ towards)
-    turned: Float64[np.ndarray, "class 2"] = place @ left @ right
+    """Rotated or mirrored to lie nearest to the other in squared distance; both centred."""
+    turn, _ = orthogonal_procrustes(place, towards)
+    turned: Float64[np.ndarray, "class 2"] = place @ turn
     return turned
 
 
