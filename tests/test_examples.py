@@ -5,7 +5,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import dask
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -21,10 +20,8 @@ from summit_dask.arrays.examples import (
     input_boxes,
     merge,
     original_box,
-    stack_classes,
     strongest,
     strongest_images,
-    strongest_images_by_class,
     thumbnails,
 )
 from summit_dask.facts import encoded
@@ -49,9 +46,8 @@ def split(block: Block, bounds: list[int]) -> list[Block]:
     return [Block(block.value[s], block.position[s], block.class_index[s], s.start) for s in spans]
 
 
-def check(found: Strongest, block: Block, k: int, only: int | None = None) -> None:
-    classes = block.class_index if only is None else np.where(block.class_index == only, 0, -1)
-    for c, expected in enumerate(oracle.strongest(block.value, block.position, classes, k)):
+def check(found: Strongest, block: Block, k: int) -> None:
+    for c, expected in enumerate(oracle.strongest(block.value, block.position, block.class_index, k)):
         padded = expected + [(0.0, -1, 0)] * (k - len(expected))
         assert list(zip(*(column[c].tolist() for column in found), strict=True)) == padded
 
@@ -62,13 +58,8 @@ def test_blocks_never_show(block: Block, k: int, bounds: list[int]) -> None:
     parts = split(block, bounds)
     check(strongest(block, k), block, k)
     check(merge([strongest(part, k) for part in reversed(parts)], k), block, k)
-    trees = [make(parts.__getitem__, len(parts), k) for make in (strongest_images, strongest_images_by_class)]
-    overall, by_class = dask.compute(*trees, scheduler="synchronous")
-    check(overall, block, k)
-    assert sorted(by_class) == sorted(set(block.class_index.tolist()) - {-1})
-    stacked = stack_classes(by_class, 3, block.value.shape[1], k)
-    for c in range(3):
-        check(Strongest(*(column[c] for column in stacked)), block, k, only=c)
+    tree = strongest_images(parts.__getitem__, len(parts), k)
+    check(tree.compute(scheduler="synchronous"), block, k)
 
 
 def test_building_the_tree_reads_nothing() -> None:

@@ -31,7 +31,7 @@ WANTED = {"lower": [1, 4, 7], "upper": [0, 14]}
 @pytest.fixture(scope="module")
 def reduced(tmp_path_factory: pytest.TempPathFactory, client: Client) -> RunConfig:
     """A run up to its examples."""
-    config = tiny_config(tmp_path_factory.mktemp("run"), examples=3, class_examples=2, thumbnail=24)
+    config = tiny_config(tmp_path_factory.mktemp("run"), examples=3, thumbnail=24)
     (config.images / "bee" / "004.png").write_text("no picture at all")
     store = pipeline.init(config)
     pipeline.extract(store, client)
@@ -57,14 +57,10 @@ def test_examples_are_the_strongest_stored_images(reduced: RunConfig) -> None:
     assert (classes < 0).sum() == 1
     for layer in WANTED:
         values, found = tree[f"activations/{layer}"], tree[f"examples/{layer}"]
-        for prefix, only in [("", None), *(("class_", c) for c in range(3))]:
-            own = classes if only is None else np.where(classes == only, 0, -1)
-            k = 3 if only is None else 2
-            expected = oracle.strongest(values["value"].values, values["position"].values, own, k)
-            image, value = (found[f"{prefix}{name}"].values for name in ("image_index", "value"))
-            rows = zip(*((a if only is None else a[only]) for a in (image, value)), strict=True)
-            for channel, (images, maxima) in enumerate(rows):
-                assert [(v, n) for v, n, _ in expected[channel]] == list(zip(maxima, images, strict=True))
+        expected = oracle.strongest(values["value"].values, values["position"].values, classes, 3)
+        rows = zip(found["image_index"].values, found["value"].values, strict=True)
+        for channel, (images, maxima) in enumerate(rows):
+            assert [(v, n) for v, n, _ in expected[channel]] == list(zip(maxima, images, strict=True))
 
 
 def test_thumbnails_show_the_box(reduced: RunConfig) -> None:
@@ -93,7 +89,7 @@ def test_lost_and_changed_originals_are_blank_and_counted(
     before = {name: store.read(f"examples/upper/{name}") for name in ("image_index", "box")}
     store = Store.open(store.path, writable=True)
     store.begin_stage("examples")
-    make_examples(store, client, 3, 0, 8)
+    make_examples(store, client, 3, 8)
     said = capsys.readouterr().err
     assert "1 images have blank thumbnails: No such file or directory." in said
     assert "1 images have blank thumbnails: not the file that was extracted" in said

@@ -10,7 +10,7 @@ layers. First the plain functions, then their Dask form.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from io import BytesIO
 from typing import NamedTuple
@@ -71,25 +71,12 @@ def strongest(block: Block, k: int) -> Strongest:
     return _strongest(best, position)
 
 
-def strongest_by_class(block: Block, k: int) -> dict[int, Strongest]:
-    """The k strongest images of each class that occurs in a block."""
-    classes = [int(c) for c in np.unique(block.class_index) if c >= 0]
-    only = (np.where(block.class_index == c, block.class_index, -1) for c in classes)
-    return {c: strongest(block._replace(class_index=index), k) for c, index in zip(classes, only, strict=True)}
-
-
 def merge(parts: Sequence[Strongest], k: int) -> Strongest:
     """The k strongest images of several results; the order of the parts doesn't matter."""
     value, image, position = (np.concatenate([part[i].T for part in parts]) for i in range(3))
     keys = np.where(image < 0, _NONE, _keys(value, image))
     order = np.argsort(keys, axis=0)[: -k - 1 : -1]
     return _strongest(np.take_along_axis(keys, order, axis=0), np.take_along_axis(position, order, axis=0))
-
-
-def merge_by_class(parts: Sequence[Mapping[int, Strongest]], k: int) -> dict[int, Strongest]:
-    """`merge` for each class that occurs in any part."""
-    classes = sorted({c for part in parts for c in part})
-    return {c: merge([part[c] for part in parts if c in part], k) for c in classes}
 
 
 # One integer ranks value and image: larger value first, then the lower image.
@@ -139,33 +126,8 @@ def strongest_images(read: ReadBlock, n_partitions: int, k: int) -> Delayed:
     return tree_reduce([chunk(read, p, k) for p in range(n_partitions)], partial(merge, k=k))
 
 
-def strongest_images_by_class(read: ReadBlock, n_partitions: int, k: int) -> Delayed:
-    """`strongest_by_class` over the partitions of a layer, as a tree; otherwise as `strongest_images`."""
-    chunk = delayed(_strongest_by_class_of, pure=False, traverse=False)
-    return tree_reduce([chunk(read, p, k) for p in range(n_partitions)], partial(merge_by_class, k=k))
-
-
 def _strongest_of(read: ReadBlock, partition: int, k: int) -> Strongest:
     return strongest(read(partition), k)
-
-
-def _strongest_by_class_of(read: ReadBlock, partition: int, k: int) -> dict[int, Strongest]:
-    return strongest_by_class(read(partition), k)
-
-
-def stack_classes(
-    by_class: Mapping[int, Strongest], n_classes: int, channels: int, k: int
-) -> tuple[
-    Float32[np.ndarray, "class channel rank"],
-    Int32[np.ndarray, "class channel rank"],
-    Int32[np.ndarray, "class channel rank"],
-]:
-    """Values, images and positions of all classes; a class without images has the image -1 throughout."""
-    shape = (n_classes, channels, k)
-    value, image, position = np.zeros(shape, np.float32), np.full(shape, -1, np.int32), np.zeros(shape, np.int32)
-    for c, found in by_class.items():
-        value[c], image[c], position[c] = found
-    return value, image, position
 
 
 def input_boxes(layer: Layer, position: Int32[np.ndarray, "*shape"]) -> Int32[np.ndarray, "*shape side"]:

@@ -1,6 +1,6 @@
 """The examples stage: every channel's strongest images and what it saw of them, on Dask workers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -18,9 +18,7 @@ from summit_dask.arrays.examples import (
     Strongest,
     Thumbnails,
     input_boxes,
-    stack_classes,
     strongest_images,
-    strongest_images_by_class,
     thumbnails,
 )
 from summit_dask.facts import encoded, schema
@@ -80,35 +78,50 @@ def _files(path: Path, run: int) -> tuple[Path, NDArray[Any], NDArray[np.int64]]
     return Path(store.header.run["images_root"]), store.read("images/path"), store.read("images/file_size")
 
 
-@dataclass(frozen=True)
-class Found:
-    """Strongest images as arrays of (channel, rank) or (class, channel, rank); `prefix` tells the variables apart."""
-
-    layer: Layer
-    prefix: str
-    value: NDArray[np.float32]
-    image: NDArray[np.int32]
-    position: NDArray[np.int32]
-
-    def crops(self) -> Crops:
-        """What to cut, flat."""
-        return Crops(self.image.ravel(), input_boxes(self.layer, self.position).reshape(-1, 4))
-
-
-def make_examples(store: Store, client: Client, k: int, class_k: int, side: int) -> None:
+def make_examples(store: Store, client: Client, k: int, side: int) -> None:
     """Find and cut the examples of all visible layers.
 
     Parameters
     ----------
+    store
+        Extracted, its group /examples begun anew.
+    client
+        Of the cluster.
     k
         Images kept per channel, at least 1.
-    class_k
-        Images kept per class and channel; 0: none.
     side
         Longer side of a thumbnail in pixels.
     """
-    found = _strongest(store, client, k, class_k)
-    crops = [part.crops() for part in found]
+    layers = store.layer_graph.visible
+    best = _strongest(store, client, layers, k)
+    crops = [_crops(layer, own) for layer, own in zip(layers, best, strict=True)]
+    cut = _cut(store, client, crops, side)
+    start = 0
+    for layer, own in zip(layers, best, strict=True):
+        stop = start + own.image.size
+        _write(store, layer, own, cut.box[start:stop], cut.jpeg[start:stop])
+        start = stop
+
+
+def _strongest(store: Store, client: Client, layers: Sequence[Layer], k: int) -> list[Strongest]:
+    """Of each layer."""
+    n_partitions = store.header.lengths()["partition"]
+    best: list[Strongest] = []
+    with Progress("examples", "layers", len(layers)) as progress:
+        for layer in layers:
+            read = MaximaReader(store.path, layer.name)
+            best.append(result_of(client.compute(strongest_images(read, n_partitions, k))))
+            progress.add(1)
+    return best
+
+
+def _crops(layer: Layer, best: Strongest) -> Crops:
+    """What to cut, channel after channel."""
+    return Crops(best.image.ravel(), input_boxes(layer, best.position).reshape(-1, 4))
+
+
+def _cut(store: Store, client: Client, crops: Sequence[Crops], side: int) -> Thumbnails:
+    """The thumbnails of all layers at once, so that every original is opened once."""
     everything = Crops(*(np.concatenate(column) for column in zip(*crops, strict=True)))
     preprocessing = Preprocessing.from_json(store.header.run["network"]["preprocessing"])
     geometry = Geometry(preprocessing.resize, preprocessing.crop, side)
@@ -116,45 +129,22 @@ def make_examples(store: Store, client: Client, k: int, class_k: int, side: int)
     cut: Thumbnails = result_of(client.compute(thumbnails(everything, originals, geometry)))
     for reason, count in sorted(cut.reasons.items()):
         say(f"{count} images have blank thumbnails: {reason}.")
-    _write(store, found, cut)
+    return cut
 
 
-def _strongest(store: Store, client: Client, k: int, class_k: int) -> list[Found]:
-    n_partitions, found = store.header.lengths()["partition"], list[Found]()
-    layers = store.layer_graph.visible
-    with Progress("examples", "layers", len(layers)) as progress:
-        for layer in layers:
-            read = MaximaReader(store.path, layer.name)
-            overall: Strongest = result_of(client.compute(strongest_images(read, n_partitions, k)))
-            found.append(Found(layer, "", *overall))
-            if class_k:
-                by_class = result_of(client.compute(strongest_images_by_class(read, n_partitions, class_k)))
-                stacked = stack_classes(by_class, store.header.n_classes, layer.channels, class_k)
-                found.append(Found(layer, "class_", *stacked))
-            progress.add(1)
-    return found
-
-
-def _write(store: Store, found: Sequence[Found], cut: Thumbnails) -> None:
-    start = 0
-    for part in found:
-        items = slice(start, start + part.image.size)
-        data, offsets = encoded.pack(cut.jpeg[items])
-        columns = {
-            "image_index": part.image,
-            "value": part.value,
-            "box": cut.box[items].reshape(*part.image.shape, 4),
-            "thumbnail_bytes": data,
-            "thumbnail_offset": offsets,
-        }
-        _write_columns(store, part.layer, {f"{part.prefix}{name}": values for name, values in columns.items()})
-        start = items.stop
-
-
-def _write_columns(store: Store, layer: Layer, columns: Mapping[str, NDArray[Any]]) -> None:
+def _write(store: Store, layer: Layer, best: Strongest, box: NDArray[np.int32], jpeg: Sequence[bytes]) -> None:
+    data, offsets = encoded.pack(jpeg)
+    columns = {
+        "image_index": best.image,
+        "value": best.value,
+        "box": box.reshape(*best.image.shape, 4),
+        "thumbnail_bytes": data,
+        "thumbnail_offset": offsets,
+    }
     lengths: dict[str, int] = {}
     for name, values in columns.items():
-        lengths |= dict(zip(schema.variable("examples/{layer}", name).dims, values.shape, strict=True))
+        dims = schema.variable("examples/{layer}", name).dims
+        lengths.update(zip(dims, values.shape, strict=True))
     store.make_group("examples/{layer}", layer.name, columns, **lengths)
     for name, values in columns.items():
         store.write("examples/{layer}", layer.name, name, values)

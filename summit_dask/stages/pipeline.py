@@ -301,7 +301,7 @@ def _count(store: Store, client: Client, config: RunConfig) -> None:
 
 
 def _find_examples(store: Store, client: Client, config: RunConfig) -> None:
-    make_examples(store, client, config.examples, config.class_examples, config.thumbnail)
+    make_examples(store, client, config.examples, config.thumbnail)
 
 
 def _check_extracted(store: Store, key: int) -> None:
