@@ -108,6 +108,13 @@ def test_a_module_imports_its_own_folder_and_lower_ones(name: str) -> None:
     assert not imports(name) & foreign
 
 
+@pytest.mark.parametrize("name", [name for name in OURS if folder_of(name) == "arrays"])
+def test_arrays_know_no_torch_modules(name: str) -> None:
+    nodes = [node for node in ast.walk(ast.parse(MODULES[name].read_text())) if isinstance(node, ast.ImportFrom)]
+    taken = {alias.name for node in nodes if node.module == "torch" for alias in node.names}
+    assert not taken & {"fx", "nn"}
+
+
 @pytest.mark.parametrize("name", MODULES)
 def test_no_module_imports_itself_round_a_circle(name: str) -> None:
     assert name not in reached(name)
