@@ -38,10 +38,12 @@ from scipy import sparse
 
 from summit_dask.arrays.graph.attribution import ClassGraph, class_graph
 from summit_dask.arrays.graph.edges import ClassCounts
-from summit_dask.arrays.graph.selection import GraphOptions
+from summit_dask.facts.config import GraphOptions
 from summit_dask.formats.original_network import layer_graph
 from summit_dask.store.graphs import write_graphs
-from summit_dask.store.store import Header, Store, partition_size
+from summit_dask.store.header import Header
+from summit_dask.store.layout import partition_size
+from summit_dask.store.store import Store
 from tests.stores import Made, finish, run_facts, tables, write_part
 
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]

@@ -19,7 +19,7 @@ from scipy import sparse
 from summit_dask.arrays.graph.attribution import class_graph
 from summit_dask.arrays.graph.edges import ClassCounts
 from summit_dask.arrays.graph.pagerank import pagerank, personalisation, whole_graph
-from summit_dask.arrays.graph.selection import GraphOptions
+from summit_dask.facts.config import GraphOptions
 from summit_dask.facts.layergraph import Convolution, Hop, Layer, LayerGraph, Window
 
 N_IMAGES, N_CLASSES, REPEATS = 1300, 5, 7

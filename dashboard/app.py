@@ -58,12 +58,15 @@ def _header(data: StoreData) -> None:
 
 
 def _run_facts(data: StoreData) -> list[tuple[str, str]]:
-    config = data.config
-    images = f"{data.n_images:,}" if data.n_images else "–"
-    facts = {"Model": Path(str(config.get("model", "–"))).name, "Data set": Path(str(config.get("images", "–"))).name}
-    facts |= {"Classes": f"{data.n_classes:,}", "Images": images}
-    facts |= {"Mass": f"{config['mass']:.3g}" if "mass" in config else "–", "k": config.get("k", "–")}
-    return [(label, str(value)) for label, value in facts.items()]
+    options = data.options
+    return [
+        ("Model", Path(options.model).name),
+        ("Data set", options.images.name),
+        ("Classes", f"{data.n_classes:,}"),
+        ("Images", f"{data.n_images:,}" if data.n_images else "–"),
+        ("Mass", f"{options.mass:.3g}"),
+        ("k", str(options.k)),
+    ]
 
 
 def _choose_store() -> None:

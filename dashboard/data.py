@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial, wraps
 from pathlib import Path
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import pandas as pd
@@ -18,28 +18,22 @@ from scipy import sparse
 
 from summit_dask.arrays.graph.attribution import ClassGraph, class_graph
 from summit_dask.arrays.graph.edges import ClassCounts
-from summit_dask.arrays.graph.selection import GraphOptions
 from summit_dask.arrays.similarity import similarity_to
 from summit_dask.facts import encoded, schema
-from summit_dask.facts.config import STAGE_OF, command_of
+from summit_dask.facts.config import ResultOptions
 from summit_dask.facts.layergraph import Channel, Layer, LayerGraph
+from summit_dask.facts.run import Run
+from summit_dask.facts.stages import stage_of
+from summit_dask.store import status
+from summit_dask.store.graphs import read_graph
 from summit_dask.store.places import stamp
+from summit_dask.store.status import makers
 from summit_dask.store.store import Store
-
-Part = Literal["matrices", "graphs", "embedding", "examples", "pictures", "activations", "influences"]
 
 HISTOGRAM_BINS = 20
 
-#: What each part is, and what makes it.
-_PARTS: Mapping[str, tuple[str, str]] = {
-    "matrices": ("counts per class and channel", "'summit-dask reduce' makes them"),
-    "graphs": ("attribution graphs", "'summit-dask graphs' makes them"),
-    "embedding": ("class embedding", "'summit-dask embed' makes it"),
-    "examples": ("examples of channels", "'summit-dask reduce' makes them"),
-    "pictures": ("pictures of channels", "'summit-dask pictures' makes them"),
-    "influences": ("sources of single images", "only a run over the images makes them"),
-    "activations": ("values of single images", "only a run over the images makes them"),
-}
+#: What each part is, and the command that makes it; /pictures is no stage of a run.
+_PARTS: Mapping[str, tuple[str, str]] = {**makers(), "pictures": ("pictures of channels", "pictures")}
 
 
 @dataclass(frozen=True)
@@ -159,57 +153,51 @@ class StoreData:
         return self.layer_graph.visible
 
     @property
-    def run(self) -> Mapping[str, Any]:
-        """The run's configuration, versions and digests."""
+    def run(self) -> Run:
+        """The run's configuration, network and versions."""
         return self.store.header.run
 
     @property
-    def config(self) -> Mapping[str, Any]:
-        """The run's options."""
-        return dict(self.run.get("config", {}))
+    def options(self) -> ResultOptions:
+        """The options that the results were made with."""
+        return self.run.config
 
     @kept_with_store(None)
-    def has(self, part: Part, layer: str | None = None) -> bool:
-        """Whether a part of the store is there, finished where it is a stage, and (if given) holds the layer."""
-        if part in ("matrices", "graphs", "embedding") and self.store.stage_fingerprint(part) is None:
+    def has(self, part: str, layer: str | None = None) -> bool:
+        """Whether a part of the store is there, finished where a stage makes it, and (if given) holds the layer."""
+        stage = stage_of(part)
+        if stage is not None and stage.by_partition and not self.read("partitions/fingerprint").any():
             return False
-        if part in ("activations", "influences") and not self.read("partitions/fingerprint").any():
+        if stage is not None and not stage.by_partition and self.store.finished(part) is None:
             return False
-        return (f"{part}/{layer}" if layer else part) in self.store.group
+        return self.store.has(f"{part}/{layer}" if layer else part)
 
     @cached_property
     def outdated(self) -> tuple[str, ...]:
         """The finished parts that were made with other options than the store's present ones."""
-        prints = self.store.header.stage_fingerprints()
-        if prints is None:
-            return ()
-        found = {group: self.store.stage_fingerprint(group) for group in STAGE_OF}
-        return tuple(group for group, own in found.items() if own is not None and own != prints[STAGE_OF[group]])
+        return status.outdated(self.store)
 
     def why_outdated(self) -> str:
         """Which parts are outdated and what renews them, in plain words; empty if none is."""
         if not self.outdated:
             return ""
         what = ", ".join(_PARTS[part][0] for part in self.outdated)
-        commands = " and ".join(dict.fromkeys(f"'summit-dask {command_of(STAGE_OF[p])}'" for p in self.outdated))
+        commands = " and ".join(dict.fromkeys(f"'summit-dask {_PARTS[part][1]}'" for part in self.outdated))
         return f"Made with other options than this store's present ones: {what}. Run {commands} to renew them."
 
-    def why_absent(self, part: Part) -> str:
+    def why_absent(self, part: str) -> str:
         """What the store lacks and what makes it, in plain words."""
-        what, maker = _PARTS[part]
+        what, command = _PARTS[part]
+        stage = stage_of(part)
+        maker = f"'summit-dask {command}' makes that"
+        if stage is not None and stage.by_partition:
+            maker = "only a run over the images makes them"
         return f"This store holds no {what}; {'the imported files lack that' if self.is_imported else maker}."
 
     @property
     def is_imported(self) -> bool:
         """Whether the store was made from another program's files, so that no stage can run on it."""
-        return "imported" in self.run
-
-    def excluded(self) -> dict[str, tuple[int, ...]]:
-        """The channels that the run left out, by layer."""
-        found: dict[str, tuple[int, ...]] = {}
-        for entry in self.config.get("excluded", ()):
-            found[entry["layer"]] = (*found.get(entry["layer"], ()), *entry["channels"])
-        return found
+        return self.run.imported is not None
 
     # Classes
 
@@ -374,17 +362,16 @@ class StoreData:
     def graph(self, place: int, how: Reselection = STORED) -> ClassGraph | None:
         """Attribution graph of a class: as stored, or made again from the counts."""
         if how == STORED:
-            return self._stored_graph(place) if self.has("graphs") else None
+            return read_graph(self.read, place) if self.has("graphs") else None
         counts = self.class_counts(place)
         excluded = self._left_out(how)
         if how.mass is not None:
             counts = ClassCounts(self._activation_at(place, how.mass, excluded), counts.influence)
-        p = how.p if how.p is not None else float(self.config.get("p", 0.075))
-        flags = {name: bool(self.config.get(name, False)) for name in ("unified", "directed")}
-        return class_graph(self.layer_graph, counts, excluded, GraphOptions(p, **flags))
+        options = self.options if how.p is None else self.options.replaced(p=how.p)
+        return class_graph(self.layer_graph, counts, excluded, options)
 
     def _left_out(self, how: Reselection) -> dict[str, tuple[int, ...]]:
-        found = {} if how.keep_excluded else self.excluded()
+        found = {} if how.keep_excluded else self.options.excluded_by_layer()
         for channel in how.left_out:
             found[channel.layer] = (*found.get(channel.layer, ()), channel.index)
         return found
@@ -399,17 +386,6 @@ class StoreData:
         rows[self.images_of(place)] = True
         rows &= self.read("images/status") == schema.READ
         return count_activations(self.store.read, self.layer_graph, rows, mass, excluded)
-
-    def _stored_graph(self, place: int) -> ClassGraph:
-        nodes, edges = (_rows(self.read(f"graphs/{part}_offset"), place) for part in ("node", "edge"))
-        columns = {
-            name: self.read(f"graphs/{name}")[nodes if name.startswith("node_") else edges]
-            for name in ClassGraph.__dataclass_fields__
-            if name.startswith(("node_", "edge_"))
-        }
-        return ClassGraph(
-            **columns, reached_p=self.read("graphs/reached_p")[place], valid=self.read("graphs/valid")[place]
-        )
 
     @cached_property
     def largest_node_count(self) -> int:
@@ -449,10 +425,6 @@ def open_data(path: Path) -> StoreData:
         If there is no store, it is broken, or of another format version.
     """
     return StoreData(path)
-
-
-def _rows(offsets: NDArray[np.int64], place: int) -> slice:
-    return slice(int(offsets[place]), int(offsets[place + 1]))
 
 
 def _text(values: NDArray[Any]) -> list[str]:

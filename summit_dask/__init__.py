@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from summit_dask.facts.layergraph import Channel, LayerGraph
     from summit_dask.questions.query import attribution_graph
     from summit_dask.stages.pipeline import run
-    from summit_dask.store.store import layer_graph_of, open_store
+    from summit_dask.store.tree import layer_graph_of, open_store
 
 __all__ = [
     "Channel",
@@ -36,8 +36,8 @@ _HOME = {
     "RunConfig": "facts.config",
     "SummitError": "facts.errors",
     "attribution_graph": "questions.query",
-    "layer_graph_of": "store.store",
-    "open_store": "store.store",
+    "layer_graph_of": "store.tree",
+    "open_store": "store.tree",
     "run": "stages.pipeline",
 }
 

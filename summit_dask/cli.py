@@ -9,17 +9,20 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 from summit_dask.cli_formats import COMMANDS
-from summit_dask.facts.config import RESULT_STAGES, Exclusion, RunConfig, Stage, options_of, read_yaml
+from summit_dask.facts.config import ClusterOptions, Exclusion, Options, RunConfig, read_yaml
 from summit_dask.facts.errors import ConfigError, SummitError
+from summit_dask.facts.stages import Stage
+from summit_dask.facts.stages import commands as stage_commands
 
 PREFIX = "SUMMIT_DASK"
+COMMAND_LINE = "the command line"
 INTERRUPTED = 130
 DASHBOARD_PORT = 8501
 AT_LEAST_ONE = click.IntRange(min=1)
@@ -37,9 +40,9 @@ def commands() -> None:
     """
 
 
-def options(*stages: Stage, out: bool = False) -> Callable[[Command], Command]:
-    """The options of some stages as decorators, in the order of their definition."""
-    names = [name for name in options_of(*stages) if out or name != "out"]
+def options(*kinds: type[Options]) -> Callable[[Command], Command]:
+    """The options of some kinds as decorators, in the order of their definition."""
+    names = [name for kind in kinds for name in kind.model_fields]
 
     def decorate(command: Command) -> Command:
         for name in reversed(names):
@@ -93,7 +96,7 @@ def configured(config: Path | None, values: Mapping[str, Any]) -> RunConfig:
     """Options of the command line and the environment over those of the file."""
     base = read_yaml(config) if config else {}
     named = any(name.startswith(f"{PREFIX}_") for name in os.environ)
-    where = f"the configuration {config}" if config else "the command line" + " or the environment" * named
+    where = f"the configuration {config}" if config else COMMAND_LINE + " or the environment" * named
     return RunConfig.of({**base, **_given(values)}, where)
 
 
@@ -103,7 +106,7 @@ _store = click.argument("store", type=click.Path(path_type=Path))
 
 @commands.command()
 @_config
-@options(*RESULT_STAGES, "cluster", out=True)
+@options(RunConfig)
 def run(config: Path | None, **values: Any) -> None:
     """All stages, from images to attribution graphs; goes on where it stopped."""
     from summit_dask.stages import pipeline
@@ -114,45 +117,13 @@ def run(config: Path | None, **values: Any) -> None:
 
 @commands.command()
 @_config
-@options(*RESULT_STAGES, "cluster", out=True)
+@options(RunConfig)
 def init(config: Path | None, **values: Any) -> None:
     """Lay out a store: check network, images and classes, print what it will cost."""
-    from summit_dask.stages import pipeline
+    from summit_dask.stages.init import init
 
-    made = pipeline.init(configured(config, values))
+    made = init(configured(config, values))
     click.echo(f"{made.path} is laid out. Go on with: summit-dask extract {made.path}")
-
-
-@commands.command()
-@_store
-@options("cluster")
-def extract(store: Path, **values: Any) -> None:
-    """Run the network over the images that are not done yet."""
-    _stage("extract", store, values)
-
-
-@commands.command()
-@_store
-@options("reduce", "examples", "cluster")
-def reduce(store: Path, **values: Any) -> None:
-    """Count which channels and sources the images of each class use; find each channel's strongest images."""
-    _stage("reduce", store, values)
-
-
-@commands.command()
-@_store
-@options("graphs", "cluster")
-def graphs(store: Path, **values: Any) -> None:
-    """Make the attribution graph of each class."""
-    _stage("graphs", store, values)
-
-
-@commands.command()
-@_store
-@options("embed")
-def embed(store: Path, **values: Any) -> None:
-    """Place similar classes near each other, layer by layer."""
-    _stage("embed", store, values)
 
 
 @commands.command()
@@ -162,24 +133,40 @@ def embed(store: Path, **values: Any) -> None:
 @click.option("--size", type=AT_LEAST_ONE, default=128, show_default=True, help="longer side in pixels")
 @click.option("--steps", type=AT_LEAST_ONE, default=256, show_default=True, help="steps of optimisation")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="seed of the optimisation")
-@options("cluster")
+@options(ClusterOptions)
 def pictures(store: Path, channels: str, kinds: str, size: int, steps: int, seed: int, **values: Any) -> None:
     """Optimise pictures that show what channels look for."""
     from summit_dask.arrays.pictures import Settings
     from summit_dask.stages.pictures import known_kinds, make_pictures
 
     settings = Settings(size=size, steps=steps, seed=seed)
-    count = make_pictures(store, channels, known_kinds(kinds.split(",")), settings, _given(values))
+    where = ClusterOptions.of(_given(values), COMMAND_LINE)
+    count = make_pictures(store, channels, known_kinds(kinds.split(",")), settings, where)
     click.echo(f"{count} channels have their pictures.")
 
 
-def _stage(name: str, path: Path, values: Mapping[str, Any]) -> None:
-    from summit_dask.stages import pipeline
-    from summit_dask.store.store import Store
+def _add_stage_command(name: str, stages: Sequence[Stage]) -> None:
+    """The command of some stages, with their options; what was extracted is kept, so its options can't change."""
+    kinds = [stage.options for stage in stages if not stage.by_partition]
+    kinds += [ClusterOptions] if any(stage.on_cluster for stage in stages) else []
 
-    pipeline.run_stage(name, path, _given(values))
-    waiting = pipeline.pending(Store.open(path))
-    click.echo(f"{name} is done." + (f" Still to run: {', '.join(waiting)}." if waiting else ""))
+    def run_stages(store: Path, **values: Any) -> None:
+        from summit_dask.stages.pipeline import run_command
+        from summit_dask.store.status import pending_commands
+
+        given = _given(values)
+        where = {option: given.pop(option) for option in ClusterOptions.model_fields if option in given}
+        made = run_command(name, store, given, ClusterOptions.of(where, COMMAND_LINE))
+        waiting = pending_commands(made)
+        click.echo(f"{name} is done." + (f" Still to run: {', '.join(waiting)}." if waiting else ""))
+
+    summary = "; ".join(stage.summary for stage in stages)
+    command = options(*kinds)(run_stages)
+    commands.command(name, help=f"{summary}.")(_store(command))
+
+
+for _name, _stages in stage_commands().items():
+    _add_stage_command(_name, _stages)
 
 
 @commands.command()
@@ -264,7 +251,7 @@ for command in COMMANDS:
 def main() -> None:
     """Entry point: a user's error is one message and exit code 2, an interruption 130."""
     try:
-        commands(standalone_mode=False)
+        commands(prog_name="summit-dask", standalone_mode=False)
     except click.exceptions.Exit as done:
         sys.exit(done.exit_code)
     except click.ClickException as error:

@@ -78,7 +78,8 @@ def export_command(store: Path, folder: Path, kind: "Format", classes: tuple[str
 def usage_command(store: Path, csv: Path | None) -> None:
     """Say which channels the classes use, and keep it in the store."""
     from summit_dask.questions.usage import channel_usage, usage_summary, write_usage
-    from summit_dask.store.store import Store, open_store
+    from summit_dask.store.store import Store
+    from summit_dask.store.tree import open_store
 
     channels = channel_usage(open_store(store))
     write_usage(Store.open(store, writable=True), channels)

@@ -17,7 +17,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from summit_dask.facts.config import RunConfig
+from summit_dask.facts.config import ClusterOptions, RunConfig
 from summit_dask.facts.errors import StoreError
 from summit_dask.store.progress import duration, say
 
@@ -113,7 +113,7 @@ def make_demo(folder: Path, workers: int | None = None) -> Path:
         train(folder / "digits.safetensors", pixels, labels)
     config = demo_config(folder).replaced(workers=workers)
     store = pipeline.run(config)
-    make_pictures(store, "graphs", ("channel",), Settings(), {"workers": workers})
+    make_pictures(store, "graphs", ("channel",), Settings(), ClusterOptions(workers=workers))
     return store
 
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 import networkx as nx
 
 from summit_dask.arrays.graph.edges import ClassCounts
-from summit_dask.arrays.graph.selection import GraphOptions
+from summit_dask.facts.config import GraphOptions
 from summit_dask.facts.layergraph import Channel, Hop, LayerGraph
 
 Weights = dict[Channel, dict[Channel, int]]  # target -> source -> weight

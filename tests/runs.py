@@ -1,24 +1,37 @@
 """Runs inside this process."""
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from distributed import Client
 
-from summit_dask.facts.config import RunConfig
-from summit_dask.stages import pipeline
+from summit_dask.facts.config import ClusterOptions, ResultOptions, RunConfig
+from summit_dask.facts.stages import STAGES, stage_named
+from summit_dask.stages.cluster import Connect
+from summit_dask.stages.init import init
+from summit_dask.stages.pipeline import run_stages
 from summit_dask.store.store import Store
 
 
-def run_here(config: RunConfig, client: Client) -> Store:
-    """`pipeline.run` without processes of its own."""
-    store = pipeline.init(config)
-    pipeline.extract(store, client)
-    pipeline.reduce(store, client)
-    pipeline.graphs(store, client)
-    pipeline.embed(store)
-    store.consolidate()
+def run_here(config: RunConfig, client: Client, *names: str) -> Store:
+    """`pipeline.run` without processes of its own; all stages, or those of some names."""
+    store = init(config)
+    stages = [stage_named(name) for name in names] or STAGES
+    with store.changing():
+        run_stages(store, stages, ResultOptions.part_of(config), lambda: client)
     return store
+
+
+def cluster_of(client: Client) -> object:
+    """In place of `stages.cluster.cluster`: always this client's."""
+
+    @contextmanager
+    def here(options: ClusterOptions) -> Iterator[Connect]:
+        yield lambda: client
+
+    return here
 
 
 def copied(config: RunConfig, folder: Path) -> RunConfig:

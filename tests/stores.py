@@ -13,12 +13,16 @@ from scipy import sparse
 
 from summit_dask.arrays.graph.attribution import ClassGraph, class_graph
 from summit_dask.arrays.graph.edges import ClassCounts
-from summit_dask.arrays.graph.selection import GraphOptions
 from summit_dask.facts import encoded, schema
-from summit_dask.facts.config import STAGE_OF
+from summit_dask.facts.config import GraphOptions, ResultOptions
 from summit_dask.facts.layergraph import Convolution, Hop, Layer, LayerGraph, Window
+from summit_dask.facts.preprocessing import Preprocessing
+from summit_dask.facts.run import Imported, NetworkSpec, Run
+from summit_dask.facts.stages import stage_of
 from summit_dask.store.graphs import write_graphs
-from summit_dask.store.store import Header, Store, partition_size
+from summit_dask.store.header import Header
+from summit_dask.store.layout import partition_size
+from summit_dask.store.store import Store
 
 #: What a store can hold beside its tables.
 PARTS = ("values", "matrices", "graphs", "embedding", "pictures", "examples")
@@ -79,11 +83,9 @@ def make_store(
     rng = np.random.default_rng(seed)
     graph = graph or layer_graph()
     n_images = n_classes * images_per_class
-    run = run_facts()
-    if not images_per_class:
-        run = {"imported": {}, **{name: value for name, value in run.items() if name != "fingerprint"}}
+    run = run_of_images() if images_per_class else run_of_import()
     header = Header(graph, run, n_images, n_classes, n_classes, max(1, partition_size(max(n_images, 1))))
-    store = Store.create(path, header, tables(rng, n_classes, images_per_class, names), 3 if "values" in parts else 0)
+    store = Store.create(path, header, tables(rng, n_classes, images_per_class, names))
     made = Made(graph, *_counts(rng, graph, n_classes, max(images_per_class, 20)))
     for part in PARTS:
         if part in parts:
@@ -107,16 +109,36 @@ def write_part(part: str, store: Store, made: Made, rng: np.random.Generator) ->
 
 def finish(store: Store, group: str) -> None:
     """Say that a stage's group is complete, as the stage would."""
-    prints = store.header.stage_fingerprints() or {}
-    store.finish_stage(group, prints.get(STAGE_OF.get(group, ""), FINGERPRINT))
+    prints = store.header.run.stage_fingerprints() or {}
+    stage = stage_of(group)
+    store.finish(group, prints.get(stage.name if stage else "", FINGERPRINT))
 
 
-def run_facts() -> dict[str, Any]:
-    """What the root's attributes say of the run."""
-    config = {"model": "torchvision:synthetic", "images": "images", "mass": 0.03, "k": 3, "p": 0.3, "out": "store"}
-    config |= {"excluded": [{"layer": "stem", "channels": [7], "reason": "fires for every image"}]}
-    versions = {"summit-dask": "0.1.0", "numpy": np.__version__}
-    return {"config": config, "model_digest": "0" * 64, "preprocessing": {}, "versions": versions, "fingerprint": 7}
+def options() -> ResultOptions:
+    """Options of the run that is made up."""
+    excluded = [{"layer": "stem", "channels": [7], "reason": "fires for every image"}]
+    given = {"model": "torchvision:synthetic", "images": "images", "mass": 0.03, "k": 3, "p": 0.3}
+    return ResultOptions.of({**given, "excluded": excluded})
+
+
+def run_of_images() -> Run:
+    """A run of our own, as `init` notes it."""
+    network = NetworkSpec(
+        model="torchvision:synthetic", weights="x.pt", layers=(), preprocessing=Preprocessing(), digest="0" * 64
+    )
+    return Run(
+        config=options(),
+        facts={"k": 3},
+        fingerprint=FINGERPRINT,
+        network=network,
+        images_root=Path("images"),
+        versions={"summit-dask": "0.1.0", "numpy": np.__version__},
+    )
+
+
+def run_of_import() -> Run:
+    """An import, as `import_summit` notes it."""
+    return Run(config=options(), imported=Imported())
 
 
 def tables(
@@ -174,29 +196,25 @@ def _write_values(store: Store, made: Made, rng: np.random.Generator) -> None:
     n = store.header.n_images
     for layer in made.layer_graph.visible:
         value = rng.gamma(0.5, 2, (n, layer.channels)).astype(np.float32)
-        store.write("activations/{layer}", layer.name, "value", value)
-        store.write("activations/{layer}", layer.name, "position", rng.integers(0, 64, value.shape, dtype=np.int32))
+        store.write(f"activations/{layer.name}/value", value)
+        store.write(f"activations/{layer.name}/position", rng.integers(0, 64, value.shape, dtype=np.int32))
     for layer in made.layer_graph.influenced:
         hops = made.layer_graph.incoming(layer.name)
         sources = min(made.layer_graph.layer(hop.source).channels for hop in hops)
         source = rng.integers(0, sources, (n, layer.channels, 3), dtype=np.int16)
         hop = np.array([next(i for i, h in enumerate(hops) if h.start <= c < h.stop) for c in range(layer.channels)])
-        store.write("influences/{layer}", layer.name, "source", source)
-        store.write(
-            "influences/{layer}", layer.name, "hop", np.broadcast_to(hop[:, None], source.shape).astype(np.int8)
-        )
-    for partition in range(store.header.lengths()["partition"]):
+        store.write(f"influences/{layer.name}/source", source)
+        store.write(f"influences/{layer.name}/hop", np.broadcast_to(hop[:, None], source.shape).astype(np.int8))
+        store.write(f"influences/{layer.name}/value", np.ones(source.shape, np.float16))
+    for partition in range(store.header.n_partitions):
         store.mark_done(partition, FINGERPRINT)
 
 
 def _write_matrices(store: Store, made: Made, rng: np.random.Generator) -> None:
     for layer in made.layer_graph.visible:
-        store.make_group("matrices/{layer}", layer.name, channel=layer.channels)
-        store.write("matrices/{layer}", layer.name, "activation_count", made.activation[layer.name])
+        store.add(f"matrices/{layer.name}/activation_count", made.activation[layer.name])
     for hop in made.layer_graph.hops:
-        sources = made.layer_graph.layer(hop.source).channels
-        store.make_group("matrices/{hop}", hop.name, channel=hop.channels, source=sources)
-        store.write("matrices/{hop}", hop.name, "influence_count", made.influence[hop.name])
+        store.add(f"matrices/{hop.name}/influence_count", made.influence[hop.name])
     finish(store, "matrices")
 
 
@@ -218,9 +236,8 @@ def _write_embedding(store: Store, made: Made, rng: np.random.Generator) -> None
     places = rng.normal(size=(store.header.n_classes, 2)).cumsum(axis=0)
     for layer in made.layer_graph.visible:
         places = places + rng.normal(scale=0.5, size=places.shape)
-        store.make_group("embedding/{layer}", layer.name)
-        store.write("embedding/{layer}", layer.name, "x", places[:, 0].astype(np.float32))
-        store.write("embedding/{layer}", layer.name, "y", places[:, 1].astype(np.float32))
+        for axis, column in enumerate("xy"):
+            store.add(f"embedding/{layer.name}/{column}", places[:, axis].astype(np.float32))
     finish(store, "embedding")
 
 
@@ -240,22 +257,17 @@ def _write_pictures(store: Store, made: Made, rng: np.random.Generator) -> None:
         made_kinds = 7
         items = [picture(rng) if i % kinds < made_kinds and i // kinds else b"" for i in range(layer.channels * kinds)]
         data, offsets = encoded.pack(items)
-        lengths = {"picture_byte": len(data), "picture_bound": len(offsets), "channel": layer.channels, "kind": kinds}
-        store.make_group("pictures/{layer}", layer.name, **lengths)
-        store.write("pictures/{layer}", layer.name, "picture_bytes", data)
-        store.write("pictures/{layer}", layer.name, "picture_offset", offsets)
+        store.add(f"pictures/{layer.name}/picture_bytes", data)
+        store.add(f"pictures/{layer.name}/picture_offset", offsets)
+        store.add(f"pictures/{layer.name}/made_with", np.zeros((layer.channels, kinds), np.uint64))
     finish(store, "pictures")
 
 
 def _write_examples(store: Store, made: Made, rng: np.random.Generator) -> None:
-    names = ("image_index", "value", "box", "thumbnail_bytes", "thumbnail_offset")
     n = store.header.n_images
     for layer in made.layer_graph.visible:
         shape = (layer.channels, RANKS)
         data, offsets = encoded.pack([picture(rng, 16) for _ in range(layer.channels * RANKS)])
-        lengths = {"channel": layer.channels, "rank": RANKS, "side": 4}
-        lengths |= {"thumbnail_byte": len(data), "thumbnail_bound": len(offsets)}
-        store.make_group("examples/{layer}", layer.name, names, **lengths)
         values = {
             "image_index": rng.integers(0, n, shape, dtype=np.int32) if n else np.full(shape, -1, np.int32),
             "value": np.sort(rng.gamma(2, 2, shape).astype(np.float32), axis=1)[:, ::-1],
@@ -264,5 +276,5 @@ def _write_examples(store: Store, made: Made, rng: np.random.Generator) -> None:
             "thumbnail_offset": offsets,
         }
         for name, array in values.items():
-            store.write("examples/{layer}", layer.name, name, array)
+            store.add(f"examples/{layer.name}/{name}", array)
     finish(store, "examples")

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from summit_dask.facts.config import RESULT_STAGES, RunConfig, fingerprint, options_of, read_yaml, stage_of
+from summit_dask.facts.config import ClusterOptions, GraphOptions, ResultOptions, RunConfig, fingerprint, read_yaml
 from summit_dask.facts.errors import ConfigError, suggestion
+from summit_dask.facts.stages import STAGES
 
 ROOT = Path(__file__).parents[1]
 NEEDED = {"model": "m:f", "images": "images", "out": "out.zarr"}
@@ -51,12 +52,20 @@ def test_every_wrong_option_is_named_at_once() -> None:
     assert all("here" in line for line in lines)
 
 
-def test_each_option_has_a_stage_and_a_description() -> None:
-    by_stage = {stage: options_of(stage) for stage in (*RESULT_STAGES, "cluster")}
-    assert sorted(name for names in by_stage.values() for name in names) == sorted(RunConfig.model_fields)
-    assert by_stage["reduce"] == ("mass", "excluded") and by_stage["graphs"] == ("p", "unified", "directed")
-    assert stage_of("out") == "cluster" and stage_of("k") == "extract"
+def test_each_option_has_one_stage_and_a_description() -> None:
+    by_stage = {stage.name: list(stage.options.model_fields) for stage in STAGES}
+    names = [name for own in by_stage.values() for name in own]
+    assert len(set(names)) == len(names)
+    assert sorted([*names, *ClusterOptions.model_fields, "out"]) == sorted(RunConfig.model_fields)
+    assert list(RunConfig.model_fields)[: len(names)] == names == list(ResultOptions.model_fields)
+    assert by_stage["reduce"] == ["mass", "excluded"] and by_stage["graphs"] == ["p", "unified", "directed"]
     assert all(field.description for field in RunConfig.model_fields.values())
+
+
+def test_a_part_of_the_options_is_their_own() -> None:
+    part = GraphOptions.part_of(config(p=0.3, directed=True))
+    assert part == GraphOptions(p=0.3, directed=True)
+    assert part.plain() == {"p": 0.3, "unified": False, "directed": True}
 
 
 @pytest.mark.parametrize("file", sorted((ROOT / "config").glob("*.yaml")), ids=lambda file: file.name)

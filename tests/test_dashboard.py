@@ -18,9 +18,10 @@ from dashboard.shown import channels, graphs, images, likeness
 from dashboard.shown.classtable import class_table, packed, relative
 from summit_dask.facts.errors import StoreError, StoreVersionError
 from summit_dask.facts.layergraph import Channel
+from summit_dask.facts.stages import stage_named
 from summit_dask.store.places import stores_in
 from summit_dask.store.store import Store
-from tests.stores import AWKWARD_NAMES, PARTS, Made, graph_of, make_store
+from tests.stores import AWKWARD_NAMES, PARTS, Made, graph_of, make_store, options
 
 START = Selection()
 #: A component of each page that is there whatever the store lacks.
@@ -151,7 +152,7 @@ def test_what_a_store_lacks_is_said(imported: Path) -> None:
 def test_what_a_run_has_not_made_yet_is_said_with_what_makes_it(half_finished: Path) -> None:
     unfinished = StoreData(half_finished)
     assert unfinished.counts("mixed2") is None and unfinished.similarity("mixed2", 0) is None
-    assert "'summit-dask embed' makes it" in unfinished.why_absent("embedding")
+    assert "'summit-dask embed' makes that" in unfinished.why_absent("embedding")
 
 
 def test_without_counts_those_of_the_graphs_are_shown(imported: Path, made: Made) -> None:
@@ -186,12 +187,12 @@ def test_what_was_made_with_other_options_is_said(tmp_path: Path, monkeypatch: p
     assert StoreData(tmp_path / "store").outdated == ()
     store = Store.open(tmp_path / "store", writable=True)
     with store.changing():
-        store.update_run({"config": {**store.header.run["config"], "p": 0.2}})
+        store.update_run(store.header.run.with_options_of(stage_named("graphs"), options().replaced(p=0.2)))
     assert StoreData(tmp_path / "store").outdated == ("graphs",)
     app = _run(tmp_path / "store", "explore", monkeypatch)
     assert any("attribution graphs. Run 'summit-dask graphs'" in text.value for text in app.text)
     with store.changing():
-        store.update_run({"config": {**store.header.run["config"], "p": 0.3, "mass": 0.2}})
+        store.update_run(store.header.run.model_copy(update={"config": options().replaced(mass=0.2)}))
     assert StoreData(tmp_path / "store").outdated == ("matrices", "graphs", "embedding")
     shown = str(_component(_run(tmp_path / "store", "run", monkeypatch), "progress")["facts"])
     assert "matrices, graphs, embedding" in shown

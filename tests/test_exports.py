@@ -24,7 +24,8 @@ from summit_dask.formats.original_import import import_summit
 from summit_dask.formats.original_network import layer_graph
 from summit_dask.formats.tables import original_names, renamed
 from summit_dask.questions.usage import channel_usage, usage_summary, write_usage
-from summit_dask.store.store import Store, layer_graph_of, open_store
+from summit_dask.store.store import Store
+from summit_dask.store.tree import layer_graph_of, open_store
 from tests import originals, stores
 
 COMMAND = {command.name: command for command in COMMANDS}

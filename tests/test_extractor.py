@@ -12,11 +12,14 @@ from torch import Tensor, nn
 
 from summit_dask.arrays.influence.maximum import Strongest
 from summit_dask.facts import schema
+from summit_dask.facts.addresses import own_lengths
+from summit_dask.facts.config import ExtractOptions
 from summit_dask.facts.errors import NumericalError
 from summit_dask.facts.layergraph import Convolution
 from summit_dask.facts.preprocessing import Preprocessing
 from summit_dask.images.decode import decode
-from summit_dask.measure.extractor import Arrays, Extraction, Extractor, Partition, extract_partition
+from summit_dask.measure.extractor import Extraction, Extractor
+from summit_dask.measure.partition import Arrays, Partition, extract_partition
 from summit_dask.network.trace import trace_network
 from tests import oracles_extract as oracle
 from tests.networks import CLASSES, SIDE, TinyInception, write_images, write_weights
@@ -25,7 +28,7 @@ from tests.oracles_influence import influences, strongest
 torch.set_num_threads(1)
 
 PREPROCESSING = Preprocessing(None, (SIDE, SIDE))
-OPTIONS = {"batch_size": 8, "k": 5, "influence_values": True}
+OPTIONS = ExtractOptions(model="tests:none", images=Path("none"), batch_size=8)
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +46,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 def extractor(
     module: nn.Module, preprocessing: Preprocessing = PREPROCESSING, layers: tuple[str, ...] = ()
 ) -> Extractor:
-    return Extractor(trace_network(module, layers, preprocessing.input_size), preprocessing, OPTIONS["k"])
+    return Extractor(trace_network(module, layers, preprocessing.input_size), preprocessing, OPTIONS.k)
 
 
 def scaled(network: TinyInception, **factors: float) -> TinyInception:
@@ -121,27 +124,26 @@ def test_linear_layers_are_kernels_over_their_whole_input() -> None:
 def test_a_partition_holds_every_variable_as_registered(network: TinyInception, files: list[Path]) -> None:
     outputs = np.arange(len(files), dtype=np.int32) % len(CLASSES)
     ready = extractor(network)
-    arrays = extract_partition(ready, PREPROCESSING, Partition(files, outputs), OPTIONS)
+    arrays = extract_partition(ready, PREPROCESSING, Partition(files, outputs, len(CLASSES)), OPTIONS)
     lengths = {"image": len(files), "rank": 5, "prediction_rank": 3}
-    for (template, name, variable), values in arrays.items():
-        channels = ready.layer_graph.layer(name).channels if "{" in template else 0
-        schema.check(schema.variable(template, variable), values, {**lengths, "channel": channels})
+    for address, values in arrays.items():
+        schema.check(address, values, {**lengths, **own_lengths(ready.layer_graph, address)})
     whole = ready(pixels_of(files)).probabilities
-    images = {variable: values for (template, _, variable), values in arrays.items() if template == "images"}
-    np.testing.assert_array_equal(images["predicted"], np.argsort(-whole, axis=1, kind="stable"))
-    np.testing.assert_allclose(images["probability"], -np.sort(-whole, axis=1), rtol=1e-5)
-    np.testing.assert_allclose(images["true_probability"], whole[np.arange(len(files)), outputs], rtol=1e-5)
+    np.testing.assert_array_equal(arrays["images/predicted"], np.argsort(-whole, axis=1, kind="stable"))
+    np.testing.assert_allclose(arrays["images/probability"], -np.sort(-whole, axis=1), rtol=1e-5)
+    np.testing.assert_allclose(arrays["images/true_probability"], whole[np.arange(len(files)), outputs], rtol=1e-5)
+    assert arrays["images/file_size"].tolist() == [file.stat().st_size for file in files]
 
 
 def measured(network: TinyInception, files: list[Path], **options: Any) -> Arrays:
-    partition = Partition(files, np.zeros(len(files), np.int32))
-    return extract_partition(extractor(network), PREPROCESSING, partition, {**OPTIONS, **options})
+    partition = Partition(files, np.zeros(len(files), np.int32), len(CLASSES))
+    return extract_partition(extractor(network), PREPROCESSING, partition, OPTIONS.replaced(**options))
 
 
 def check_same_images(found: Arrays, expected: Arrays, order: NDArray[np.int64]) -> None:
     assert set(found) == set(expected)
     for key, values in expected.items():
-        if key[2] in ("value", "probability", "true_probability"):
+        if key.rpartition("/")[2] in ("value", "probability", "true_probability"):
             np.testing.assert_allclose(found[key], values[order], rtol=2e-3, atol=1e-5)
         else:
             assert (found[key] == values[order]).mean() > 0.999, key
@@ -158,7 +160,7 @@ def test_influence_values_can_be_left_out(network: TinyInception, files: list[Pa
     without = measured(network, files, influence_values=False)
     whole = measured(network, files)
     assert {key for key in whole if key not in without} == {
-        ("influences/{layer}", layer, "value") for layer in ("upper", "upper.three.1")
+        f"influences/{layer}/value" for layer in ("upper", "upper.three.1")
     }
     assert all((values == whole[key]).all() for key, values in without.items())
 
@@ -172,20 +174,19 @@ def test_an_unreadable_image_leaves_its_neighbours_bits_alone(
     lost = np.isin(np.arange(len(files)), [2, 6, 7])
     found, whole = measured(network, spoilt), measured(network, files)
     for key, values in found.items():
-        if key[2] not in ("status", "reason"):
+        if key not in ("images/status", "images/reason", "images/file_size"):
             np.testing.assert_array_equal(values[~lost], whole[key][~lost])
-            fill = schema.variable(key[0], key[2]).fill
-            assert (values[lost] == fill).all(), key
-    assert (found["images", "images", "status"] == np.where(lost, schema.UNREADABLE, schema.READ)).all()
-    reasons = found["images", "images", "reason"]
+            assert (values[lost] == schema.variable(key).fill).all(), key
+    assert (found["images/status"] == np.where(lost, schema.UNREADABLE, schema.READ)).all()
+    reasons = found["images/reason"]
     assert not any(reasons[~lost]) and all(reasons[lost])
     assert "FileNotFoundError" in reasons[7] and not any(str(tmp_path) in reason for reason in reasons)
 
 
 def test_a_partition_without_any_readable_image(network: TinyInception, tmp_path: Path) -> None:
     found = measured(network, [tmp_path / "gone.png"] * 3)
-    assert found["images", "images", "status"].tolist() == [schema.UNREADABLE] * 3
-    assert (found["influences/{layer}", "upper", "source"] == -1).all()
+    assert found["images/status"].tolist() == [schema.UNREADABLE] * 3
+    assert (found["influences/upper/source"] == -1).all() and (found["images/predicted"] == -1).all()
 
 
 @pytest.mark.parametrize(
@@ -210,8 +211,8 @@ def test_an_influence_beyond_float16_is_an_error_that_says_how_to_go_on(
     large = scaled(network, upper__three__2__weight=1e6)
     with pytest.raises(NumericalError, match=r"hop upper\.three\.2\.weight is .*65504.*--no-influence-values"):
         measured(large, files[:3])
-    sources = measured(large, files[:3], influence_values=False)["influences/{layer}", "upper", "source"]
-    usual = measured(network, files[:3])["influences/{layer}", "upper", "source"]
+    sources = measured(large, files[:3], influence_values=False)["influences/upper/source"]
+    usual = measured(network, files[:3])["influences/upper/source"]
     np.testing.assert_array_equal(sources, usual)
 
 

@@ -19,7 +19,8 @@ from summit_dask.formats.original_graphs import GraphReader, read_json
 from summit_dask.formats.original_import import import_summit
 from summit_dask.formats.original_network import layer_graph
 from summit_dask.store.graphs import read_graphs
-from summit_dask.store.store import Store, open_store
+from summit_dask.store.store import Store
+from summit_dask.store.tree import open_store
 from tests import originals
 
 Change = Callable[[Path], None]

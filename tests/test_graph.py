@@ -20,7 +20,7 @@ from summit_dask.arrays.graph.attribution import ClassGraph, class_graph, to_net
 from summit_dask.arrays.graph.checks import verify_graph
 from summit_dask.arrays.graph.edges import ClassCounts, layer_edges, strongest_sources
 from summit_dask.arrays.graph.pagerank import class_scores, pagerank
-from summit_dask.arrays.graph.selection import GraphOptions
+from summit_dask.facts.config import GraphOptions
 from summit_dask.facts.errors import ConfigError, LayerNotFoundError, StoreError, StoreIncompleteError
 from summit_dask.facts.layergraph import Channel, Convolution, Hop, Layer, LayerGraph, Window
 from tests import oracles_graph as oracle
@@ -94,7 +94,8 @@ def random_case(seed: int) -> tuple[LayerGraph, ClassCounts, Excluded, GraphOpti
     rng = np.random.default_rng(seed)
     layer_graph = random_layer_graph(rng)
     excluded = {known.name: [int(rng.integers(known.channels))] for known in layer_graph.visible if rng.random() < 0.3}
-    options = GraphOptions(float(rng.choice([0.075, 0.3, 1.0])), bool(rng.random() < 0.3), bool(rng.random() < 0.3))
+    p = float(rng.choice([0.075, 0.3, 1.0]))
+    options = GraphOptions(p=p, unified=bool(rng.random() < 0.3), directed=bool(rng.random() < 0.3))
     return layer_graph, random_counts(rng, layer_graph), excluded, options
 
 
@@ -324,7 +325,7 @@ def test_empty_graphs(influence: Any, activation: Any, excluded: Any) -> None:
 @pytest.mark.parametrize("unified", [False, True])
 def test_equal_scores_are_selected_from_the_lower_channel_up(unified: bool) -> None:
     layer_graph, counts = two_layers([1] * 200)
-    graph = class_graph(layer_graph, class_counts({}, counts), {}, GraphOptions(0.75, unified))
+    graph = class_graph(layer_graph, class_counts({}, counts), {}, GraphOptions(p=0.75, unified=unified))
     low = graph.node_channel[graph.node_layer == 0]
     assert 10 < low.size < 190
     assert low.tolist() == list(range(low.size))
@@ -336,11 +337,11 @@ def test_p_stops_at_one() -> None:
         (layer("c", 1), layer("b", 2), layer("a", 1)), (hop("cb", "c", "b", 0, 2), hop("ba", "b", "a", 0, 1))
     )
     counts = class_counts({"c": [0], "b": [9, 0], "a": [9]}, {"cb": [[0], [1]], "ba": [[9, 0]]})
-    graph = class_graph(layer_graph, counts, {}, GraphOptions(0.999))
+    graph = class_graph(layer_graph, counts, {}, GraphOptions(p=0.999))
     assert graph.reached_p.tolist() == [1.0, 1.0, 0.999]
     assert graph.valid.tolist() == [1, 1, 1]
     assert list(to_networkx(layer_graph, graph).edges) == [(Channel("c", 0), Channel("b", 1))]
-    together = class_graph(layer_graph, counts, {}, GraphOptions(0.9999, unified=True))
+    together = class_graph(layer_graph, counts, {}, GraphOptions(p=0.9999, unified=True))
     assert together.reached_p.tolist() == [1.0] * 3
 
 
@@ -414,7 +415,7 @@ def test_bad_input() -> None:
     with pytest.raises(LayerNotFoundError, match="'low'"):
         class_graph(layer_graph, class_counts({}, counts), {"lo": [0]})
     with pytest.raises(ConfigError, match="'p' is 0"):
-        GraphOptions(p=0.0)
+        GraphOptions.of({"p": 0.0})
     with pytest.raises(StoreError, match=r"counts of low: expected the shape \(2,\)"):
         class_graph(layer_graph, class_counts({"low": [1]}, counts), {})
     with pytest.raises(StoreError, match=r"expected the shape \(2, 2\)"):

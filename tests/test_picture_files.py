@@ -15,7 +15,8 @@ from summit_dask.formats.exports import export
 from summit_dask.formats.original_import import import_summit
 from summit_dask.formats.picture_files import export_pictures, import_pictures
 from summit_dask.store.pictures import add_pictures, made_with, read_pictures
-from summit_dask.store.store import Store, open_store
+from summit_dask.store.store import Store
+from summit_dask.store.tree import open_store
 from tests import originals, stores
 
 SPRITE_KINDS = ["neuron", "channel", "negative", "diversity-0", "diversity-1", "diversity-2", "diversity-3"]

@@ -15,14 +15,17 @@ from summit_dask.facts import encoded
 from summit_dask.facts.config import RunConfig
 from summit_dask.facts.errors import ConfigError, FormatError, LayerNotFoundError
 from summit_dask.facts.schema import PICTURE_KINDS
-from summit_dask.stages import pictures, pipeline
-from summit_dask.stages.examples import make_examples
+from summit_dask.facts.stages import stage_named
+from summit_dask.stages import pictures
 from summit_dask.stages.pictures import known_kinds, paint, wanted_channels
-from summit_dask.store.pictures import add_pictures, drafts_folder, made_with, read_pictures
-from summit_dask.store.store import Store, open_store
+from summit_dask.stages.pipeline import run_stages
+from summit_dask.store.pictures import add_pictures, made_with, read_pictures
+from summit_dask.store.store import Store
+from summit_dask.store.tree import open_store
 from tests import oracles_examples as oracle
 from tests import stores
 from tests.networks import tiny_config
+from tests.runs import run_here
 
 QUICK = Settings(size=16, steps=2, batch=2)
 WANTED = {"lower": [1, 4, 7], "upper": [0, 14]}
@@ -33,10 +36,7 @@ def reduced(tmp_path_factory: pytest.TempPathFactory, client: Client) -> RunConf
     """A run up to its examples."""
     config = tiny_config(tmp_path_factory.mktemp("run"), examples=3, thumbnail=24)
     (config.images / "bee" / "004.png").write_text("no picture at all")
-    store = pipeline.init(config)
-    pipeline.extract(store, client)
-    pipeline.reduce(store, client)
-    store.consolidate()
+    run_here(config, client, "extract", "reduce", "examples")
     return config
 
 
@@ -85,11 +85,10 @@ def test_lost_and_changed_originals_are_blank_and_counted(
     lost, changed = (tmp_path / "images" / str(store.read("images/path")[n]) for n in images)
     lost.unlink()
     Image.new("RGB", (99, 99)).save(changed)
-    store.update_run({"images_root": str(tmp_path / "images")})
+    store.update_run(store.header.run.model_copy(update={"images_root": tmp_path / "images"}))
     before = {name: store.read(f"examples/upper/{name}") for name in ("image_index", "box")}
-    store = Store.open(store.path, writable=True)
-    store.begin_stage("examples")
-    make_examples(store, client, 3, 8)
+    options = store.header.run.config.replaced(thumbnail=8)
+    run_stages(store, [stage_named("examples")], options, lambda: client)
     said = capsys.readouterr().err
     assert "1 images have blank thumbnails: No such file or directory." in said
     assert "1 images have blank thumbnails: not the file that was extracted" in said
@@ -102,14 +101,14 @@ def test_lost_and_changed_originals_are_blank_and_counted(
 def test_pictures_are_stored_by_channel_and_kind(reduced: RunConfig, tmp_path: Path, client: Client) -> None:
     store = copy_of(reduced, tmp_path)
     add_pictures(store, "lower", {(4, "channel"): b"old", (5, "dataset-p-3"): b"imported"})
-    paint(store, client, WANTED, ("channel", "diversity"), QUICK)
+    paint(store, lambda: client, WANTED, ("channel", "diversity"), QUICK)
     made = read_pictures(store, "lower")
     kinds = ("channel", *(f"diversity-{i}" for i in range(4)))
     assert set(made) == {(c, kind) for c in WANTED["lower"] for kind in kinds} | {(5, "dataset-p-3")}
     assert made[5, "dataset-p-3"] == b"imported"
     assert Image.open(BytesIO(made[4, "channel"])).size == (16, 16)
     assert np.count_nonzero(made_with(store, "lower")) == 3 * 5
-    assert not drafts_folder(store).exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["store.zarr"]
 
 
 def test_interrupted_pictures_go_on_to_the_same_bytes(
@@ -118,7 +117,7 @@ def test_interrupted_pictures_go_on_to_the_same_bytes(
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
     whole, broken = (copy_of(reduced, tmp_path / name) for name in ("a", "b"))
-    paint(whole, client, WANTED, ("channel", "neuron"), QUICK)
+    paint(whole, lambda: client, WANTED, ("channel", "neuron"), QUICK)
     saved, save = list[Path](), pictures._write_draft
 
     def save_two(path: Path, pictures: Any) -> None:
@@ -129,12 +128,12 @@ def test_interrupted_pictures_go_on_to_the_same_bytes(
 
     monkeypatch.setattr(pictures, "_write_draft", save_two)
     with pytest.raises(KeyboardInterrupt):
-        paint(broken, client, WANTED, ("channel", "neuron"), QUICK)
+        paint(broken, lambda: client, WANTED, ("channel", "neuron"), QUICK)
     monkeypatch.setattr(pictures, "_write_draft", lambda path, pictures: (saved.append(path), save(path, pictures)))
-    paint(broken, client, WANTED, ("channel", "neuron"), QUICK)
+    paint(broken, lambda: client, WANTED, ("channel", "neuron"), QUICK)
     assert len(saved) == len(set(saved)) == 6  # no batch twice
     assert bytes_of(broken.path) == bytes_of(whole.path)
-    paint(broken, client, WANTED, ("channel",), QUICK)
+    paint(broken, lambda: client, WANTED, ("channel",), QUICK)
     assert len(saved) == 6  # nothing to do
 
 
@@ -142,22 +141,22 @@ def test_a_kill_while_writing_loses_no_picture(tmp_path: Path, monkeypatch: pyte
     stores.make_store(tmp_path / "store.zarr", parts={"pictures"})
     store = Store.open(tmp_path / "store.zarr", writable=True)
     store.loosen()
-    before, write, names = read_pictures(store, "stem"), Store.write, list[str]()
+    before, add, names = read_pictures(store, "stem"), Store.add, list[str]()
 
-    def killed(self: Store, template: str, name: str, variable: str, values: Any, start: int = 0) -> None:
-        names.append(variable)
+    def killed(self: Store, address: str, values: Any) -> None:
+        names.append(address)
         if len(names) == 2:
             raise KeyboardInterrupt
-        write(self, template, name, variable, values, start)
+        add(self, address, values)
 
-    monkeypatch.setattr(Store, "write", killed)
+    monkeypatch.setattr(Store, "add", killed)
     with pytest.raises(KeyboardInterrupt):
         add_pictures(store, "stem", {(0, "channel"): b"new"})
     assert read_pictures(store, "stem") == before
     monkeypatch.undo()
     add_pictures(store, "stem", {(0, "channel"): b"new"})
     assert read_pictures(store, "stem") == {(0, "channel"): b"new", **before}
-    assert not drafts_folder(store).exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["store.zarr"]
 
 
 def test_pictures_for_what_is_not_there_are_refused(tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -20,23 +19,19 @@ from zarr.codecs import Crc32cCodec, ShardingCodec
 
 from summit_dask import cli
 from summit_dask.facts import schema
+from summit_dask.facts.addresses import bytes_per_image
 from summit_dask.facts.config import RunConfig
 from summit_dask.facts.errors import StoreError, StoreIncompleteError, StoreVersionError
 from summit_dask.facts.layergraph import Convolution, Hop, Layer, LayerGraph, Window
 from summit_dask.questions.query import attribution_graph
 from summit_dask.stages import pipeline
-from summit_dask.store.store import (
-    CHUNK_BYTES,
-    Header,
-    Store,
-    image_chunks,
-    layer_graph_of,
-    open_store,
-    partition_size,
-    stored_bytes_per_image,
-)
+from summit_dask.store.header import Header
+from summit_dask.store.layout import CHUNK_BYTES, cut, partition_size
+from summit_dask.store.store import Store
+from summit_dask.store.tree import layer_graph_of, open_store
+from tests import stores
 from tests.networks import tiny_config
-from tests.runs import copied, run_here
+from tests.runs import cluster_of, copied, run_here
 
 N_IMAGES, PARTITION = 70, 32
 WINDOW = Window((1, 1), (1, 1), (0, 0))
@@ -50,8 +45,10 @@ def texts(*values: str) -> Any:
     return np.array(values, dtype=schema.STRING)
 
 
-def made(path: Path, k: int | None = 3, **options: Any) -> Store:
+def made(path: Path, imported: bool = False, **options: Any) -> Store:
     """A store of two layers and three partitions, nothing measured yet."""
+    run = stores.run_of_import() if imported else stores.run_of_images()
+    run = run.model_copy(update={"config": run.config.replaced(excluded=(), **options)})
     tables = {
         "": {"image": np.arange(N_IMAGES), "class": texts("x", "ü")},
         "outputs": {"name": texts("x", "", "ü"), "synset": texts("", "", "n1")},
@@ -61,8 +58,7 @@ def made(path: Path, k: int | None = 3, **options: Any) -> Store:
             "fold": np.arange(N_IMAGES),
         },
     }
-    header = Header(GRAPH, {"config": options, "facts": {}}, N_IMAGES, 2, 3, PARTITION)
-    return Store.create(path, header, tables, k)
+    return Store.create(path, Header(GRAPH, run, N_IMAGES, 2, 3, PARTITION), tables)
 
 
 def values_of(store: Store, n: int = N_IMAGES, seed: int = 0) -> Any:
@@ -70,7 +66,7 @@ def values_of(store: Store, n: int = N_IMAGES, seed: int = 0) -> Any:
 
 
 def write_value(store: Store, values: Any, start: int = 0) -> None:
-    store.write("activations/{layer}", "a.0", "value", values, start)
+    store.write("activations/a.0/value", values, start)
 
 
 # Layout
@@ -86,9 +82,9 @@ def test_a_new_store_holds_what_the_registry_says(tmp_path: Path) -> None:
         "influences/b": 6,
     }
     for group, channels in expected.items():
-        template = f"{group.split('/')[0]}/{{layer}}" if "/" in group else group
-        for variable in schema.variables(template):
-            array: Any = store.group[f"{group}/{variable.name}".lstrip("/")]
+        head, _, member = group.partition("/")
+        for variable in schema.variables(head):
+            array: Any = store.group[variable.address(member)]
             assert array.shape == schema.sizes(variable, {**lengths, "channel": channels})
             assert array.metadata.dimension_names == variable.dims
             assert array.dtype == variable.numpy_dtype
@@ -100,17 +96,17 @@ def test_a_new_store_holds_what_the_registry_says(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("k", "options", "present", "absent"),
+    ("options", "present", "absent"),
     [
-        (3, {"influence_values": False}, ["influences/b/source", "influences/b/hop"], ["influences/b/value"]),
-        (0, {}, ["activations/b/value"], ["influences"]),
-        (None, {}, ["images/fold"], ["influences", "activations"]),
+        ({"influence_values": False}, ["influences/b/source", "influences/b/hop"], ["influences/b/value"]),
+        ({}, ["influences/b/value"], ["influences/a.0"]),
+        ({"imported": True}, ["images/fold"], ["influences", "activations", "images/status"]),
     ],
 )
 def test_what_is_left_out_is_not_laid_out(
-    tmp_path: Path, k: int | None, options: dict[str, Any], present: list[str], absent: list[str]
+    tmp_path: Path, options: dict[str, Any], present: list[str], absent: list[str]
 ) -> None:
-    store = made(tmp_path / "store.zarr", k, **options)
+    store = made(tmp_path / "store.zarr", **options)
     assert [store.has(path) for path in present + absent] == [True] * len(present) + [False] * len(absent)
 
 
@@ -133,15 +129,20 @@ def test_partitions_are_1024_images_or_about_16_but_not_below_32(n: int) -> None
 
 @settings(deadline=None)
 @given(
-    n=st.integers(1, 3000), channels=st.integers(1, 3000), rank=st.integers(0, 9), itemsize=st.sampled_from([1, 2, 4])
+    n=st.integers(1, 3000),
+    channels=st.integers(1, 3000),
+    rank=st.integers(1, 9),
+    address=st.sampled_from(["activations/a/value", "influences/a/hop", "influences/a/source", "influences/a/value"]),
 )
-def test_a_shard_is_a_partition_of_all_channels(n: int, channels: int, rank: int, itemsize: int) -> None:
-    shape = (n, channels, rank)[: 2 + bool(rank)]
+def test_a_shard_is_a_partition_of_all_channels(n: int, channels: int, rank: int, address: str) -> None:
+    variable = schema.variable(address)
+    shape = (n, channels, rank)[: len(variable.dims)]
     partition = partition_size(n)
-    chunks, shards = image_chunks(shape, itemsize, partition)
+    chunks, shards = cut(variable, shape, partition)
+    assert shards is not None
     assert shards[0] == chunks[0] == partition and shards[1] >= channels
     assert all(shard % chunk == 0 for shard, chunk in zip(shards, chunks, strict=True))
-    assert np.prod(chunks) * itemsize <= CHUNK_BYTES or chunks[1] == 1
+    assert np.prod(chunks) * variable.numpy_dtype.itemsize <= CHUNK_BYTES or chunks[1] == 1
 
 
 def test_every_chunk_and_shard_index_ends_in_a_checksum(finished: RunConfig) -> None:
@@ -161,7 +162,7 @@ def test_the_bytes_that_are_said_are_those_of_the_arrays(finished: RunConfig) ->
     arrays = dict(store.group.members(max_depth=None))
     held = [a for name, a in arrays.items() if hasattr(a, "shape") and name.startswith(("activations", "influences"))]
     per_image = sum(int(np.prod(a.shape[1:])) * a.dtype.itemsize for a in held)
-    assert stored_bytes_per_image(store.layer_graph, finished.k, True) == per_image
+    assert bytes_per_image(store.layer_graph, finished) == per_image
 
 
 # Writing
@@ -190,7 +191,7 @@ def test_only_whole_shards_are_written(tmp_path: Path, start: int, stop: int, fi
     if fits:
         write_value(store, values_of(store)[start:stop], start)
         return
-    with pytest.raises(StoreError, match=rf"a\.0/value: rows {start} to {stop} are not whole shards of 32"):
+    with pytest.raises(StoreError, match=rf"a\.0/value: rows {start} to {stop} of 70 are not whole shards of 32"):
         write_value(store, values_of(store)[start:stop], start)
     assert not store.read("activations/a.0/value").any()
 
@@ -201,12 +202,12 @@ def test_other_shapes_and_dtypes_are_refused_with_both(tmp_path: Path) -> None:
         write_value(store, values_of(store)[:32, :3])
     with pytest.raises(StoreError, match="expected values of dtype float32, found float64"):
         write_value(store, values_of(store)[:32].astype(np.float64))
-    with pytest.raises(StoreError, match=r"no variable 'valu' .*Did you mean 'value'"):
-        schema.variable("activations/{layer}", "valu")
-    with pytest.raises(StoreError, match=r"no group 'activation'.*'activations/\{layer\}'"):
+    with pytest.raises(StoreError, match=r"no variable 'valu' in 'activations/a'.*Did you mean 'value'"):
+        schema.variable("activations/a/valu")
+    with pytest.raises(StoreError, match=r"no group 'activation'.*'activations'"):
         schema.variables("activation")
     with pytest.raises(StoreIncompleteError, match=r"no matrices/a\.0/activation_count; run the stage"):
-        store.write("matrices/{layer}", "a.0", "activation_count", np.zeros((2, 4), np.int32))
+        store.write("matrices/a.0/activation_count", np.zeros((2, 4), np.int32))
 
 
 def test_a_stage_that_is_made_again_is_seen_in_its_new_size(tmp_path: Path) -> None:
@@ -215,29 +216,28 @@ def test_a_stage_that_is_made_again_is_seen_in_its_new_size(tmp_path: Path) -> N
     store.consolidate()
     for length in (5, 9):
         store = Store.open(store.path, writable=True)
-        with store.changing():
-            store.begin_stage("graphs")
-            assert store.stage_fingerprint("graphs") is None
-            store.make_group("graphs", "graphs", node=length, edge=2)
-            store.write("graphs", "graphs", "node_channel", np.arange(length, dtype=np.int32))
-            assert open_store(store.path)["graphs/node_channel"].size == length
-            store.finish_stage("graphs", length)
+        with store.changing(), store.renewing("graphs") as draft:
+            draft.add("graphs/node_channel", np.arange(length, dtype=np.int32))
+            assert draft.read("graphs/node_channel").size == length and draft.finished("graphs") is None
+            assert store.finished("graphs") == (None if length == 5 else 5)
+            draft.finish("graphs", length)
         assert open_store(store.path)["graphs/node_channel"].values.tolist() == list(range(length))
-        assert Store.open(store.path).stage_fingerprint("graphs") == length
+        assert Store.open(store.path).finished("graphs") == length
         held = json.loads((store.path / "zarr.json").read_text())["consolidated_metadata"]["metadata"]
         assert held["graphs/node_channel"]["shape"] == [length]
 
 
-def test_a_failure_while_changing_leaves_a_store_that_opens(tmp_path: Path) -> None:
+def test_a_failure_while_renewing_leaves_the_store_as_it_was(tmp_path: Path) -> None:
     store = made(tmp_path / "store.zarr")
-    store.consolidate()
-    with pytest.raises(KeyboardInterrupt), store.changing():
-        store.begin_stage("matrices")
-        store.make_group("matrices/{layer}", "b", channel=6)
+    counts = np.ones((2, 6), np.int32)
+    with store.changing(), store.renewing("matrices") as draft:
+        draft.add("matrices/b/activation_count", counts)
+    with pytest.raises(KeyboardInterrupt), store.changing(), store.renewing("matrices") as draft:
+        draft.add("matrices/b/activation_count", 2 * counts)
         (store.path / "matrices" / "0.abc.partial").write_bytes(b"half a file")
         raise KeyboardInterrupt
-    tree = open_store(store.path)
-    assert tree["matrices/b/activation_count"].shape == (2, 6)
+    assert open_store(store.path)["matrices/b/activation_count"].values.tolist() == counts.tolist()
+    assert [path.name for path in tmp_path.iterdir()] == ["store.zarr"]
     store = Store.open(store.path, writable=True)
     with store.changing():
         pass
@@ -249,11 +249,28 @@ def test_a_store_that_was_not_laid_out_whole_is_not_there(tmp_path: Path, monkey
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch, pytest.raises(StoreError, match=r"store\.zarr failed.*No space left"):
-        patch.setattr(Store, "_fill_table", full)
+        patch.setattr(Store, "_lay_out_tables", full)
         made(tmp_path / "store.zarr")
     with pytest.raises(StoreError, match="being laid out when it stopped; run the same command again"):
         open_store(tmp_path / "store.zarr")
     assert open_store(made(tmp_path / "store.zarr").path).sizes["image"] == N_IMAGES
+    assert [path.name for path in tmp_path.iterdir()] == ["store.zarr"]
+
+
+def test_what_a_kill_left_between_two_places_is_put_back(tmp_path: Path) -> None:
+    """As when the process dies after the old group was moved aside, before the new one took its place."""
+    store = made(tmp_path / "store.zarr")
+    counts = np.ones((2, 6), np.int32)
+    with store.changing(), store.renewing("matrices") as draft:
+        draft.add("matrices/b/activation_count", counts)
+        draft.finish("matrices", 7)
+    aside = tmp_path / "store.zarr.new" / "old"
+    aside.mkdir(parents=True)
+    (store.path / "matrices").rename(aside / "matrices")
+    store = Store.open(store.path, writable=True)
+    with store.changing():
+        assert store.finished("matrices") == 7
+        assert store.read("matrices/b/activation_count").tolist() == counts.tolist()
     assert [path.name for path in tmp_path.iterdir()] == ["store.zarr"]
 
 
@@ -297,8 +314,8 @@ def test_what_is_no_store_of_this_version_is_refused(tmp_path: Path, opened: Any
         opened(path)
     shutil.rmtree(path)
     store = made(path)
-    store.group.update_attributes({"summit_format": 2})
-    with pytest.raises(StoreVersionError, match="store format 2; this version reads format 1"):
+    store.group.update_attributes({"summit_format": 1})
+    with pytest.raises(StoreVersionError, match="store format 1; this version reads format 2"):
         opened(path)
 
 
@@ -344,11 +361,7 @@ def test_a_full_disk_ends_in_a_message_and_more_room_goes_on_to_the_same_store(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    @contextmanager
-    def here(config: RunConfig) -> Iterator[Client]:
-        yield client
-
-    monkeypatch.setattr(pipeline, "cluster", here)
+    monkeypatch.setattr(pipeline, "cluster", cluster_of(client))
     out = disk / "store.zarr"
     config = tiny_config(finished.out.parent, out=out)
     names = ("model", "weights", "images", "classes", "resize", "crop", "batch_size", "out")
@@ -357,7 +370,7 @@ def test_a_full_disk_ends_in_a_message_and_more_room_goes_on_to_the_same_store(
     )
     whole = used_by_a_run(disk, config, client)
     done = []
-    for share in (0.1, 0.2, 0.25, 0.3, 0.4, 0.8, 0.9, 0.97):
+    for share in (0.1, 0.25, 0.26, 0.27, 0.28, 0.3, 0.4, 0.8, 0.9, 0.97):
         resize(disk, int(share * whole))
         with pytest.raises(SystemExit) as end:
             cli.main()

@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 from dashboard.data import StoreData, kept_with_store
 from summit_dask.arrays.graph.attribution import ClassGraph, class_graph
-from summit_dask.arrays.graph.selection import GraphOptions
 from summit_dask.facts import schema
 from summit_dask.facts.layergraph import Channel
 
@@ -82,11 +81,10 @@ def graph_of(data: StoreData, images: tuple[int, ...]) -> ClassGraph:
 
     rows = np.zeros(data.store.header.n_images, bool)
     rows[list(images)] = True
-    config = data.config
-    excluded = data.excluded()
-    counts = count_images(data.store.read, data.layer_graph, rows, float(config.get("mass", 0.03)), excluded)
-    flags = {name: bool(config.get(name, False)) for name in ("unified", "directed")}
-    return class_graph(data.layer_graph, counts, excluded, GraphOptions(float(config.get("p", 0.075)), **flags))
+    options = data.options
+    excluded = options.excluded_by_layer()
+    counts = count_images(data.store.read, data.layer_graph, rows, options.mass, excluded)
+    return class_graph(data.layer_graph, counts, excluded, options)
 
 
 def channel_values(data: StoreData, channel: Channel, place: int) -> tuple[NDArray[Any], NDArray[Any]]:

@@ -37,11 +37,10 @@ def controls(data: StoreData, wanted: Selection) -> None:
 
 def _options(data: StoreData, how: Reselection) -> None:
     reason = None if data.can_reselect else data.why_absent("matrices")
-    p = float(data.config.get("p", 0.075))
-    _slider("p", "Share of a layer's scores to select first (p)", how.p or p, reason)
+    _slider("p", "Share of a layer's scores to select first (p)", how.p or data.options.p, reason)
     no_mass = reason or (None if data.has("activations") else data.why_absent("activations"))
-    mass = float(data.config.get("mass", 0.03))
-    _slider("mass", "Share of an image's activation that makes a channel used (mass)", how.mass or mass, no_mass)
+    mass = how.mass or data.options.mass
+    _slider("mass", "Share of an image's activation that makes a channel used (mass)", mass, no_mass)
     _excluded(data, how, reason)
     for sentence in dict.fromkeys(filter(None, [reason, no_mass])):
         st.caption(sentence)
@@ -58,7 +57,7 @@ def _slider(name: str, label: str, value: float, reason: str | None) -> None:
 
 
 def _excluded(data: StoreData, how: Reselection, reason: str | None) -> None:
-    own = data.excluded()
+    own = data.options.excluded_by_layer()
     if own:
         st.session_state["reselect keep"] = how.keep_excluded
         listed = "; ".join(f"{layer} {', '.join(map(str, channels))}" for layer, channels in own.items())

@@ -66,9 +66,9 @@ def _channel_chosen() -> None:
 def _heading(data: StoreData, channel: Channel, users: pd.DataFrame) -> None:
     reason = next(
         (
-            entry.get("reason", "")
-            for entry in data.config.get("excluded", ())
-            if entry["layer"] == channel.layer and channel.index in entry["channels"]
+            exclusion.reason
+            for exclusion in data.options.excluded
+            if exclusion.layer == channel.layer and channel.index in exclusion.channels
         ),
         None,
     )

@@ -1,6 +1,7 @@
 """What is in the store: how it was made, the network's layers, what is done and to do, what could not be read."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,9 @@ from dashboard import components, session
 from dashboard.data import StoreData
 from dashboard.shown import figures
 from summit_dask.facts import schema
+from summit_dask.store import status
 
 REFRESH = 3
-
-STAGES = {"counts": "matrices", "graphs": "graphs", "embedding": "embedding"}
 
 
 def show() -> None:
@@ -34,7 +34,7 @@ def show() -> None:
 
 def _progress(data: StoreData) -> None:
     done = data.store.read("partitions/fingerprint")
-    unfinished = any(data.store.stage_fingerprint(group) is None for group in STAGES.values())
+    unfinished = bool(status.unfinished(data.store))
     going_on = bool(len(done)) and (not done.all() or unfinished) and not data.is_imported
     # Reads the few numbers that change while a run goes on, and only as long as one may.
     st.fragment(_partitions, run_every=REFRESH if going_on else None)(data)
@@ -44,7 +44,7 @@ def _partitions(data: StoreData) -> None:
     done = data.store.read("partitions/fingerprint") != 0
     size = data.store.header.partition_size
     facts = [("Images", f"{data.store.header.n_images:,}"), ("Partitions done", f"{done.sum()} of {len(done)}")]
-    missing = [name for name, group in STAGES.items() if data.store.stage_fingerprint(group) is None]
+    missing = status.unfinished(data.store)
     facts += [("Not imported" if data.is_imported else "Still to do", ", ".join(missing) or "nothing")]
     facts += [("Outdated", ", ".join(data.outdated))] if data.outdated else []
     components.facts("progress", "What is in this store", facts)
@@ -56,16 +56,15 @@ def _partitions(data: StoreData) -> None:
 
 def _configuration(data: StoreData) -> None:
     components.facts("configuration heading", "Configuration")
-    excluded = [{**e, "channels": list(e["channels"])} for e in data.config.get("excluded", ())]
-    config = {**data.config, "excluded": excluded}
-    _table({name: value for name, value in config.items() if value not in (None, [], ())})
+    _table({name: value for name, value in data.options.plain().items() if value not in (None, [])})
 
 
 def _versions(data: StoreData) -> None:
     components.facts("versions heading", "Made with")
-    facts = {"model digest": data.run.get("model_digest"), "preprocessing": data.run.get("preprocessing")}
-    facts |= {"format": schema.FORMAT_VERSION, **dict(data.run.get("versions") or {})}
-    _table({name: value for name, value in facts.items() if value})
+    facts: dict[str, Any] = {}
+    if data.run.network is not None:
+        facts |= {"weights digest": data.run.network.digest, "preprocessing": asdict(data.run.network.preprocessing)}
+    _table({**facts, "format": schema.FORMAT_VERSION, **data.run.versions})
 
 
 def _table(values: dict[str, Any]) -> None:

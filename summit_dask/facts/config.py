@@ -1,6 +1,12 @@
-"""What a run is told: one model of all options, checked, with the stage that each one first matters to.
+"""What a run is told: the options of each stage as one model, checked, and all of them together.
 
-A changed option makes its stage and the later ones run again; options of the cluster change no result.
+    ExtractOptions ─┐
+    CountOptions    │
+    ExampleOptions  ├─ ResultOptions ─┬─ RunConfig
+    GraphOptions    │                 │
+    EmbedOptions   ─┘  ClusterOptions ┘
+
+A changed option makes its stage and those after it run again (see `stages`); options of the cluster change no result.
 """
 
 import hashlib
@@ -8,70 +14,78 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic.fields import FieldInfo
 
 from summit_dask.facts.errors import ConfigError, suggestion
 
-Stage = Literal["extract", "reduce", "examples", "graphs", "embed", "cluster"]
-
-#: The stages whose options change results, in the order they run.
-RESULT_STAGES: tuple[Stage, ...] = ("extract", "reduce", "examples", "graphs", "embed")
+#: Options of one kind; typing.Self can't be checked while testing.
+Own = TypeVar("Own", bound="Options")
 
 Floats = tuple[float, ...]
 Pixels = Annotated[int, Field(ge=1)]
 
 
-class Exclusion(BaseModel):
-    """Channels of a layer to leave out, and why (some networks have channels that fire for every image)."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    layer: str
-    channels: tuple[Annotated[int, Field(ge=0)], ...] = Field(min_length=1)
-    reason: str = Field(min_length=1)
-
-
-def _option(stage: Stage, default: Any, description: str, **limits: Any) -> Any:
-    return Field(default, description=description, json_schema_extra={"stage": stage}, **limits)
-
-
-class RunConfig(BaseModel):
-    """All options of a run; the same names in YAML, on the command line and in the environment."""
+class Options(BaseModel):
+    """Some options, frozen; the same names in YAML, on the command line and in the environment."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
-    model: str = _option("extract", ..., "torchvision:NAME, path/to/file.py:Class or package.module:factory")
+    @classmethod
+    def of(cls: type[Own], options: Mapping[str, Any], where: str = "the configuration") -> Own:
+        """Checked options.
+
+        Raises
+        ------
+        ConfigError
+            For an unknown key (names near ones), a missing one or a value out of range.
+        """
+        try:
+            return cls(**options)
+        except ValidationError as error:
+            raise ConfigError("\n".join(_sentences(error, cls.model_fields, where))) from error
+
+    @classmethod
+    def part_of(cls: type[Own], options: "Options") -> Own:
+        """The options of this kind out of more of them."""
+        return cls(**{name: getattr(options, name) for name in cls.model_fields})
+
+    def replaced(self: Own, **changes: Any) -> Own:
+        """A copy with some options changed, checked like new."""
+        return type(self).of({**self.model_dump(), **changes}, "the options given")
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON can hold them; `of` turns them back."""
+        return self.model_dump(mode="json")
+
+
+def _option(default: Any, description: str, **limits: Any) -> Any:
+    return Field(default, description=description, **limits)
+
+
+class ExtractOptions(Options):
+    """What decides the values that are measured of each image."""
+
+    model: str = _option(..., "torchvision:NAME, path/to/file.py:Class or package.module:factory")
     weights: str | None = _option(
-        "extract", None, "a file (safetensors or state dict), or torchvision's name for its weights, or DEFAULT"
+        None, "a file (safetensors or state dict), or torchvision's name for its weights, or DEFAULT"
     )
-    layers: tuple[str, ...] = _option("extract", (), "visible layers, instead of the family's own choice")
-    images: Path = _option("extract", ..., "folder of class folders, or a CSV or Parquet manifest")
+    layers: tuple[str, ...] = _option((), "visible layers, instead of the family's own choice")
+    images: Path = _option(..., "folder of class folders, or a CSV or Parquet manifest")
     classes: str | None = _option(
-        "extract", None, "JSON or CSV table (index, synset, name) of the outputs, or the word folder-order"
+        None, "JSON or CSV table (index, synset, name) of the outputs, or the word folder-order"
     )
-    images_per_class: int | None = _option("extract", None, "take a fixed sample of each class", ge=1)
-    resize: Pixels | Literal["none"] | None = _option("extract", None, "shorter side in pixels, or none")
-    crop: Pixels | tuple[Pixels, Pixels] | None = _option("extract", None, "centre crop in pixels, one number or HxW")
-    mean: Floats | None = _option("extract", None, "mean of each colour; one value means grey input")
-    std: Floats | None = _option("extract", None, "standard deviation of each colour")
-    k: int = _option("extract", 5, "strongest sources kept per channel and image", ge=1, le=100)
-    influence_values: bool = _option("extract", True, "store the influences beside their sources")
-    batch_size: int = _option("extract", 8, "images in one forward pass", ge=1)
-    mass: float = _option("reduce", 0.03, "share of an image's activation that makes a channel used", gt=0, le=1)
-    excluded: tuple[Exclusion, ...] = _option("reduce", (), "channels left out, as LAYER:1,2=reason")
-    examples: int = _option("examples", 10, "strongest images kept per channel", ge=1, le=1000)
-    class_examples: int = _option("examples", 0, "strongest images kept per channel and class", ge=0, le=1000)
-    thumbnail: int = _option("examples", 96, "longer side of an example's thumbnail in pixels", ge=1)
-    p: float = _option("graphs", 0.075, "share of a layer's scores that is selected at first", gt=0, le=1)
-    unified: bool = _option("graphs", False, "one p over all layers")
-    directed: bool = _option("graphs", False, "PageRank along the edges, from output to input")
-    seed: int = _option("embed", 0, "seed of the class embedding", ge=0)
-    out: Path = _option("cluster", ..., "the store, a folder that is made")
-    workers: int | None = _option("cluster", None, "processes of the local cluster; default: one a core", ge=1)
-    scheduler: str | None = _option("cluster", None, "address of an existing Dask cluster")
-    scheduler_file: Path | None = _option("cluster", None, "scheduler file of an existing Dask cluster")
+    images_per_class: int | None = _option(None, "take a fixed sample of each class", ge=1)
+    resize: Pixels | Literal["none"] | None = _option(None, "shorter side in pixels, or none")
+    crop: Pixels | tuple[Pixels, Pixels] | None = _option(None, "centre crop in pixels, one number or HxW")
+    mean: Floats | None = _option(None, "mean of each colour; one value means grey input")
+    std: Floats | None = _option(None, "standard deviation of each colour")
+    k: int = _option(5, "strongest sources kept per channel and image", ge=1, le=100)
+    influence_values: bool = _option(True, "store the influences beside their sources")
+    batch_size: int = _option(8, "images in one forward pass", ge=1)
 
     @field_validator("mean", "std", mode="before")
     @classmethod
@@ -85,53 +99,71 @@ class RunConfig(BaseModel):
             raise ValueError("must be above 0")
         return value
 
-    @classmethod
-    def of(cls, options: Mapping[str, Any], where: str = "the configuration") -> "RunConfig":
-        """Checked options.
 
-        Raises
-        ------
-        ConfigError
-            For an unknown key (names near ones), a missing one or a value out of range.
-        """
-        try:
-            return cls(**options)
-        except ValidationError as error:
-            raise ConfigError("\n".join(_sentences(error, where))) from error
+class Exclusion(BaseModel):
+    """Channels of a layer to leave out, and why (some networks have channels that fire for every image)."""
 
-    def replaced(self, **changes: Any) -> "RunConfig":
-        """A copy with some options changed, checked like new."""
-        return type(self).of({**self.model_dump(), **changes}, "the options given")
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    layer: str
+    channels: tuple[Annotated[int, Field(ge=0)], ...] = Field(min_length=1)
+    reason: str = Field(min_length=1)
+
+
+class CountOptions(Options):
+    """What decides which channels an image uses (DESIGN 3.2)."""
+
+    mass: float = _option(0.03, "share of an image's activation that makes a channel used", gt=0, le=1)
+    excluded: tuple[Exclusion, ...] = _option((), "channels left out, as LAYER:1,2=reason")
 
     def excluded_channels(self, layer: str) -> tuple[int, ...]:
         """Excluded channels of a layer, ascending."""
-        return tuple(sorted({c for e in self.excluded if e.layer == layer for c in e.channels}))
+        return self.excluded_by_layer().get(layer, ())
+
+    def excluded_by_layer(self) -> dict[str, tuple[int, ...]]:
+        """Excluded channels, ascending, of each layer that has any."""
+        channels: dict[str, set[int]] = {}
+        for exclusion in self.excluded:
+            channels.setdefault(exclusion.layer, set()).update(exclusion.channels)
+        return {layer: tuple(sorted(own)) for layer, own in channels.items()}
 
 
-#: The stage that makes each group of results in a store.
-STAGE_OF: Mapping[str, Stage] = {
-    "matrices": "reduce",
-    "examples": "examples",
-    "graphs": "graphs",
-    "embedding": "embed",
-}
+class ExampleOptions(Options):
+    """Which images are shown of each channel."""
+
+    examples: int = _option(10, "strongest images kept per channel", ge=1, le=1000)
+    thumbnail: int = _option(96, "longer side of an example's thumbnail in pixels", ge=1)
 
 
-def command_of(stage: Stage) -> str:
-    """The command that runs a stage; 'reduce' finds the examples too."""
-    return "reduce" if stage == "examples" else stage
+class GraphOptions(Options):
+    """How a class's channels are ranked and selected (DESIGN 3.5, 3.6)."""
+
+    p: float = _option(0.075, "share of a layer's scores that is selected at first", gt=0, le=1)
+    unified: bool = _option(False, "one p over all layers")
+    directed: bool = _option(False, "PageRank along the edges, from output to input")
 
 
-def stage_of(option: str) -> Stage:
-    """The first stage that an option matters to."""
-    extra = RunConfig.model_fields[option].json_schema_extra
-    assert isinstance(extra, dict)
-    return extra["stage"]  # type: ignore[return-value]
+class EmbedOptions(Options):
+    """How the classes are placed in the plane."""
+
+    seed: int = _option(0, "seed of the class embedding", ge=0)
 
 
-def options_of(*stages: Stage) -> tuple[str, ...]:
-    """The options of some stages, in the order of their definition."""
-    return tuple(name for name in RunConfig.model_fields if stage_of(name) in stages)
+class ClusterOptions(Options):
+    """Where the work is done; none of these changes a result."""
+
+    workers: int | None = _option(None, "processes of the local cluster; default: one a core", ge=1)
+    scheduler: str | None = _option(None, "address of an existing Dask cluster")
+    scheduler_file: Path | None = _option(None, "scheduler file of an existing Dask cluster")
+
+
+class ResultOptions(EmbedOptions, GraphOptions, ExampleOptions, CountOptions, ExtractOptions):
+    """All options that decide results; a store keeps those that it was made with."""
+
+
+class RunConfig(ClusterOptions, ResultOptions):
+    """All options of a run."""
+
+    out: Path = _option(..., "the store, a folder that is made")
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -143,7 +175,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         If there is no such file, it isn't YAML, or not a table of options.
     """
     try:
-        options = yaml.safe_load(path.read_text()) or {}
+        options = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except OSError as error:
         raise ConfigError(f"Can't read the configuration {path}: {error.strerror}.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -159,9 +191,9 @@ def fingerprint(facts: Mapping[str, Any]) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") % (2**63 - 1) + 1
 
 
-def _sentences(error: ValidationError, where: str) -> Iterator[str]:
-    for key, found in groupby(error.errors(), key=_key):
-        yield _sentence(key, list(found), where)
+def _sentences(error: ValidationError, known: Mapping[str, FieldInfo], where: str) -> Iterator[str]:
+    for key, errors in groupby(error.errors(), key=_key):
+        yield _sentence(key, list(errors), known, where)
 
 
 def _key(error: Any) -> str:
@@ -170,10 +202,10 @@ def _key(error: Any) -> str:
     return ".".join(map(str, [option, *inside] if inside and isinstance(inside[0], int) else [option]))
 
 
-def _sentence(key: str, errors: Sequence[Any], where: str) -> str:
-    if key not in RunConfig.model_fields and errors[0]["type"] == "extra_forbidden":
-        return f"Unknown option {key!r} in {where}. {suggestion(key, RunConfig.model_fields)}"
-    if key in RunConfig.model_fields and errors[0]["type"] == "missing":
+def _sentence(key: str, errors: Sequence[Any], known: Mapping[str, FieldInfo], where: str) -> str:
+    if key not in known and errors[0]["type"] == "extra_forbidden":
+        return f"Unknown option {key!r} in {where}. {suggestion(key, known)}"
+    if key in known and errors[0]["type"] == "missing":
         return f"The option {key!r} is missing in {where}; give --{key.replace('_', '-')} or put it into the file."
     reasons = "; ".join(error["msg"] for error in errors)
     return f"The option {key!r} in {where} is {errors[0]['input']!r}: {reasons}."

@@ -11,7 +11,8 @@
     ├── StoreError           a store on disk
     │   ├── StoreVersionError    written in another format version
     │   ├── StoreMismatchError   made with another configuration
-    │   └── StoreIncompleteError a stage that has to run first
+    │   ├── StoreIncompleteError a stage that has to run first
+    │   └── StoreBusyError       another process that changes it
     ├── ClassNotFoundError   a class name
     ├── ClusterError         the Dask cluster
     ├── NumericalError       NaN, infinity or overflow
@@ -71,6 +72,10 @@ class StoreMismatchError(StoreError):
 
 class StoreIncompleteError(StoreError):
     """The store lacks something that an earlier stage makes."""
+
+
+class StoreBusyError(StoreError):
+    """Another process is changing the store."""
 
 
 class ClassNotFoundError(SummitError):

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from summit_dask.facts.config import RunConfig
+from summit_dask.facts.config import ExtractOptions
 from summit_dask.facts.errors import ConfigError
 
 
@@ -27,7 +27,7 @@ class Preprocessing:
         return (len(self.mean), *self.crop)
 
     @classmethod
-    def of(cls, config: RunConfig, preset: Mapping[str, Any] | None) -> "Preprocessing":
+    def of(cls, options: ExtractOptions, preset: Mapping[str, Any] | None) -> "Preprocessing":
         """The options of a run, over the weights' own preset, over the ImageNet standard.
 
         Raises
@@ -36,7 +36,7 @@ class Preprocessing:
             If mean and std differ in length or are neither 1 nor 3 values.
         """
         known = {key: value for key, value in (preset or {}).items() if key in ("resize", "crop", "mean", "std")}
-        given = {key: getattr(config, key) for key in ("resize", "crop", "mean", "std")}
+        given = {key: getattr(options, key) for key in ("resize", "crop", "mean", "std")}
         facts: dict[str, Any] = {**known, **{key: value for key, value in given.items() if value is not None}}
         if facts.get("resize") == "none":
             facts["resize"] = None
@@ -48,11 +48,3 @@ class Preprocessing:
                 f"mean has {len(made.mean)} values and std {len(made.std)}; both need 3 (RGB) or 1 (grey input)."
             )
         return made
-
-    @classmethod
-    def from_json(cls, facts: Mapping[str, Any]) -> "Preprocessing":
-        """From the store's attributes, where tuples are lists."""
-        plain: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in facts.items()
-        }
-        return cls(**plain)

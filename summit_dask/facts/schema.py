@@ -1,6 +1,11 @@
 """Every array of the store: its group, dims, dtype, fill value, unit and meaning; nothing else may be stored.
 
-A group name may end in ``{layer}`` or ``{hop}``, which stands for each layer's or hop's name.
+An array's address is its group and name. A group may end in a placeholder, which stands for a name of that kind:
+
+    activations/{visible}/value          ->  activations/inception4c/value     each visible layer
+    influences/{influenced}/source       ->  influences/4c.reduce/source       each layer that hops lead to
+    matrices/{hop}/influence_count       ->  matrices/4c.weight/influence_count
+
 Strings have the dtype "str" (`numpy.dtypes.StringDType` in memory). Counts are integers.
 """
 
@@ -13,7 +18,7 @@ from numpy.typing import NDArray
 
 from summit_dask.facts.errors import StoreError, suggestion
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 #: Values of /images status.
 PENDING, READ, UNREADABLE = 0, 1, 2
@@ -39,7 +44,7 @@ STRING = np.dtypes.StringDType()
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """One array: where it is, what it is."""
+    """One array: where it is, what it is; `option` is the option of a run without which it is left out."""
 
     group: str
     name: str
@@ -48,6 +53,21 @@ class Variable:
     meaning: str
     units: str = "1"
     fill: int | float | str = 0
+    option: str = ""
+
+    @property
+    def head(self) -> str:
+        """The outermost group."""
+        return self.group.partition("/")[0]
+
+    @property
+    def members(self) -> str:
+        """What the placeholder stands for: visible, influenced or hop; empty without one."""
+        return self.group.partition("/")[2].strip("{}")
+
+    def address(self, member: str = "") -> str:
+        """Group and name, for one layer or hop where the group has a placeholder."""
+        return "/".join(filter(None, [self.head, member if self.members else "", self.name]))
 
     @property
     def numpy_dtype(self) -> np.dtype[Any] | np.dtypes.StringDType:
@@ -55,10 +75,12 @@ class Variable:
         return STRING if self.dtype == "str" else np.dtype(self.dtype)
 
 
-_IMAGE, _CLASS = ("image",), ("class",)
-_NODE, _EDGE = ("node",), ("edge",)
+_IMAGE = ("image",)
+_CLASS = ("class",)
+_NODE = ("node",)
+_EDGE = ("edge",)
 _CHANNEL = ("channel",)
-_EXAMPLE, _CLASS_EXAMPLE = ("channel", "rank"), ("class", "channel", "class_rank")
+_EXAMPLE = ("channel", "rank")
 _BOX = "what the channel saw, in the original's pixels: top, left, bottom, right; the last two are outside"
 _BYTES = "encoded pictures, one after the other (JPEG, PNG or WebP; see `encoded`)"
 
@@ -87,16 +109,16 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("classes", "output_index", _CLASS, "int32", "the network's output for the class", fill=-1),
     Variable("classes", "n_images", _CLASS, "int32", "readable images of the class"),
     Variable("classes", "n_correct", _CLASS, "int32", "images whose highest prediction is their class"),
-    Variable("activations/{layer}", "value", ("image", "channel"), "float32", "maximum of the feature map"),
+    Variable("activations/{visible}", "value", ("image", "channel"), "float32", "maximum of the feature map"),
     Variable(
-        "activations/{layer}",
+        "activations/{visible}",
         "position",
         ("image", "channel"),
         "int32",
         "where the maximum is: y * width + x, the lowest on ties",
     ),
     Variable(
-        "influences/{layer}",
+        "influences/{influenced}",
         "hop",
         ("image", "channel", "rank"),
         "int8",
@@ -104,15 +126,22 @@ VARIABLES: tuple[Variable, ...] = (
         fill=-1,
     ),
     Variable(
-        "influences/{layer}",
+        "influences/{influenced}",
         "source",
         ("image", "channel", "rank"),
         "int16",
         "source channel of the rank-th largest positive influence; -1: no source",
         fill=-1,
     ),
-    Variable("influences/{layer}", "value", ("image", "channel", "rank"), "float16", "the influence; 0: none"),
-    Variable("matrices/{layer}", "activation_count", ("class", "channel"), "int32", "images that use the channel"),
+    Variable(
+        "influences/{influenced}",
+        "value",
+        ("image", "channel", "rank"),
+        "float16",
+        "the influence; 0: none",
+        option="influence_values",
+    ),
+    Variable("matrices/{visible}", "activation_count", ("class", "channel"), "int32", "images that use the channel"),
     Variable(
         "matrices/{hop}",
         "influence_count",
@@ -165,70 +194,52 @@ VARIABLES: tuple[Variable, ...] = (
         "uint8",
         "1: the layer is joined to the one below (the lowest: always); 0: it never can be",
     ),
-    Variable("embedding/{layer}", "x", _CLASS, "float32", "place of the class among similar classes"),
-    Variable("embedding/{layer}", "y", _CLASS, "float32", "place of the class among similar classes"),
+    Variable("embedding/{visible}", "x", _CLASS, "float32", "place of the class among similar classes"),
+    Variable("embedding/{visible}", "y", _CLASS, "float32", "place of the class among similar classes"),
     Variable(
-        "examples/{layer}",
+        "examples/{visible}",
         "image_index",
         _EXAMPLE,
         "int32",
         "image whose maximum of the channel is the rank-th largest, ties: lower image; -1: no further image",
         fill=-1,
     ),
-    Variable("examples/{layer}", "value", _EXAMPLE, "float32", "the maximum of the feature map on that image"),
-    Variable("examples/{layer}", "box", (*_EXAMPLE, "side"), "int32", _BOX, "pixel"),
-    Variable("examples/{layer}", "thumbnail_bytes", ("thumbnail_byte",), "uint8", _BYTES),
+    Variable("examples/{visible}", "value", _EXAMPLE, "float32", "the maximum of the feature map on that image"),
+    Variable("examples/{visible}", "box", (*_EXAMPLE, "side"), "int32", _BOX, "pixel"),
+    Variable("examples/{visible}", "thumbnail_bytes", ("thumbnail_byte",), "uint8", _BYTES),
     Variable(
-        "examples/{layer}",
+        "examples/{visible}",
         "thumbnail_offset",
         ("thumbnail_bound",),
         "int64",
         "thumbnail i: bytes offset[i] to offset[i + 1]; i = channel * ranks + rank",
     ),
+    Variable("pictures/{visible}", "picture_bytes", ("picture_byte",), "uint8", _BYTES),
     Variable(
-        "examples/{layer}",
-        "class_image_index",
-        _CLASS_EXAMPLE,
-        "int32",
-        "as image_index, among the images of one class",
-        fill=-1,
-    ),
-    Variable("examples/{layer}", "class_value", _CLASS_EXAMPLE, "float32", "as value, for the class's images"),
-    Variable("examples/{layer}", "class_box", (*_CLASS_EXAMPLE, "side"), "int32", _BOX, "pixel"),
-    Variable("examples/{layer}", "class_thumbnail_bytes", ("class_thumbnail_byte",), "uint8", _BYTES),
-    Variable(
-        "examples/{layer}",
-        "class_thumbnail_offset",
-        ("class_thumbnail_bound",),
-        "int64",
-        "thumbnail i: bytes offset[i] to offset[i + 1]; i = (class * channels + channel) * class_ranks + class_rank",
-    ),
-    Variable("pictures/{layer}", "picture_bytes", ("picture_byte",), "uint8", _BYTES),
-    Variable(
-        "pictures/{layer}",
+        "pictures/{visible}",
         "picture_offset",
         ("picture_bound",),
         "int64",
         "picture i: bytes offset[i] to offset[i + 1]; i = channel * len(PICTURE_KINDS) + place in PICTURE_KINDS",
     ),
     Variable(
-        "pictures/{layer}",
+        "pictures/{visible}",
         "made_with",
         ("channel", "kind"),
         "uint64",
         "settings that the picture was made with; 0: imported, or no picture",
     ),
-    Variable("usage/{layer}", "class_count", _CHANNEL, "int32", "classes of which any image uses the channel"),
+    Variable("usage/{visible}", "class_count", _CHANNEL, "int32", "classes of which any image uses the channel"),
     Variable(
-        "usage/{layer}",
+        "usage/{visible}",
         "top_class_count",
         _CHANNEL,
         "int32",
         "classes among whose four most used channels it is; ties: the lower channel",
     ),
-    Variable("usage/{layer}", "image_count", _CHANNEL, "int64", "images of all classes that use the channel"),
+    Variable("usage/{visible}", "image_count", _CHANNEL, "int64", "images of all classes that use the channel"),
     Variable(
-        "usage/{layer}",
+        "usage/{visible}",
         "entropy",
         _CHANNEL,
         "float64",
@@ -240,37 +251,35 @@ VARIABLES: tuple[Variable, ...] = (
 )
 
 
-def group_of(template: str, name: str) -> str:
-    """The group's path for one layer or hop: ``group_of("activations/{layer}", "4b")``."""
-    return template.format(layer=name, hop=name)
-
-
-def variables(template: str) -> tuple[Variable, ...]:
-    """All variables of a group, named as in the registry.
+def variables(head: str) -> tuple[Variable, ...]:
+    """All variables of an outermost group, "" for the root's own.
 
     Raises
     ------
     StoreError
         If the registry has no such group.
     """
-    found = tuple(v for v in VARIABLES if v.group == template)
-    if not found:
-        raise StoreError(f"There is no group {template!r}. {suggestion(template, {v.group for v in VARIABLES})}")
-    return found
+    result = tuple(v for v in VARIABLES if v.head == head)
+    if not result:
+        raise StoreError(f"There is no group {head!r}. {suggestion(head, {v.head for v in VARIABLES})}")
+    return result
 
 
-def variable(template: str, name: str) -> Variable:
-    """One variable of a group.
+def variable(address: str) -> Variable:
+    """The variable at an address, such as ``activations/inception4c/value``.
 
     Raises
     ------
     StoreError
         If the registry has no such variable.
     """
-    found = {v.name: v for v in variables(template)}
-    if name not in found:
-        raise StoreError(f"There is no variable {name!r} in {template!r}. {suggestion(name, found)}")
-    return found[name]
+    group, _, name = address.rpartition("/")
+    head, _, member = group.partition("/")
+    known = [v for v in variables(head) if bool(v.members) == bool(member)]
+    for candidate in known:
+        if candidate.name == name:
+            return candidate
+    raise StoreError(f"There is no variable {name!r} in {group!r}. {suggestion(name, {v.name for v in known})}")
 
 
 def sizes(variable: Variable, lengths: Mapping[str, int]) -> tuple[int, ...]:
@@ -278,21 +287,23 @@ def sizes(variable: Variable, lengths: Mapping[str, int]) -> tuple[int, ...]:
     return tuple(lengths[dim] for dim in variable.dims)
 
 
-def check(variable: Variable, values: NDArray[Any], lengths: Mapping[str, int]) -> None:
+def check(address: str, values: NDArray[Any], lengths: Mapping[str, int]) -> None:
     """Refuse values of another dtype or shape than the registry says.
+
+    Parameters
+    ----------
+    lengths
+        Of the dims whose length is known; any other may have any.
 
     Raises
     ------
     StoreError
         Names the variable, what was expected and what was found.
     """
-    expected = sizes(variable, lengths)
+    known = variable(address)
+    free = len(known.dims) == values.ndim
+    expected = tuple(lengths.get(dim, values.shape[axis] if free else -1) for axis, dim in enumerate(known.dims))
     if values.shape != expected:
-        raise StoreError(
-            f"{variable.group}/{variable.name}: expected the shape {expected} for the dims {variable.dims}, "
-            f"found {values.shape}."
-        )
-    if values.dtype != variable.numpy_dtype:
-        raise StoreError(
-            f"{variable.group}/{variable.name}: expected values of dtype {variable.dtype}, found {values.dtype}."
-        )
+        raise StoreError(f"{address}: expected the shape {expected} for the dims {known.dims}, found {values.shape}.")
+    if values.dtype != known.numpy_dtype:
+        raise StoreError(f"{address}: expected values of dtype {known.dtype}, found {values.dtype}.")

@@ -24,8 +24,10 @@ from summit_dask.formats.tables import (
     write_json,
     write_parquet,
 )
-from summit_dask.questions.query import find_class, read_counts
-from summit_dask.store.store import Store, open_store
+from summit_dask.questions.query import find_class
+from summit_dask.store.counts import read_counts
+from summit_dask.store.store import Store
+from summit_dask.store.tree import open_store
 
 Format = Literal["summit", "csv", "parquet", "graphml", "json"]
 
@@ -99,7 +101,7 @@ def _write_summit(made: Export) -> list[str]:
     for place, graph in made.graphs():
         below = graph if made.imported else _sources_below(store, place, graph)
         made.write(f"data/ag/ag-{targets[place]}.json", graph_json(below, made.layer_graph))
-    through = bool(made.imported["sources_in_layer_below"]) if made.imported else True
+    through = made.imported.sources_in_layer_below if made.imported else True
     if through or made.layer_graph != original_network.layer_graph():
         facts = {"layer_graph": json.loads(made.layer_graph.to_json()), "sources_in_layer_below": through}
         made.write("data/layers.json", facts)
@@ -126,7 +128,7 @@ def _write_entries(made: Export, targets: Sequence[int]) -> None:
 
 
 def _labels(made: Export) -> list[int]:
-    labels: list[int] | None = made.imported["labels"] if made.imported else None
+    labels = list(made.imported.labels) if made.imported else []
     return labels or list(range(1, made.store.header.n_classes + 1))
 
 

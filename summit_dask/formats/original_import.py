@@ -22,16 +22,19 @@ from numpy.typing import NDArray
 
 from summit_dask.arrays.graph.attribution import ClassGraph
 from summit_dask.facts import schema
-from summit_dask.facts.config import RESULT_STAGES, RunConfig, fingerprint, options_of
+from summit_dask.facts.config import ResultOptions, fingerprint
 from summit_dask.facts.errors import FormatError, StoreError
 from summit_dask.facts.layergraph import LayerGraph
+from summit_dask.facts.run import Imported, Run
 from summit_dask.formats import original_network
 from summit_dask.formats.original_classes import ClassEntry, parse_entry, read_entries
 from summit_dask.formats.original_graphs import GraphReader, fault, read_json
 from summit_dask.formats.picture_files import PicturesReport, import_pictures
 from summit_dask.store.graphs import write_graphs
+from summit_dask.store.header import Header
+from summit_dask.store.layout import partition_size
 from summit_dask.store.progress import Progress
-from summit_dask.store.store import Header, Store, partition_size
+from summit_dask.store.store import Store
 
 #: Stands for the fingerprint of everything that was imported.
 IMPORTED = fingerprint({"imported": "summit"})
@@ -105,8 +108,9 @@ def import_summit(folder: Path, out: Path, classes: Path | None = None, keep_goi
     store = _create(draft, layer_graph, entries, table, through)
     _write_matrices(store, entries)
     _write_embedding(store, entries)
-    write_graphs(store, graphs)
-    store.finish_stage("graphs", IMPORTED)
+    with store.renewing("graphs") as part:
+        write_graphs(part, graphs)
+        part.finish("graphs", IMPORTED)
     pictures = _pictures(store, root / "feature-vis")
     store.consolidate()
     draft.rename(out)
@@ -247,11 +251,10 @@ def _create(
     n_images = sum(len(entry.probability) for entry in entries)
     known = {**{entry.target: (entry.synset, entry.name) for entry in entries}, **table}
     n_outputs = max(known) + 1
-    config = RunConfig(model="imported", images=Path("imported"), out=Path("imported"))
-    run = {
-        "config": config.model_dump(mode="json", include=set(options_of(*RESULT_STAGES))),
-        "imported": {"labels": [entry.label for entry in entries], "sources_in_layer_below": through},
-    }
+    run = Run(
+        config=ResultOptions(model="imported", images=Path("imported")),
+        imported=Imported(labels=tuple(entry.label for entry in entries), sources_in_layer_below=through),
+    )
     header = Header(layer_graph, run, n_images, len(entries), n_outputs, partition_size(n_images))
     tables = {
         "": {"image": np.arange(n_images), "class": _strings(entry.synset for entry in entries)},
@@ -268,7 +271,7 @@ def _create(
             "n_correct": np.array([entry.n_correct for entry in entries], np.int32),
         },
     }
-    return Store.create(out, header, tables, None)
+    return Store.create(out, header, tables)
 
 
 def _image_table(entries: Sequence[ClassEntry], n_ranks: int) -> dict[str, NDArray[Any]]:
@@ -305,21 +308,19 @@ def _pictures(store: Store, folder: Path) -> PicturesReport:
 def _write_matrices(store: Store, entries: Sequence[ClassEntry]) -> None:
     if not entries[0].counts:
         return
-    store.begin_stage("matrices")
-    for layer in store.layer_graph.visible:
-        store.make_group("matrices/{layer}", layer.name, channel=layer.channels)
-        counts = np.stack([entry.counts[layer.name] for entry in entries])
-        store.write("matrices/{layer}", layer.name, "activation_count", counts)
-    store.finish_stage("matrices", IMPORTED)
+    with store.renewing("matrices") as part:
+        for layer in store.layer_graph.visible:
+            counts = np.stack([entry.counts[layer.name] for entry in entries])
+            part.add(f"matrices/{layer.name}/activation_count", counts)
+        part.finish("matrices", IMPORTED)
 
 
 def _write_embedding(store: Store, entries: Sequence[ClassEntry]) -> None:
     if not entries[0].embed:
         return
-    store.begin_stage("embedding")
-    for layer in store.layer_graph.visible:
-        store.make_group("embedding/{layer}", layer.name)
-        points = np.array([entry.embed[layer.name] for entry in entries], np.float32)
-        for name, values in zip("xy", points.T.copy(), strict=True):
-            store.write("embedding/{layer}", layer.name, name, values)
-    store.finish_stage("embedding", IMPORTED)
+    with store.renewing("embedding") as part:
+        for layer in store.layer_graph.visible:
+            points = np.array([entry.embed[layer.name] for entry in entries], np.float32)
+            for name, values in zip("xy", points.T.copy(), strict=True):
+                part.add(f"embedding/{layer.name}/{name}", values)
+        part.finish("embedding", IMPORTED)

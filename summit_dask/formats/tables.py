@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from summit_dask.arrays.graph.attribution import ClassGraph, to_networkx
 from summit_dask.facts.errors import ConfigError
 from summit_dask.facts.layergraph import Channel, Hop, LayerGraph
+from summit_dask.facts.run import Imported
 from summit_dask.formats.tidy import tidy_tables
-from summit_dask.questions.query import run_config
 from summit_dask.store.graphs import read_graphs
 from summit_dask.store.progress import Progress
 from summit_dask.store.store import Store
@@ -43,9 +43,9 @@ class Export:
         return renamed(self.store.layer_graph, self.names)
 
     @property
-    def imported(self) -> Mapping[str, Any] | None:
+    def imported(self) -> Imported | None:
         """What an import noted of the files, None for a run of our own."""
-        return self.store.header.run.get("imported")
+        return self.store.header.run.imported
 
     def graphs(self) -> Iterator[tuple[int, ClassGraph]]:
         """Graph of each chosen class with the class's place, with progress."""
@@ -108,7 +108,7 @@ def write_csv(made: Export) -> list[str]:
     """Tidy tables with headers, and A-<mass>-<layer>.csv: a row a class, no header."""
     left_out = _write_tables(made, _append_csv, "csv")
     if "matrices" in made.store.group:
-        mass = run_config(made.store.header.run).mass
+        mass = made.store.header.run.config.mass
         for layer, name in made.names.items():
             counts = made.store.read(f"matrices/{layer}/activation_count")[list(made.places)]
             np.savetxt(made.folder / f"A-{mass:g}-{name}.csv", counts, fmt="%d", delimiter=",")

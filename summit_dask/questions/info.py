@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from summit_dask.facts import schema
-from summit_dask.stages.pipeline import pending, stage_fingerprints
 from summit_dask.store.progress import size
+from summit_dask.store.status import fingerprints, pending_commands
 from summit_dask.store.store import Store
 
 REASONS_SHOWN = 10
@@ -28,9 +28,10 @@ def describe(path: Path) -> dict[str, Any]:
     facts = {
         "path": str(path),
         "format": schema.FORMAT_VERSION,
-        "model": header.run["config"].get("model"),
-        "options": header.run["config"],
-        "versions": header.run.get("versions", {}),
+        "model": header.run.config.model,
+        "options": header.run.config.plain(),
+        "imported": header.run.imported is not None,
+        "versions": dict(header.run.versions),
         "layers": [
             {"name": layer.name, "channels": layer.channels, "visible": layer.visible} for layer in graph.layers
         ],
@@ -60,10 +61,10 @@ def _unreadable(store: Store, which: Any) -> list[dict[str, str]]:
 
 
 def _progress(store: Store) -> dict[str, Any]:
-    if "fingerprint" not in store.header.run:
+    if store.header.run.imported is not None:
         return {"partitions": 0, "partitions_done": 0, "pending": []}
-    done = store.done(stage_fingerprints(store)["extract"])
-    return {"partitions": len(done), "partitions_done": int(done.sum()), "pending": pending(store)}
+    done = store.done(fingerprints(store)["extract"])
+    return {"partitions": len(done), "partitions_done": int(done.sum()), "pending": pending_commands(store)}
 
 
 def _accuracy(store: Store) -> dict[str, Any]:

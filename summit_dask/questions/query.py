@@ -1,9 +1,6 @@
-"""Questions to a store: a class's counts, the attribution graph of a class or of any images.
+"""Questions to a store: which class a name means, the attribution graph of a class or of any images."""
 
-Counts are read through `Read`, so that workers (zarr) and users (an open xarray tree) share the code.
-"""
-
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import networkx as nx
@@ -15,47 +12,12 @@ from scipy.sparse import csr_array
 from summit_dask.arrays.activations import select_channels
 from summit_dask.arrays.graph.attribution import class_graph, to_networkx
 from summit_dask.arrays.graph.edges import ClassCounts
-from summit_dask.arrays.graph.selection import GraphOptions
 from summit_dask.arrays.matrices import count_selected, count_sources, sources_by_hop
 from summit_dask.facts import schema
-from summit_dask.facts.config import RunConfig
-from summit_dask.facts.errors import ClassNotFoundError, ConfigError, StoreError, StoreIncompleteError, suggestion
+from summit_dask.facts.errors import ClassNotFoundError, ConfigError, suggestion
 from summit_dask.facts.layergraph import Channel, Hop, LayerGraph
-from summit_dask.store.store import layer_graph_of
-
-#: Values of an array, by its path in the store; some rows of its first dim or all.
-Read = Callable[[str, Any], NDArray[Any]]
-
-
-def reader_of(tree: xr.DataTree) -> Read:
-    """Read values of an open tree.
-
-    Raises
-    ------
-    StoreError, StoreIncompleteError
-        On reading, if the array is damaged or the store lacks it.
-    """
-
-    def read(path: str, rows: Any) -> NDArray[Any]:
-        try:
-            array = tree[path]
-        except KeyError:
-            raise StoreIncompleteError(
-                f"The store has no {path}; run the stage that makes it, or use a store that holds per-image values."
-            ) from None
-        try:
-            return np.asarray(array[rows].values)
-        except (ValueError, RuntimeError) as error:
-            raise StoreError(
-                f"{path} of the store can't be read: {error}. Its files are damaged; restore them."
-            ) from error
-
-    return read
-
-
-def run_config(run: Mapping[str, Any]) -> RunConfig:
-    """The options that a store was made with, from its attribute `run`."""
-    return RunConfig.of({**run["config"], "out": "."}, "the store")
+from summit_dask.store.counts import Read, read_counts
+from summit_dask.store.tree import layer_graph_of, reader_of, run_of
 
 
 def find_class(tree: xr.DataTree, class_name: str) -> int:
@@ -79,19 +41,6 @@ def find_class(tree: xr.DataTree, class_name: str) -> int:
     raise ClassNotFoundError(f"There is no class {class_name!r}. {suggestion(class_name, {*folders, *names})}")
 
 
-def read_counts(read: Read, layer_graph: LayerGraph, classes: slice) -> list[ClassCounts]:
-    """Counts of some neighbouring classes, each array read once."""
-    activation = {layer.name: read(f"matrices/{layer.name}/activation_count", classes) for layer in layer_graph.visible}
-    influence = {hop.name: read(f"matrices/{hop.name}/influence_count", classes) for hop in layer_graph.hops}
-    return [
-        ClassCounts(
-            {name: counts[i] for name, counts in activation.items()},
-            {name: csr_array(counts[i]) for name, counts in influence.items()},
-        )
-        for i in range(classes.stop - classes.start)
-    ]
-
-
 def count_images(
     read: Read, layer_graph: LayerGraph, rows: NDArray[np.bool_], mass: float, excluded: Mapping[str, Sequence[int]]
 ) -> ClassCounts:
@@ -110,8 +59,8 @@ def count_images(
     for layer in layer_graph.influenced:
         source = read(f"influences/{layer.name}/source", kept)
         by_hop = read(f"influences/{layer.name}/hop", kept)
-        for place, hop in enumerate(layer_graph.incoming(layer.name)):
-            influence[hop.name] = _count_hop(layer_graph, hop, place, source, by_hop)
+        for index, hop in enumerate(layer_graph.incoming(layer.name)):
+            influence[hop.name] = _count_hop(layer_graph, hop, index, source, by_hop)
     return ClassCounts(activation, influence)
 
 
@@ -128,9 +77,9 @@ def count_activations(
 
 
 def _count_hop(
-    layer_graph: LayerGraph, hop: Hop, place: int, source: NDArray[np.int16], by_hop: NDArray[np.int8]
+    layer_graph: LayerGraph, hop: Hop, index: int, source: NDArray[np.int16], by_hop: NDArray[np.int8]
 ) -> csr_array:
-    own = sources_by_hop(source[:, hop.start : hop.stop], by_hop[:, hop.start : hop.stop], place)
+    own = sources_by_hop(source[:, hop.start : hop.stop], by_hop[:, hop.start : hop.stop], index)
     return count_sources(own, np.zeros(len(own), np.int32), 1, layer_graph.layer(hop.source).channels)
 
 
@@ -178,33 +127,30 @@ def attribution_graph(
     """
     if class_name is None and images is None:
         raise ConfigError("attribution_graph needs a class_name, or a selection of images=, or both.")
-    config = run_config(tree.attrs["run"])
-    graph, read = layer_graph_of(tree), reader_of(tree)
-    stored = {layer.name: config.excluded_channels(layer.name) for layer in graph.layers}
-    left_out = stored if excluded is None else {name: tuple(sorted(set(c))) for name, c in excluded.items()}
-    share = config.mass if mass is None else mass
-    place = None if class_name is None else find_class(tree, class_name)
+    stored = run_of(tree).config
+    given = {"p": p, "unified": unified, "directed": directed, "mass": mass}
+    options = stored.replaced(**{name: value for name, value in given.items() if value is not None})
+    left_out = options.excluded_by_layer() if excluded is None else _some(excluded)
+    graph = layer_graph_of(tree)
+    read = reader_of(tree)
+    index = None if class_name is None else find_class(tree, class_name)
     if images is not None:
-        counts = count_images(read, graph, _rows(tree, images, place), share, left_out)
+        counts = count_images(read, graph, _rows(tree, images, index), options.mass, left_out)
     else:
-        assert place is not None
-        counts = read_counts(read, graph, slice(place, place + 1))[0]
-        if share != config.mass or _some(left_out) != _some(stored):
-            rows = _rows(tree, None, place) & (read("images/status", slice(None)) == schema.READ)
-            counts = ClassCounts(count_activations(read, graph, rows, share, left_out), counts.influence)
-    options = GraphOptions(
-        config.p if p is None else p,
-        config.unified if unified is None else unified,
-        config.directed if directed is None else directed,
-    )
+        assert index is not None
+        counts = read_counts(read, graph, slice(index, index + 1))[0]
+        if options.mass != stored.mass or left_out != stored.excluded_by_layer():
+            rows = _rows(tree, None, index) & (read("images/status", slice(None)) == schema.READ)
+            counts = ClassCounts(count_activations(read, graph, rows, options.mass, left_out), counts.influence)
     return to_networkx(graph, class_graph(graph, counts, left_out, options))
 
 
 def _some(excluded: Mapping[str, Sequence[int]]) -> dict[str, tuple[int, ...]]:
-    return {layer: tuple(channels) for layer, channels in excluded.items() if channels}
+    """Channels ascending, of layers that have any, as `CountOptions.excluded_by_layer` gives them."""
+    return {layer: tuple(sorted(set(channels))) for layer, channels in excluded.items() if len(channels)}
 
 
-def _rows(tree: xr.DataTree, images: Any, place: int | None) -> NDArray[np.bool_]:
+def _rows(tree: xr.DataTree, images: Any, index: int | None) -> NDArray[np.bool_]:
     count = tree.sizes["image"]
     rows = np.ones(count, bool) if images is None else np.asarray(images)
     if rows.dtype != bool or rows.shape != (count,):
@@ -212,4 +158,4 @@ def _rows(tree: xr.DataTree, images: Any, place: int | None) -> NDArray[np.bool_
             f"images= must be one boolean for each of the store's {count} images; found {rows.dtype} of shape "
             f"{rows.shape}."
         )
-    return rows if place is None else rows & (reader_of(tree)("images/class_index", slice(None)) == place)
+    return rows if index is None else rows & (reader_of(tree)("images/class_index", slice(None)) == index)

@@ -8,7 +8,8 @@ from jaxtyping import Int32
 from summit_dask.arrays.usage import Usage, most_shared, most_specific, usage
 from summit_dask.facts.config import fingerprint
 from summit_dask.facts.layergraph import Layer
-from summit_dask.store.store import Store, layer_graph_of
+from summit_dask.store.store import Store
+from summit_dask.store.tree import layer_graph_of, reader_of
 
 #: Channels named per layer in the summary.
 N_NAMED = 10
@@ -32,8 +33,6 @@ def channel_usage(tree: xr.DataTree) -> pd.DataFrame:
     StoreIncompleteError
         If the store has no activation counts.
     """
-    from summit_dask.questions.query import reader_of
-
     read = reader_of(tree)
     n_images = read("classes/n_images", slice(None))
     frames = [
@@ -79,11 +78,10 @@ def _summary(layer: str, rows: pd.DataFrame) -> dict[str, object]:
 
 
 def write_usage(store: Store, channels: pd.DataFrame) -> None:
-    """Keep what `channel_usage` gives in the store, group "usage/{layer}"."""
-    with store.changing():
-        store.begin_stage("usage")
+    """Keep what `channel_usage` gives in the store, group "usage/{visible}"."""
+    key = fingerprint({"matrices": store.finished("matrices")})
+    with store.changing(), store.renewing("usage") as draft:
         for layer, rows in channels.groupby("layer", sort=False):
-            store.make_group("usage/{layer}", str(layer), channel=len(rows))
             for name in Usage.__dataclass_fields__:
-                store.write("usage/{layer}", str(layer), name, rows[name].to_numpy())
-        store.finish_stage("usage", fingerprint({"matrices": store.stage_fingerprint("matrices")}))
+                draft.add(f"usage/{layer}/{name}", rows[name].to_numpy())
+        draft.finish("usage", key)

@@ -1,36 +1,29 @@
 """Checks a store against its source: a sample of images is measured again, counts are counted again,
 graphs are made again and hold what they must.
 
-Every check gives the number of values it looked at and what it found wrong; nothing is ever repaired.
+Every check gives the number of values it looked at and what it found wrong; nothing is ever repaired. Each variable of
+the registry belongs to a check; one that belongs to none is reported, so that a new variable can't be forgotten.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
 
-from summit_dask.arrays.graph.attribution import ClassGraph, class_graph
-from summit_dask.arrays.graph.checks import verify_graph
-from summit_dask.arrays.graph.edges import ClassCounts
-from summit_dask.arrays.graph.pagerank import pagerank, personalisation, whole_graph
-from summit_dask.arrays.graph.selection import GraphOptions
-from summit_dask.facts import schema
-from summit_dask.facts.config import RunConfig
-from summit_dask.measure.extractor import Extractor, extract_partition
-from summit_dask.questions.query import count_images, read_counts, run_config
-from summit_dask.stages.pipeline import pending, stage_fingerprints
-from summit_dask.stages.reduce import readable_classes
-from summit_dask.stages.workers import NetworkSpec, partition_of, prepare_process
+from summit_dask.arrays.usage import Usage, usage
+from summit_dask.facts import encoded, schema
+from summit_dask.facts.addresses import addresses
+from summit_dask.facts.errors import StoreError
+from summit_dask.questions import recheck
+from summit_dask.questions.recheck import Findings, equal
+from summit_dask.store.status import fingerprints, pending_commands
 from summit_dask.store.store import Store
 
 SAMPLE_CLASSES = 4
-TOLERANCE = 1e-4  # of the largest value; forward passes in other batches differ by about 1e-6
-SOURCES_DIFFERING = 0.01  # near ties may swap places for the same reason
-SCORE_TOLERANCE = 1e-9
+SAMPLE_CHANNELS = 16
 WRONG_SHOWN = 5
 
 
@@ -62,6 +55,16 @@ class Report:
             yield from (f"  {text}" for text in check.wrong[:WRONG_SHOWN])
 
 
+@dataclass(frozen=True)
+class Kind:
+    """A kind of check: the variables it answers for (group/name, or a whole group), when it can be made, and how."""
+
+    name: str
+    variables: frozenset[str]
+    applies: Callable[[Store], bool]
+    find: Callable[[Store, int], Findings]
+
+
 def verify_store(path: Path, n_images: int) -> Report:
     """Check every stored number that a sample reaches, and every invariant.
 
@@ -76,26 +79,17 @@ def verify_store(path: Path, n_images: int) -> Report:
         If the store can't be read or the network not be built again.
     """
     store = Store.open(path)
-    checks = [_check("arrays as registered", _arrays(store)), _check("stages complete", _stages(store))]
-    rows = _sample(store.header.n_images, n_images)
-    if store.has("activations"):
-        checks.append(_check("images measured again", _images(store, rows)))
-    if store.stage_fingerprint("matrices") is not None:
-        checks.append(_check("class statistics", _statistics(store)))
-    classes = _sample(store.header.n_classes, SAMPLE_CLASSES)
-    if store.stage_fingerprint("matrices") is not None and store.has("activations"):
-        checks.append(_check("counts of classes", _counts(store, classes)))
-    if store.stage_fingerprint("graphs") is not None:
-        checks.append(_check("graphs of classes", _graphs(store, classes)))
-        checks.append(_check("all graphs' invariants", _invariants(store)))
-    if store.stage_fingerprint("embedding") is not None:
-        checks.append(_check("embedding", _embedding(store)))
+    checks = [_check(kind.name, kind.find(store, n_images)) for kind in KINDS if kind.applies(store)]
     return Report(tuple(checks))
 
 
-def _check(name: str, findings: Iterator[str | None]) -> Check:
-    """A finding is None for a thing that is right, else a sentence."""
-    found = list(findings)
+def _check(name: str, findings: Findings) -> Check:
+    """What a kind of check finds; an array that can't be read is a finding too."""
+    found: list[str | None] = []
+    try:
+        found.extend(findings)
+    except StoreError as error:
+        found.append(str(error))
     return Check(name, len(found), tuple(text for text in found if text is not None))
 
 
@@ -103,156 +97,174 @@ def _sample(count: int, wanted: int) -> NDArray[np.int64]:
     return np.unique(np.linspace(0, count - 1, min(wanted, count)).round().astype(np.int64))
 
 
-def _arrays(store: Store) -> Iterator[str | None]:
-    """Dims and dtype of every array that the registry names."""
-    graph = store.layer_graph
-    names = {"{layer}": [layer.name for layer in graph.layers], "{hop}": [hop.name for hop in graph.hops]}
-    for variable in schema.VARIABLES:
-        ending = next((ending for ending in names if variable.group.endswith(ending)), None)
-        for name in names[ending] if ending else [variable.group]:
-            path = f"{schema.group_of(variable.group, name)}/{variable.name}".lstrip("/")
-            if store.has(path):
-                yield _registered(store, path, variable)
+def _classes(store: Store) -> NDArray[np.int64]:
+    return _sample(store.header.n_classes, SAMPLE_CLASSES)
 
 
-def _registered(store: Store, path: str, variable: schema.Variable) -> str | None:
-    array: Any = store.group[path]
-    if array.metadata.dimension_names == variable.dims and array.dtype == variable.numpy_dtype:
+def _present(store: Store) -> Iterator[tuple[str, schema.Variable]]:
+    """Arrays of the registry that the store has."""
+    for head in dict.fromkeys(variable.head for variable in schema.VARIABLES):
+        for address, variable in addresses(store.layer_graph, head):
+            if store.has(address):
+                yield address, variable
+
+
+def _arrays(store: Store, _: int) -> Findings:
+    """Of every array of the registry: its dims and dtype, whether its files are there, and whether a check answers."""
+    answered = frozenset().union(*(kind.variables for kind in KINDS))
+    for address, variable in _present(store):
+        if not {variable.head, f"{variable.head}/{variable.name}"} & answered:
+            yield f"{address}: no check of 'verify' answers for this variable; add it to questions/verify.py"
+        yield _registered(store, address, variable)
+        yield _whole(store, address)
+
+
+def _registered(store: Store, address: str, variable: schema.Variable) -> str | None:
+    array: Any = store.group[address]
+    dims = array.metadata.dimension_names
+    if dims == variable.dims and array.dtype == variable.numpy_dtype:
         return None
-    return (
-        f"{path}: expected {variable.dims} of {variable.dtype}, found {array.metadata.dimension_names} of {array.dtype}"
-    )
+    return f"{address}: expected {variable.dims} of {variable.dtype}, found {dims} of {array.dtype}"
 
 
-def _stages(store: Store) -> Iterator[str | None]:
-    if "fingerprint" in store.header.run:
-        waiting = pending(store)
-        yield f"still to run: {', '.join(waiting)}" if waiting else None
-
-
-def _images(store: Store, rows: NDArray[np.int64]) -> Iterator[str | None]:
-    spec = NetworkSpec.of_run(store.header.run)
-    prepare_process()
-    extractor = Extractor(spec.build(), spec.preprocessing, spec.k)
-    done = store.done(stage_fingerprints(store)["extract"])
-    for row in rows[done[rows // store.header.partition_size]]:
-        place = slice(int(row), int(row) + 1)
-        again = extract_partition(
-            extractor, spec.preprocessing, partition_of(store, place), {**store.header.run["config"], "batch_size": 1}
-        )
-        yield _same_image(store, place, again)
-
-
-def _same_image(store: Store, place: slice, again: Mapping[tuple[str, str, str], NDArray[Any]]) -> str | None:
-    for (template, name, variable), values in again.items():
-        path = f"{schema.group_of(template, name)}/{variable}"
-        stored = store.read(path, place)
-        if variable in ("value", "probability", "true_probability"):
-            if not _close(stored, values):
-                return f"image {place.start}: {path} differs by {np.abs(stored - values).max():g}"
-        elif variable == "source" and (differing := float((stored != values).mean())) > SOURCES_DIFFERING:
-            return f"image {place.start}: {differing:.1%} of {path} differ"
-        elif variable in ("status", "reason") and (stored != values).any():
-            return f"image {place.start}: {path} is {stored[0]!r}, now {values[0]!r}"
+def _whole(store: Store, address: str) -> str | None:
+    try:
+        store.refuse_lost_files(address)
+    except StoreError as error:
+        return str(error)
     return None
 
 
-def _close(stored: NDArray[Any], values: NDArray[Any]) -> bool:
-    precision = 2e-3 if stored.dtype == np.float16 else TOLERANCE
-    scale = max(float(np.abs(values).max(initial=0)), 1e-6)
-    difference = np.abs(stored.astype(np.float64) - values.astype(np.float64))
-    return bool(difference.max(initial=0) <= precision * scale)
+def _stages(store: Store, _: int) -> Findings:
+    waiting = pending_commands(store)
+    yield f"still to run: {', '.join(waiting)}" if waiting else None
+    known = {0, fingerprints(store)["extract"]}
+    marks = store.read("partitions/fingerprint").tolist()
+    yield from (None if mark in known else f"partition {k} was made by another run" for k, mark in enumerate(marks))
 
 
-def _statistics(store: Store) -> Iterator[str | None]:
-    classes = readable_classes(store, slice(None))
-    n_classes = store.header.n_classes
-    yield _equal("n_images", store.read("classes/n_images"), np.bincount(classes[classes >= 0], minlength=n_classes))
-    own = store.read("classes/output_index")[classes]
-    right = (store.read("images/predicted")[:, 0] == own) & (classes >= 0)
-    yield _equal("n_correct", store.read("classes/n_correct"), np.bincount(classes[right], minlength=n_classes))
+def _tables(store: Store, _: int) -> Findings:
+    """Names are unique, and every number that stands for a row of another table is one of its rows."""
+    header = store.header
+    yield equal("image", store.read("image"), np.arange(header.n_images))
+    labels = store.read("class").tolist()
+    yield None if len(set(labels)) == len(labels) else "class: a folder name stands twice"
+    outputs = store.read("classes/output_index")
+    yield None if (outputs >= 0).all() and (outputs < header.n_outputs).all() else "classes/output_index out of range"
+    index = store.read("images/class_index")
+    in_range = not len(index) or (index.min() >= 0 and index.max() < header.n_classes)
+    yield None if in_range and (np.diff(index) >= 0).all() else "images/class_index is not ascending, or out of range"
+    for address in ("outputs/name", "outputs/synset", "classes/name", "classes/synset", "images/path"):
+        if store.has(address):
+            yield None if len(store.read(address)) else f"{address} is empty"
 
 
-def _equal(name: str, stored: NDArray[Any], again: NDArray[Any]) -> str | None:
-    wrong = np.argwhere(stored != again)
-    if not len(wrong):
-        return None
-    first = tuple(wrong[0])
-    return f"{name}: {len(wrong)} values differ; at {first} the store has {stored[first]}, counted again {again[first]}"
+def _embedding(store: Store, _: int) -> Findings:
+    for address, _variable in addresses(store.layer_graph, "embedding"):
+        yield None if np.isfinite(store.read(address)).all() else f"{address} is not finite"
 
 
-def _excluded(store: Store, config: RunConfig) -> dict[str, tuple[int, ...]]:
-    return {layer.name: config.excluded_channels(layer.name) for layer in store.layer_graph.visible}
-
-
-def _counts(store: Store, classes: NDArray[np.int64]) -> Iterator[str | None]:
-    """A and I of some classes, counted again from the stored maxima and sources."""
-    config = run_config(store.header.run)
-    labels = store.read("images/class_index")
-    for place in classes:
-        again = count_images(store.read, store.layer_graph, labels == place, config.mass, _excluded(store, config))
-        (stored,) = read_counts(store.read, store.layer_graph, slice(int(place), int(place) + 1))
-        for name, counts in stored.activation.items():
-            yield _equal(f"class {place}, A of {name}", counts, again.activation[name])
-        for name, matrix in stored.influence.items():
-            yield _equal(f"class {place}, I of {name}", matrix.toarray(), again.influence[name].toarray())
-
-
-def _graphs(store: Store, classes: NDArray[np.int64]) -> Iterator[str | None]:
-    """Graphs of some classes, made again; their scores also by networkx."""
-    config = run_config(store.header.run)
-    excluded, options = _excluded(store, config), GraphOptions(config.p, config.unified, config.directed)
-    for place in classes:
-        (counts,) = read_counts(store.read, store.layer_graph, slice(int(place), int(place) + 1))
-        made, stored = class_graph(store.layer_graph, counts, excluded, options), stored_graph(store, int(place))
-        for column in (field.name for field in fields(ClassGraph)):
-            if not np.array_equal(getattr(made, column), getattr(stored, column), equal_nan=column == "reached_p"):
-                yield f"class {place}: {column} is not what the counts give"
-        yield _scores(store, counts, excluded, options, f"class {place}")
-
-
-def _scores(
-    store: Store, counts: ClassCounts, excluded: Mapping[str, Any], options: GraphOptions, name: str
-) -> str | None:
-    whole = whole_graph(store.layer_graph, counts, excluded)
-    start = personalisation(whole, counts)
-    ours = pagerank(whole.edges, whole.is_node, start, options.directed)
-    if not ours.any():
-        return None
-    graph: nx.Graph[int] = nx.DiGraph() if options.directed else nx.Graph()
-    graph = nx.from_scipy_sparse_array(whole.edges, create_using=graph)
-    graph.remove_nodes_from(np.flatnonzero(~whole.is_node).tolist())
-    theirs = nx.pagerank(graph, personalization={node: start[node] for node in graph})
-    worst = max(abs(ours[node] - score) for node, score in theirs.items())
-    return None if worst <= SCORE_TOLERANCE else f"{name}: scores differ from networkx by {worst:g}"
-
-
-def stored_graph(store: Store, place: int) -> ClassGraph:
-    """The graph of a class as the store holds it."""
-    nodes, edges = (
-        slice(*store.read(f"graphs/{kind}_offset", slice(place, place + 2)).tolist()) for kind in ("node", "edge")
-    )
-    columns: dict[str, Any] = {}
-    for name in (field.name for field in fields(ClassGraph)):
-        rows = nodes if name.startswith("node_") else edges
-        columns[name] = store.read(
-            f"graphs/{name}", rows if name.partition("_")[0] in ("node", "edge") else slice(None)
-        )
-        if name in ("reached_p", "valid"):
-            columns[name] = columns[name][place]
-    return ClassGraph(**columns)
-
-
-def _invariants(store: Store) -> Iterator[str | None]:
-    """What is true of every graph (DESIGN 8), over all classes."""
-    excluded = _excluded(store, run_config(store.header.run)) if "model" in store.header.run["config"] else {}
-    for place in range(store.header.n_classes):
-        wrong = verify_graph(store.layer_graph, stored_graph(store, place), excluded)
-        yield f"class {place}: {wrong[0]}" if wrong else None
-
-
-def _embedding(store: Store) -> Iterator[str | None]:
+def _examples(store: Store, _: int) -> Findings:
+    """The strongest images of some channels, found again; boxes and thumbnails belong to them."""
+    readable = store.read("images/status") == schema.READ
     for layer in store.layer_graph.visible:
-        for axis in ("x", "y"):
-            finite = np.isfinite(store.read(f"embedding/{layer.name}/{axis}")).all()
-            yield None if finite else f"embedding/{layer.name}/{axis} is not finite"
+        group = f"examples/{layer.name}"
+        image, value, box = (store.read(f"{group}/{name}") for name in ("image_index", "value", "box"))
+        offsets = store.read(f"{group}/thumbnail_offset")
+        yield _encoded(f"{group}/thumbnail", store.read(f"{group}/thumbnail_bytes"), offsets, image.size)
+        has_area = (box[..., 2:] > box[..., :2]).all(axis=-1) | (box == 0).all(axis=-1)
+        yield None if has_area.all() else f"{group}/box: {int((~has_area).sum())} boxes hold no pixel"
+        for channel in _sample(layer.channels, SAMPLE_CHANNELS).tolist():
+            maxima = store.read(f"activations/{layer.name}/value", column=channel)
+            strongest = np.argsort(-np.where(readable, maxima, -np.inf), kind="stable")[: image.shape[1]]
+            kept = image[channel][image[channel] >= 0]
+            yield equal(f"{group}/image_index of channel {channel}", kept, strongest[: len(kept)])
+            yield equal(f"{group}/value of channel {channel}", value[channel][: len(kept)], maxima[kept])
+
+
+def _pictures(store: Store, _: int) -> Findings:
+    for layer in store.layer_graph.visible:
+        group = f"pictures/{layer.name}"
+        if store.has(group):
+            offsets = store.read(f"{group}/picture_offset")
+            n = layer.channels * len(schema.PICTURE_KINDS)
+            yield _encoded(f"{group}/picture", store.read(f"{group}/picture_bytes"), offsets, n)
+            is_there = np.diff(offsets).reshape(layer.channels, -1) > 0
+            made = store.read(f"{group}/made_with") != 0
+            yield None if is_there[made].all() else f"{group}/made_with names settings of pictures that are not there"
+
+
+def _encoded(stem: str, data: NDArray[np.uint8], offsets: NDArray[np.int64], n: int) -> str | None:
+    """Whether the offsets part the bytes into n pictures, empty where there is none."""
+    if len(offsets) != n + 1 or offsets[0] != 0 or offsets[-1] != len(data) or (np.diff(offsets) < 0).any():
+        return f"{stem}_offset does not part {len(data)} bytes into {n} pictures"
+    for item, picture in enumerate(encoded.unpack_all(data, offsets)):
+        try:
+            encoded.media_type(picture or b"\xff\xd8\xff")
+        except StoreError as error:
+            return f"{stem} {item}: {error}"
+    return None
+
+
+def _usage(store: Store, _: int) -> Findings:
+    n_images = store.read("classes/n_images")
+    for layer in store.layer_graph.visible:
+        again = usage(store.read(f"matrices/{layer.name}/activation_count"), n_images)
+        for name in Usage.__dataclass_fields__:
+            stored = np.nan_to_num(store.read(f"usage/{layer.name}/{name}"), nan=-1)
+            yield equal(f"usage/{layer.name}/{name}", stored, np.nan_to_num(getattr(again, name), nan=-1))
+
+
+def _is_ours(store: Store) -> bool:
+    return store.header.run.imported is None
+
+
+def _finished(*groups: str) -> Callable[[Store], bool]:
+    return lambda store: all(store.finished(group) is not None for group in groups)
+
+
+_MEASURED = frozenset(recheck.COMPARED)
+_TEXTS = frozenset({"images/path", "images/class_index", "classes/name", "classes/synset", "classes/output_index"})
+
+#: All checks, in the order they are made.
+KINDS: tuple[Kind, ...] = (
+    Kind("arrays as registered", frozenset(), lambda store: True, _arrays),
+    Kind("tables", _TEXTS | {"", "/image", "/class", "outputs"}, lambda store: True, _tables),
+    Kind("stages complete", frozenset({"partitions"}), _is_ours, _stages),
+    Kind(
+        "images measured again",
+        _MEASURED,
+        _is_ours,
+        lambda store, n: recheck.images(store, _sample(store.header.n_images, n)),
+    ),
+    Kind(
+        "class statistics",
+        frozenset({"classes/n_images", "classes/n_correct"}),
+        lambda store: _is_ours(store) and _finished("matrices")(store),
+        lambda store, _: recheck.statistics(store),
+    ),
+    Kind(
+        "counts of classes",
+        frozenset({"matrices"}),
+        lambda store: _is_ours(store) and _finished("matrices")(store),
+        lambda store, _: recheck.counts(store, _classes(store)),
+    ),
+    Kind(
+        "graphs of classes",
+        frozenset(),
+        lambda store: _is_ours(store) and _finished("matrices", "graphs")(store),
+        lambda store, _: recheck.graphs(store, _classes(store)),
+    ),
+    Kind(
+        "all graphs' invariants",
+        frozenset({"graphs"}),
+        _finished("graphs"),
+        lambda store, _: recheck.invariants(store),
+    ),
+    Kind("embedding", frozenset({"embedding"}), _finished("embedding"), _embedding),
+    Kind(
+        "examples", frozenset({"examples"}), lambda store: _is_ours(store) and _finished("examples")(store), _examples
+    ),
+    Kind("pictures", frozenset({"pictures"}), lambda store: store.has("pictures"), _pictures),
+    Kind("usage", frozenset({"usage"}), _finished("usage", "matrices"), _usage),
+)

@@ -1,21 +1,24 @@
-"""A Dask cluster to run on: a local one by default, or one that exists already."""
+"""A Dask cluster to run on: a local one by default, or one that exists already.
+
+Connecting takes seconds, so stages get a function that connects when it is first called.
+"""
 
 import json
 import os
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import dask
-import torch
 from distributed import Client, LocalCluster, as_completed
 from distributed.scheduler import KilledWorker
 
-from summit_dask.facts.config import RunConfig
+from summit_dask.facts.config import ClusterOptions
 from summit_dask.facts.errors import ClusterError, StoreError
 
 GPU = "GPU"
@@ -29,25 +32,42 @@ LOCAL = {
 }
 
 
+#: Connects to the cluster at the first call, and gives the same client ever after.
+Connect = Callable[[], Client]
+
+
 @contextmanager
-def cluster(config: RunConfig) -> Iterator[Client]:
-    """Connect to the cluster that a run asks for; a local one ends with the block.
+def cluster(options: ClusterOptions) -> Iterator[Connect]:
+    """The cluster that a run asks for, once somebody connects; a local one ends with the block.
 
     Raises
     ------
     ClusterError
-        If the scheduler doesn't answer or has no workers.
+        On connecting, if the scheduler doesn't answer or has no workers.
     """
-    address = config.scheduler or (config.scheduler_file and _address_in(config.scheduler_file))
+    with ExitStack() as stack:
+
+        @cache
+        def connect() -> Client:
+            return stack.enter_context(_connected(options))
+
+        yield connect
+
+
+@contextmanager
+def _connected(options: ClusterOptions) -> Iterator[Client]:
+    address = options.scheduler or (options.scheduler_file and _address_in(options.scheduler_file))
     if address:
         with _existing(address) as client:
             yield client
         return
-    with dask.config.set(LOCAL), _local(config.workers) as local, Client(local) as client:
+    with dask.config.set(LOCAL), _local(options.workers) as local, Client(local) as client:
         yield client
 
 
 def _local(workers: int | None) -> LocalCluster:
+    import torch  # slow to import, and no other cluster needs it
+
     gpus = torch.cuda.device_count()  # one process each
     with _deaf_to_ctrl_c():
         return LocalCluster(

@@ -21,13 +21,15 @@ from summit_dask.arrays.examples import (
     strongest_images,
     thumbnails,
 )
-from summit_dask.facts import encoded, schema
+from summit_dask.facts import encoded
+from summit_dask.facts.config import ResultOptions
 from summit_dask.facts.layergraph import Layer
 from summit_dask.facts.preprocessing import Preprocessing
 from summit_dask.images.decode import open_image
-from summit_dask.stages.cluster import result_of
-from summit_dask.stages.reduce import readable_classes
+from summit_dask.stages.cluster import Connect, result_of
+from summit_dask.store.counts import readable_classes
 from summit_dask.store.progress import Progress, say
+from summit_dask.store.status import fingerprints
 from summit_dask.store.store import Store
 
 
@@ -42,13 +44,14 @@ class MaximaReader:
         """Block of a partition."""
         store = Store.open(self.path)
         rows = store.partition(partition)
-        value, position = (store.read(f"activations/{self.layer}/{name}", rows) for name in ("value", "position"))
-        return Block(value, position, readable_classes(store, rows), rows.start)
+        value = store.read(f"activations/{self.layer}/value", rows)
+        position = store.read(f"activations/{self.layer}/position", rows)
+        return Block(value, position, readable_classes(store.read, rows), rows.start)
 
 
 @dataclass(frozen=True)
 class Originals:
-    """Opens images by their place in the store, as long as they are the files that were extracted."""
+    """Opens images by their index in the store, as long as they are the files that were extracted."""
 
     path: Path
     run: int
@@ -75,27 +78,16 @@ class Originals:
 def _files(path: Path, run: int) -> tuple[Path, NDArray[Any], NDArray[np.int64]]:
     """Folder, paths and sizes of the images of a run's store, read once by each worker."""
     store = Store.open(path)
-    return Path(store.header.run["images_root"]), store.read("images/path"), store.read("images/file_size")
+    return store.images_root, store.read("images/path"), store.read("images/file_size")
 
 
-def make_examples(store: Store, client: Client, k: int, side: int) -> None:
-    """Find and cut the examples of all visible layers.
-
-    Parameters
-    ----------
-    store
-        Extracted, its group /examples begun anew.
-    client
-        Of the cluster.
-    k
-        Images kept per channel, at least 1.
-    side
-        Longer side of a thumbnail in pixels.
-    """
+def find_examples(store: Store, options: ResultOptions, connect: Connect) -> None:
+    """Find and cut the examples of all visible layers."""
+    client = connect()
     layers = store.layer_graph.visible
-    best = _strongest(store, client, layers, k)
+    best = _strongest(store, client, layers, options.examples)
     crops = [_crops(layer, own) for layer, own in zip(layers, best, strict=True)]
-    cut = _cut(store, client, crops, side)
+    cut = _cut(store, client, crops, options.thumbnail)
     start = 0
     for layer, own in zip(layers, best, strict=True):
         stop = start + own.image.size
@@ -105,12 +97,11 @@ def make_examples(store: Store, client: Client, k: int, side: int) -> None:
 
 def _strongest(store: Store, client: Client, layers: Sequence[Layer], k: int) -> list[Strongest]:
     """Of each layer."""
-    n_partitions = store.header.lengths()["partition"]
     best: list[Strongest] = []
     with Progress("examples", "layers", len(layers)) as progress:
         for layer in layers:
             read = MaximaReader(store.path, layer.name)
-            best.append(result_of(client.compute(strongest_images(read, n_partitions, k))))
+            best.append(result_of(client.compute(strongest_images(read, store.header.n_partitions, k))))
             progress.add(1)
     return best
 
@@ -123,9 +114,9 @@ def _crops(layer: Layer, best: Strongest) -> Crops:
 def _cut(store: Store, client: Client, crops: Sequence[Crops], side: int) -> Thumbnails:
     """The thumbnails of all layers at once, so that every original is opened once."""
     everything = Crops(*(np.concatenate(column) for column in zip(*crops, strict=True)))
-    preprocessing = Preprocessing.from_json(store.header.run["network"]["preprocessing"])
+    preprocessing = store.network.preprocessing
     geometry = Geometry(preprocessing.resize, preprocessing.crop, side)
-    originals = Originals(store.path, int(store.header.run["fingerprint"]), preprocessing)
+    originals = Originals(store.path, fingerprints(store)["extract"], preprocessing)
     cut: Thumbnails = result_of(client.compute(thumbnails(everything, originals, geometry)))
     for reason, count in sorted(cut.reasons.items()):
         say(f"{count} images have blank thumbnails: {reason}.")
@@ -141,10 +132,5 @@ def _write(store: Store, layer: Layer, best: Strongest, box: NDArray[np.int32], 
         "thumbnail_bytes": data,
         "thumbnail_offset": offsets,
     }
-    lengths: dict[str, int] = {}
     for name, values in columns.items():
-        dims = schema.variable("examples/{layer}", name).dims
-        lengths.update(zip(dims, values.shape, strict=True))
-    store.make_group("examples/{layer}", layer.name, columns, **lengths)
-    for name, values in columns.items():
-        store.write("examples/{layer}", layer.name, name, values)
+        store.add(f"examples/{layer.name}/{name}", values)

@@ -10,6 +10,7 @@ import shutil
 import time
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -19,14 +20,15 @@ import torch
 from distributed import Client, Worker
 
 from summit_dask.arrays.pictures import KINDS, Batch, Kind, Preparation, Settings, Visualiser, batches, stored_kinds
-from summit_dask.facts.config import fingerprint
-from summit_dask.facts.errors import ConfigError, StoreIncompleteError, suggestion
+from summit_dask.facts.config import ClusterOptions, fingerprint
+from summit_dask.facts.errors import ConfigError, suggestion
+from summit_dask.facts.run import NetworkSpec
 from summit_dask.facts.schema import PICTURE_KINDS
+from summit_dask.network.build import built
 from summit_dask.network.part import part_below
-from summit_dask.questions.query import run_config
-from summit_dask.stages.cluster import cluster, finished, resources, result_of
-from summit_dask.stages.workers import NetworkPlugin, NetworkSpec, installed, plugin_of, prepare_process
-from summit_dask.store.pictures import add_pictures, drafts_folder, made_with, tidy
+from summit_dask.stages.cluster import Connect, cluster, finished, resources, result_of
+from summit_dask.stages.workers import NetworkPlugin, installed, plugin_of, prepare_process
+from summit_dask.store.pictures import add_pictures, made_with
 from summit_dask.store.progress import Progress, duration, say
 from summit_dask.store.store import Store
 
@@ -95,17 +97,15 @@ def known_kinds(names: Iterable[str]) -> tuple[Kind, ...]:
     return tuple(kind for kind in KINDS if kind in names)
 
 
-def make_pictures(
-    path: Path, channels: str, kinds: Sequence[Kind], settings: Settings, options: Mapping[str, Any]
-) -> int:
-    """Make pictures for a store's channels, on the cluster that the options ask for.
+def make_pictures(path: Path, channels: str, kinds: Sequence[Kind], settings: Settings, where: ClusterOptions) -> int:
+    """Make pictures for a store's channels.
 
     Parameters
     ----------
     channels
         As `wanted_channels` takes them.
-    options
-        Those of `RunConfig` that concern the cluster.
+    where
+        The cluster to run on.
 
     Returns
     -------
@@ -119,12 +119,12 @@ def make_pictures(
     """
     store = Store.open(path, writable=True)
     wanted = wanted_channels(store, channels)
-    with store.changing(), cluster(run_config(store.header.run).replaced(**options)) as client:
-        paint(store, client, wanted, kinds, settings)
+    with store.changing(), cluster(where) as connect:
+        paint(store, connect, wanted, kinds, settings)
     return sum(map(len, wanted.values()))
 
 
-def paint(store: Store, client: Client, wanted: Wanted, kinds: Sequence[Kind], settings: Settings) -> None:
+def paint(store: Store, connect: Connect, wanted: Wanted, kinds: Sequence[Kind], settings: Settings) -> None:
     """Make the pictures that the store lacks; says beforehand how long it will take.
 
     Raises
@@ -134,9 +134,9 @@ def paint(store: Store, client: Client, wanted: Wanted, kinds: Sequence[Kind], s
     ClusterError
         If a worker can't build the network, or died.
     """
-    spec = _spec(store)
+    spec = store.network
     key = fingerprint({**spec.facts(), **asdict(settings)})
-    drafts = drafts_folder(store) / f"{key:x}"
+    drafts = _drafts_folder(store) / f"{key:x}"
     todo = [
         batch
         for layer, channels in wanted.items()
@@ -144,16 +144,11 @@ def paint(store: Store, client: Client, wanted: Wanted, kinds: Sequence[Kind], s
         for batch in batches(layer, kind, _missing(store, drafts / layer, layer, kind, channels, key), settings)
     ]
     if todo:
+        client = connect()
         with installed(client, VisualiserPlugin(store.path, key, spec), spec.model) as plugin:
             _paint_batches(client, todo, drafts, settings, plugin)
     _collect(store, drafts, key)
-    store.finish_stage("pictures", key)
-
-
-def _spec(store: Store) -> NetworkSpec:
-    if "network" not in store.header.run:
-        raise StoreIncompleteError(f"{store.path} holds no network to make pictures with; it was imported.")
-    return NetworkSpec.of_run(store.header.run)
+    store.finish("pictures", key)
 
 
 def _missing(store: Store, drafts: Path, layer: str, kind: Kind, channels: Sequence[int], key: int) -> list[int]:
@@ -197,7 +192,13 @@ def _collect(store: Store, drafts: Path, key: int) -> None:
         pictures = {place: picture for path in paths for place, picture in _read_draft(path).items()}
         add_pictures(store, folder.name, pictures, key)
     shutil.rmtree(drafts, ignore_errors=True)
-    tidy(store)
+    with suppress(OSError):  # drafts of other settings are left
+        _drafts_folder(store).rmdir()
+
+
+def _drafts_folder(store: Store) -> Path:
+    """Beside the store: where pictures lie while a layer is incomplete."""
+    return store.path.with_name(f"{store.path.name}.pictures")
 
 
 class VisualiserPlugin(NetworkPlugin):
@@ -210,7 +211,7 @@ class VisualiserPlugin(NetworkPlugin):
     def setup(self, worker: Worker) -> None:
         """Called by Dask on each worker, also on those that come later."""
         prepare_process()
-        self.network = self.spec.build()
+        self.network = built(self.spec)
         self.ready = True
 
     def visualiser(self, layer: str, settings: Settings) -> Visualiser:

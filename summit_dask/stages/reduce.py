@@ -4,7 +4,7 @@ A layer at a time: every partition of its sources is read once and counted for a
 sparse counts are added in a tree; the last task writes the matrix, some classes at a time.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,8 +23,32 @@ from summit_dask.arrays.matrices import (
     tree_reduce,
 )
 from summit_dask.facts import schema
+from summit_dask.facts.addresses import addresses
+from summit_dask.facts.config import CountOptions, ResultOptions
 from summit_dask.facts.layergraph import Hop, LayerGraph
+from summit_dask.stages.cluster import Connect, result_of
+from summit_dask.store.counts import readable_classes
+from summit_dask.store.progress import Progress
 from summit_dask.store.store import Store
+
+GROUP = "matrices"
+
+
+def reduce(store: Store, options: ResultOptions, connect: Connect) -> None:
+    """Count A, I and the classes' images from the stored values."""
+    client = connect()
+    for address, _ in addresses(store.layer_graph, GROUP):
+        store.lay_out(address)
+    write_statistics(store)
+    influenced = store.layer_graph.influenced
+    with Progress("reduce", "layers", len(influenced) + len(store.layer_graph.visible)) as progress:
+        for task in count_activations(store, options):
+            result_of(client.compute(task))
+            progress.add(1)
+        for layer in influenced:
+            for future in client.compute(count_influences(store, layer.name)):
+                result_of(future)
+            progress.add(1)
 
 
 @dataclass(frozen=True)
@@ -38,54 +62,49 @@ class PartitionReader:
         """Channel maxima (image, channel)."""
         store = Store.open(self.path)
         rows = store.partition(partition)
-        return store.read(f"activations/{self.layer}/value", rows), readable_classes(store, rows)
+        return store.read(f"activations/{self.layer}/value", rows), readable_classes(store.read, rows)
 
     def sources(self, partition: int) -> tuple[NDArray[np.int16], NDArray[np.int8], NDArray[np.int32]]:
         """Strongest sources and their hops (image, channel, rank)."""
         store = Store.open(self.path)
         rows = store.partition(partition)
-        source, hop = (store.read(f"influences/{self.layer}/{name}", rows) for name in ("source", "hop"))
-        return source, hop, readable_classes(store, rows)
+        source = store.read(f"influences/{self.layer}/source", rows)
+        hop = store.read(f"influences/{self.layer}/hop", rows)
+        return source, hop, readable_classes(store.read, rows)
 
 
-def readable_classes(store: Store, rows: slice) -> NDArray[np.int32]:
-    """Class of each image, -1 for the unreadable ones."""
-    status, classes = store.read("images/status", rows), store.read("images/class_index", rows)
-    return np.where(status == schema.READ, classes, -1).astype(np.int32)
-
-
-def count_activations(
-    store: Store, mass: float, excluded: Mapping[str, Sequence[int]], n_partitions: int
-) -> list[Delayed]:
+def count_activations(store: Store, options: CountOptions) -> list[Delayed]:
     """One task a visible layer that writes its A; nothing is computed yet."""
     write = delayed(_write_activation, pure=False)
+    header = store.header
     return [
         write(
             store.path,
             layer.name,
             activation_counts(
                 PartitionReader(store.path, layer.name).activations,
-                n_partitions,
-                store.header.n_classes,
-                mass,
-                excluded.get(layer.name, ()),
+                header.n_partitions,
+                header.n_classes,
+                options.mass,
+                options.excluded_channels(layer.name),
             ),
         )
         for layer in store.layer_graph.visible
     ]
 
 
-def count_influences(store: Store, layer: str, n_partitions: int) -> list[Delayed]:
+def count_influences(store: Store, layer: str) -> list[Delayed]:
     """One task a hop into the layer that writes its I; nothing is computed yet."""
     graph = store.layer_graph
     hops = graph.incoming(layer)
-    read, n_classes = PartitionReader(store.path, layer), store.header.n_classes
+    read = PartitionReader(store.path, layer)
+    n_classes = store.header.n_classes
     count = delayed(_count_partition, pure=False, traverse=False, nout=len(hops))
-    blocks = [count(read, partition, graph, n_classes) for partition in range(n_partitions)]
+    blocks = [count(read, partition, graph, n_classes) for partition in range(store.header.n_partitions)]
     write = delayed(_write_influence, pure=False)
     return [
-        write(store.path, hop, tree_reduce([block[place] for block in blocks], add_counts))
-        for place, hop in enumerate(hops)
+        write(store.path, hop, tree_reduce([block[index] for block in blocks], add_counts))
+        for index, hop in enumerate(hops)
     ]
 
 
@@ -93,51 +112,43 @@ def _count_partition(read: PartitionReader, partition: int, graph: LayerGraph, n
     source, by_hop, classes = read.sources(partition)
     hops = graph.incoming(read.layer)
     return tuple(
-        count_sources(_own_sources(source, by_hop, hops, place), classes, n_classes, graph.layer(hop.source).channels)
-        for place, hop in enumerate(hops)
+        count_sources(_own_sources(source, by_hop, hops, index), classes, n_classes, graph.layer(hop.source).channels)
+        for index, hop in enumerate(hops)
     )
 
 
 def _own_sources(
-    source: NDArray[np.int16], by_hop: NDArray[np.int8], hops: Sequence[Hop], place: int
+    source: NDArray[np.int16], by_hop: NDArray[np.int8], hops: Sequence[Hop], index: int
 ) -> NDArray[np.int16]:
     """Sources that come by one hop; the mask is needed only where another hop leads into the same channels."""
-    own = hops[place]
+    own = hops[index]
     rows = slice(own.start, own.stop)
     alone = all(hop is own or hop.stop <= own.start or own.stop <= hop.start for hop in hops)
-    return source[:, rows] if alone else sources_by_hop(source[:, rows], by_hop[:, rows], place)
+    return source[:, rows] if alone else sources_by_hop(source[:, rows], by_hop[:, rows], index)
 
 
 def _write_activation(path: Path, layer: str, counts: NDArray[np.int32]) -> None:
-    Store.open(path, writable=True).write("matrices/{layer}", layer, "activation_count", counts)
+    store = Store.open(path, writable=True, renewed=GROUP)
+    store.write(f"{GROUP}/{layer}/activation_count", counts)
 
 
 def _write_influence(path: Path, hop: Hop, counts: csr_array) -> None:
-    store = Store.open(path, writable=True)
+    store = Store.open(path, writable=True, renewed=GROUP)
+    address = f"{GROUP}/{hop.name}/influence_count"
     n_classes = store.header.n_classes
-    step = store.rows_per_shard(f"matrices/{hop.name}/influence_count")
+    step = store.rows_per_shard(address)
     for start in range(0, n_classes, step):
         rows = dense_counts(counts, hop.channels, start, min(start + step, n_classes))
-        store.write("matrices/{hop}", hop.name, "influence_count", rows, start)
-
-
-def make_matrices(store: Store) -> None:
-    """Lay out A and I."""
-    graph = store.layer_graph
-    for layer in graph.visible:
-        store.make_group("matrices/{layer}", layer.name, channel=layer.channels)
-    for hop in graph.hops:
-        sources = graph.layer(hop.source).channels
-        store.make_group("matrices/{hop}", hop.name, channel=hop.channels, source=sources)
+        store.write(address, rows, start)
 
 
 def write_statistics(store: Store) -> None:
-    """Count each class's readable and rightly classified images."""
+    """Count each class's readable and rightly classified images; they depend on no option of this stage."""
     n_images, n_correct = class_statistics(
         store.read("images/class_index"),
         store.read("images/status") == schema.READ,
         store.read("images/predicted")[:, 0],
         store.read("classes/output_index"),
     )
-    store.write("classes", "classes", "n_images", n_images)
-    store.write("classes", "classes", "n_correct", n_correct)
+    store.write("classes/n_images", n_images)
+    store.write("classes/n_correct", n_correct)

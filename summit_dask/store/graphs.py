@@ -1,43 +1,67 @@
-"""The attribution graphs of all classes as the store keeps them: one table of nodes, one of edges, and offsets."""
+"""The attribution graphs of all classes as the store keeps them: one table of nodes, one of edges, and offsets.
 
-from collections.abc import Iterator, Mapping, Sequence
+node_class     0 0 0 | 1 1 | 3 3 3 ...       class 2 has no nodes
+node_offset    0       3     5 5             class k: rows offset[k] up to offset[k + 1]
+"""
+
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
-from itertools import pairwise
+from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from summit_dask.arrays.graph.attribution import ClassGraph
-from summit_dask.facts import schema
 from summit_dask.store.store import Store
 
+_COLUMNS = tuple(field.name for field in fields(ClassGraph))
 _PER_CLASS = ("reached_p", "valid")
+
+#: All values of an array, by its address; whoever asks for many classes keeps them.
+ReadWhole = Callable[[str], NDArray[Any]]
 
 
 def graph_tables(graphs: Sequence[ClassGraph]) -> dict[str, NDArray[Any]]:
     """Columns of the group "graphs", each class's rows together, classes in order."""
     nodes = [len(graph.node_layer) for graph in graphs]
     edges = [len(graph.edge_influence) for graph in graphs]
+    classes = np.arange(len(graphs), dtype=np.int32)
     tables: dict[str, NDArray[Any]] = {
-        "node_class": np.repeat(np.arange(len(graphs), dtype=np.int32), nodes),
-        "edge_class": np.repeat(np.arange(len(graphs), dtype=np.int32), edges),
+        "node_class": np.repeat(classes, nodes),
+        "edge_class": np.repeat(classes, edges),
         "node_offset": np.concatenate([[0], np.cumsum(nodes)]).astype(np.int64),
         "edge_offset": np.concatenate([[0], np.cumsum(edges)]).astype(np.int64),
     }
-    for name in (field.name for field in fields(ClassGraph)):
+    for name in _COLUMNS:
         join = np.stack if name in _PER_CLASS else np.concatenate
         tables[name] = join([getattr(graph, name) for graph in graphs])
     return tables
 
 
 def write_graphs(store: Store, graphs: Sequence[ClassGraph]) -> None:
-    """Fill the emptied group "graphs"; the caller says when the stage is finished."""
-    tables = graph_tables(graphs)
-    store.begin_stage("graphs")
-    store.make_group("graphs", "graphs", node=len(tables["node_class"]), edge=len(tables["edge_class"]))
-    for name, values in tables.items():
-        store.write("graphs", "graphs", name, values)
+    """Fill the empty group "graphs"; the caller says when it is finished."""
+    for name, values in graph_tables(graphs).items():
+        store.add(f"graphs/{name}", values)
+
+
+def read_graph(read: ReadWhole, index: int) -> ClassGraph:
+    """The graph of one class.
+
+    Raises
+    ------
+    StoreIncompleteError
+        If the store has no graphs.
+    """
+    nodes = slice(*read("graphs/node_offset")[index : index + 2].tolist())
+    edges = slice(*read("graphs/edge_offset")[index : index + 2].tolist())
+
+    def rows(name: str) -> slice | int:
+        if name in _PER_CLASS:
+            return index
+        return nodes if name.startswith("node_") else edges
+
+    return ClassGraph(**{name: read(f"graphs/{name}")[rows(name)] for name in _COLUMNS})
 
 
 def read_graphs(store: Store) -> Iterator[ClassGraph]:
@@ -48,14 +72,5 @@ def read_graphs(store: Store) -> Iterator[ClassGraph]:
     StoreIncompleteError
         If the store has no graphs.
     """
-    tables = {v.name: store.read(f"graphs/{v.name}") for v in schema.variables("graphs")}
-    bounds = zip(pairwise(tables["node_offset"].tolist()), pairwise(tables["edge_offset"].tolist()), strict=True)
-    for place, (nodes, edges) in enumerate(bounds):
-        yield _one(tables, place, slice(*nodes), slice(*edges))
-
-
-def _one(tables: Mapping[str, NDArray[Any]], place: int, nodes: slice, edges: slice) -> ClassGraph:
-    def rows(name: str) -> slice | int:
-        return place if name in _PER_CLASS else nodes if name.startswith("node_") else edges
-
-    return ClassGraph(**{field.name: tables[field.name][rows(field.name)] for field in fields(ClassGraph)})
+    read = cache(lambda address: store.read(address))
+    return (read_graph(read, index) for index in range(store.header.n_classes))

@@ -3,13 +3,14 @@
 from pathlib import Path
 
 from summit_dask.facts.errors import StoreError
+from summit_dask.store.status import makers
 
 _DONE = "partitions/fingerprint/c"
 
 
 def stamp(path: Path) -> tuple[int, ...]:
     """When each part of the store was last made, 0 for a part that is absent."""
-    groups = ("", "matrices", "graphs", "embedding", "examples", "pictures")
+    groups = ("", *makers(), "pictures")
     # A partition that is done adds a file.
     return (*(_modified(path / group / "zarr.json") for group in groups), _modified(path / _DONE))
 

@@ -1,142 +1,72 @@
-"""The Zarr store: laid out first, filled by whole shards, opened as an `xarray.DataTree`.
+"""The Zarr store: laid out first, filled by whole shards, read by address.
 
-The layout of every array comes from `schema`. A partition of images is exactly one shard of each
-array along `image`, so workers never share a file. Chunks and shard indices end in a crc32c.
+    store.zarr/                         the root: its attributes are the header
+      images/ classes/ outputs/         tables, filled when the store is laid out
+      partitions/fingerprint            which partitions are done: written last, after all their values
+      activations/<layer>/value ...     one shard a partition
+      matrices/ graphs/ ...             one group a stage, which has its fingerprint as an attribute once it is whole
+    store.zarr.new/                     what is being renewed, until it is whole
+
+Every array is described in `schema`; chunks and shard indices end in a crc32c.
 """
 
-import json
 import os
 import shutil
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cached_property
-from math import ceil, prod
+from math import ceil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import xarray as xr
 import zarr
 from numpy.typing import NDArray
 from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.errors import ZarrUserWarning
 
 from summit_dask.facts import schema
-from summit_dask.facts.config import fingerprint, options_of
-from summit_dask.facts.errors import StoreError, StoreIncompleteError, StoreVersionError
+from summit_dask.facts.addresses import measured_arrays, own_lengths
+from summit_dask.facts.errors import StoreError, StoreIncompleteError
 from summit_dask.facts.layergraph import LayerGraph
+from summit_dask.facts.run import NetworkSpec, Run
 from summit_dask.facts.schema import Variable
+from summit_dask.facts.stages import stage_of
+from summit_dask.store import layout
+from summit_dask.store.header import Header
+from summit_dask.store.lock import holding
 
-CHUNK_BYTES = 2**18
-MATRIX_SHARD_BYTES = 2**26
-PICTURE_CHUNK_BYTES = 2**16
 FINGERPRINT = "fingerprint"
 
+#: Rows of an array's first dim.
+Rows = slice | NDArray[np.bool_]
 
-def partition_size(n_images: int) -> int:
-    """Images in one partition: 1024, halved for smaller sets until there are 16, not below 32."""
-    size = 1024
-    while size > 32 and ceil(n_images / size) < 16:
-        size //= 2
-    return size
-
-
-@dataclass(frozen=True)
-class Header:
-    """What the root's attributes say: the layer graph, the run, and the length of every fixed dim."""
-
-    layer_graph: LayerGraph
-    run: Mapping[str, Any]
-    n_images: int
-    n_classes: int
-    n_outputs: int
-    partition_size: int
-
-    def lengths(self) -> dict[str, int]:
-        """Length of each dim that all groups share."""
-        return {
-            "image": self.n_images,
-            "class": self.n_classes,
-            "class_bound": self.n_classes + 1,
-            "output": self.n_outputs,
-            "prediction_rank": min(schema.N_PREDICTIONS, self.n_outputs),
-            "source_rank": schema.N_NODE_SOURCES,
-            "visible_layer": len(self.layer_graph.visible),
-            "partition": ceil(self.n_images / self.partition_size),
-        }
-
-    def stage_fingerprints(self) -> dict[str, int] | None:
-        """What each stage's results depend on, as one number: the extraction's facts, then the options stage by stage.
-
-        None for an imported store, which no stage can run on.
-        """
-        if "fingerprint" not in self.run:
-            return None
-        prints = {"extract": int(self.run["fingerprint"])}
-        for stage, before in (
-            ("reduce", "extract"),
-            ("examples", "extract"),
-            ("graphs", "reduce"),
-            ("embed", "reduce"),
-        ):
-            own = {name: self.run["config"].get(name) for name in options_of(stage)}  # type: ignore[arg-type]
-            prints[stage] = fingerprint({"before": prints[before], **own})
-        return prints
-
-    def attributes(self) -> dict[str, Any]:
-        """As the root's attributes."""
-        return {
-            "summit_format": schema.FORMAT_VERSION,
-            "layer_graph": json.loads(self.layer_graph.to_json()),
-            "run": dict(self.run),
-            "sizes": {
-                "n_images": self.n_images,
-                "n_classes": self.n_classes,
-                "n_outputs": self.n_outputs,
-                "partition_size": self.partition_size,
-            },
-        }
-
-    @classmethod
-    def of(cls, attributes: Mapping[str, Any], path: Path) -> "Header":
-        """From the root's attributes.
-
-        Raises
-        ------
-        StoreError, StoreVersionError
-            If they are not those of a store, or of another format version.
-        """
-        if "summit_format" not in attributes:
-            raise StoreError(
-                f"{path} is a Zarr group, but no summit-dask store (its attributes lack 'summit_format'). "
-                "Give the folder that 'summit-dask run --out' made."
-            )
-        if (found := attributes["summit_format"]) != schema.FORMAT_VERSION:
-            raise StoreVersionError(
-                f"{path} has the store format {found}; this version reads format {schema.FORMAT_VERSION}. "
-                "Make the store again with 'summit-dask run', or use the version that wrote it."
-            )
-        try:
-            graph = LayerGraph.from_json(json.dumps(attributes["layer_graph"]))
-            return cls(graph, attributes["run"], **attributes["sizes"])
-        except (KeyError, TypeError) as error:
-            raise StoreError(
-                f"The attributes of {path} are damaged ({type(error).__name__}: {error}); delete the store and make it "
-                "again, or restore its zarr.json."
-            ) from error
+Table = Mapping[str, NDArray[Any]]
 
 
 class Store:
-    """A store as its writers see it: groups made from the registry, values written by whole shards."""
+    """A store, open for reading or for writing.
 
-    def __init__(self, path: Path, group: zarr.Group) -> None:
-        self.path, self.group = path, group
+    Parameters
+    ----------
+    path
+        Its folder.
+    group
+        The folder as a Zarr group.
+    renewed
+        A group that is being made anew: its arrays are written to, and read from, a folder beside the store, which
+        takes the group's place when it is whole (see `renewing`).
+    """
+
+    def __init__(self, path: Path, group: zarr.Group, renewed: str = "") -> None:
+        self.path = path
+        self.group = group
+        self._renewed = renewed
         self._opened: dict[str, Any] = {}  # opening an array reads a file, and a partition writes a hundred arrays
 
     @classmethod
-    def open(cls, path: Path | str, writable: bool = False) -> "Store":
+    def open(cls, path: Path | str, writable: bool = False, renewed: str = "") -> "Store":
         """Open an existing store.
 
         Raises
@@ -144,24 +74,20 @@ class Store:
         StoreError, StoreVersionError
             If there is none at that place, it is broken, or of another format version.
         """
-        store = cls(Path(path), _open_group(Path(path), writable))
+        store = cls(Path(path), _open_group(Path(path), writable), renewed)
         store.header  # noqa: B018 - checks the version before anything else happens
         return store
 
     @classmethod
-    def create(
-        cls, path: Path, header: Header, tables: Mapping[str, Mapping[str, NDArray[Any]]], k: int | None
-    ) -> "Store":
+    def create(cls, path: Path, header: Header, tables: Mapping[str, Table]) -> "Store":
         """Lay out a store and fill the tables of images, classes and outputs; appears whole or not at all.
 
         Parameters
         ----------
         tables
             By group ("", "outputs", "images", "classes"), by variable; /images may hold further columns,
-            which become coordinates.
-        k
-            Sources kept per channel; 0 leaves the influences out, None every per-image value but the given columns
-            of /images (what an imported store has).
+            which become coordinates. An imported store has of /images the given variables alone, and no arrays for
+            what is measured.
 
         Raises
         ------
@@ -169,48 +95,49 @@ class Store:
             If the disk is full or can't be written.
         """
         draft = path.with_name(path.name + ".init")
-        with _writing(path):
+        with writing(path):
             shutil.rmtree(draft, ignore_errors=True)
             path.parent.mkdir(parents=True, exist_ok=True)
-            group = zarr.open_group(draft, mode="w", zarr_format=3)
-            store = cls(draft, group)
-            group.update_attributes(header.attributes())
-            store._lay_out(k, tables["images"])
-            for name, table in tables.items():
-                store._fill_table(name, table)
+            store = cls(draft, zarr.open_group(draft, mode="w", zarr_format=3))
+            store.group.update_attributes(header.attributes())
+            store._lay_out_tables(tables)
+            if header.run.imported is None:
+                store._lay_out_measured()
             draft.rename(path)
         return cls.open(path, writable=True)
 
-    def _lay_out(self, k: int | None, images: Iterable[str]) -> None:
-        for template in ("", "outputs", "classes", "partitions"):
-            self.make_group(template, template)
-        self.make_group("images", "images", images if k is None else None)
-        if k is not None:
-            self._lay_out_layers(k)
+    def _lay_out_tables(self, tables: Mapping[str, Table]) -> None:
+        for head in ("", "outputs", "images", "classes"):
+            given = tables.get(head, {})
+            for variable in schema.variables(head):
+                if variable.name in given:
+                    self.add(variable.address(), given[variable.name])
+                elif head != "images" or self.header.run.imported is None:
+                    self._add_empty(variable)
+        for column in set(tables["images"]) - {variable.name for variable in schema.variables("images")}:
+            self._add_coordinate("images", column, tables["images"][column])
+        self.lay_out("partitions/fingerprint")
 
-    def _lay_out_layers(self, k: int) -> None:
-        values = bool(self.header.run["config"].get("influence_values", True))
-        for layer in self.layer_graph.visible:
-            self.make_group("activations/{layer}", layer.name, channel=layer.channels)
-        for layer in self.layer_graph.influenced if k else ():
-            names = None if values else ("hop", "source")
-            self.make_group("influences/{layer}", layer.name, names, channel=layer.channels, rank=k)
-
-    def _fill_table(self, name: str, table: Mapping[str, NDArray[Any]]) -> None:
-        known = {v.name for v in schema.variables(name)}
-        for column, values in table.items():
-            if column in known:
-                self.write(name, name, column, values)
-            else:
-                self._add_coordinate(name, column, values)
+    def _add_empty(self, variable: Variable) -> None:
+        """An array of fill values, in files: one that is missing later was lost."""
+        shape = schema.sizes(variable, self.header.lengths())
+        self.add(variable.address(), np.full(shape, variable.fill, variable.numpy_dtype))
 
     def _add_coordinate(self, group: str, name: str, values: NDArray[Any]) -> None:
-        dtype = "str" if values.dtype.kind in "TOU" else str(values.dtype)
-        column = Variable(group, name, ("image",), dtype, "column of the manifest", "", "" if dtype == "str" else 0)
-        array = self._make_array(column, values.shape)
-        array[:] = values.astype(column.numpy_dtype)
-        node = self._node(group)
-        node.update_attributes({"coordinates": " ".join([*str(node.attrs.get("coordinates", "")).split(), name])})
+        is_text = values.dtype.kind in "TOU"
+        dtype = "str" if is_text else str(values.dtype)
+        column = Variable(group, name, ("image",), dtype, "column of the manifest", "", "" if is_text else 0)
+        self._make_array(column.address(), column, values.shape)[:] = values.astype(column.numpy_dtype)
+        node = self.group.require_group(group)
+        names = str(node.attrs.get("coordinates", "")).split()
+        node.update_attributes({"coordinates": " ".join(sorted([*names, name]))})
+
+    def _lay_out_measured(self) -> None:
+        options = self.header.run.config
+        for address in measured_arrays(self.layer_graph, options):
+            self.lay_out(address, rank=options.k)
+
+    # What it is
 
     @cached_property
     def header(self) -> Header:
@@ -222,110 +149,178 @@ class Store:
         """The network's layers and hops."""
         return self.header.layer_graph
 
-    def make_group(self, template: str, name: str, names: Iterable[str] | None = None, **lengths: int) -> None:
-        """Make the arrays of a group, all fill values; `name` is the layer's, the hop's or the group's own."""
-        wanted = set(names) if names is not None else None
-        for variable in schema.variables(template):
-            if wanted is None or variable.name in wanted:
-                shape = schema.sizes(variable, {**self.header.lengths(), **lengths})
-                self._make_array(variable, shape, schema.group_of(template, name))
+    @property
+    def network(self) -> NetworkSpec:
+        """What the images were measured with.
 
-    def _make_array(self, variable: Variable, shape: tuple[int, ...], group: str | None = None) -> Any:
-        chunks, shards = self._chunks(variable, shape)
-        path = f"{variable.group if group is None else group}/{variable.name}".lstrip("/")
-        self._opened[path] = self.group.create_array(
-            path,
-            shape=shape,
-            dtype=variable.numpy_dtype,
-            chunks=chunks,
-            shards=shards,
-            fill_value=variable.fill,
-            dimension_names=variable.dims,
-            compressors=[ZstdCodec(level=3), Crc32cCodec()],
-            attributes={"long_name": variable.meaning, "units": variable.units},
+        Raises
+        ------
+        StoreIncompleteError
+            If the store was imported.
+        """
+        if self.header.run.network is None:
+            raise self._without("network to measure images with")
+        return self.header.run.network
+
+    @property
+    def images_root(self) -> Path:
+        """The folder that the images' paths start from.
+
+        Raises
+        ------
+        StoreIncompleteError
+            If the store was imported.
+        """
+        if self.header.run.images_root is None:
+            raise self._without("images")
+        return self.header.run.images_root
+
+    def _without(self, what: str) -> StoreIncompleteError:
+        return StoreIncompleteError(
+            f"{self.path} was imported; it has no {what}. Make a store of your own with 'summit-dask run'."
         )
-        return self._opened[path]
 
-    def _chunks(self, variable: Variable, shape: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
-        if variable.name == "influence_count":
-            row = prod(shape[1:]) * variable.numpy_dtype.itemsize
-            classes = max(1, min(shape[0], MATRIX_SHARD_BYTES // max(row, 1)))
-            return (1, *shape[1:]), (classes, *shape[1:])
-        if variable.dims[0] == "image":
-            return image_chunks(shape, variable.numpy_dtype.itemsize, self.header.partition_size)
-        if variable.dims == ("partition",):
-            return (1,), None
-        if variable.dims[0].endswith("_byte"):
-            shard = ceil(max(shape[0], 1) / PICTURE_CHUNK_BYTES) * PICTURE_CHUNK_BYTES
-            return (PICTURE_CHUNK_BYTES,), (min(shard, MATRIX_SHARD_BYTES),)
-        return tuple(max(1, min(n, 2**16)) for n in shape), None
+    def update_run(self, run: Run) -> None:
+        """Change what the header says of the run."""
+        self.group.update_attributes({"run": run.plain()})
+        self.__dict__.pop("header", None)
 
-    def write(self, template: str, name: str, variable: str, values: NDArray[Any], start: int = 0) -> None:
+    # Arrays, by address
+
+    def has(self, address: str) -> bool:
+        """Whether the store holds an array or group."""
+        return address in self._root_of(address)
+
+    def lay_out(self, address: str, **lengths: int) -> None:
+        """Make an array of fill values; `lengths` of the dims that neither header nor layer graph decide."""
+        variable = schema.variable(address)
+        shape = schema.sizes(variable, {**self._known_lengths(address), **lengths})
+        self._make_array(address, variable, shape)
+
+    def add(self, address: str, values: NDArray[Any]) -> None:
+        """Make an array of these values, which decide the dims that neither header nor layer graph do.
+
+        Raises
+        ------
+        StoreError
+            If dtype or shape differ from what the registry says.
+        """
+        schema.check(address, values, self._known_lengths(address))
+        self._make_array(address, schema.variable(address), values.shape)[...] = values
+
+    def write(self, address: str, values: NDArray[Any], start: int = 0) -> None:
         """Write values from `start` on along the first dim; the other dims whole.
 
         Raises
         ------
         StoreError
-            If dtype or shape differ from the registry's, or the start is not a shard's.
+            If dtype or shape differ from the registry's, or the rows are not whole shards.
         """
-        array = self._array(f"{schema.group_of(template, name)}/{variable}".lstrip("/"))
-        known = schema.variable(template, variable)
-        expected = dict(zip(known.dims, (len(values), *array.shape[1:]), strict=True))
-        schema.check(known, values, expected)
-        step = self.rows_per_shard(array.path)
-        if start % step or (len(values) % step and start + len(values) != array.shape[0]):
+        array = self._array(address)
+        dims = schema.variable(address).dims
+        schema.check(address, values, dict(zip(dims[1:], array.shape[1:], strict=True)))
+        step = self.rows_per_shard(address)
+        stop = start + len(values)
+        if start % step or (stop % step and stop != array.shape[0]) or stop > array.shape[0]:
             raise StoreError(
-                f"{array.path}: rows {start} to {start + len(values)} are not whole shards of {step}; "
+                f"{address}: rows {start} to {stop} of {array.shape[0]} are not whole shards of {step}; "
                 "two writers could meet in one file."
             )
-        array[start : start + len(values)] = values
+        array[start:stop] = values
 
-    def rows_per_shard(self, path: str) -> int:
-        """Rows along an array's first dim that one file holds."""
-        array = self._array(path)
-        return int((array.shards or array.chunks)[0])
-
-    def read(self, path: str, rows: slice | NDArray[np.bool_] = slice(None), column: int | None = None) -> NDArray[Any]:
+    def read(self, address: str, rows: Rows = slice(None), column: int | None = None) -> NDArray[Any]:
         """Values of an array, some rows of its first dim or all; of one column of its second dim, if given.
 
         Raises
         ------
         StoreIncompleteError, StoreError
-            If there is no such array, or its files are damaged.
+            If there is no such array, or its files are damaged or missing.
         """
-        array = self._array(path)
-        where = (rows,) if column is None else (rows, column)
+        array = self._array(address)
+        selection = (rows,) if column is None else (rows, column)
+        self.refuse_lost_files(address, rows)
         try:
-            _refuse_empty_files(self.path / path, array, rows)
-            return np.asarray(array.get_orthogonal_selection(where))
+            return np.asarray(array.get_orthogonal_selection(selection))
         except (ValueError, RuntimeError) as error:
-            raise StoreError(
-                f"{self.path / path} can't be read: {error}. Its files are damaged; delete the store and make it "
-                "again, or restore them."
-            ) from error
+            raise self._damaged(address, error) from error
 
-    def has(self, path: str) -> bool:
-        """Whether the store holds an array or group."""
-        return path in self.group
+    def refuse_lost_files(self, address: str, rows: Rows = slice(None)) -> None:
+        """See that the files of some rows are there; what is missing would be read as fill values.
 
-    def _array(self, path: str) -> Any:
-        if path not in self._opened:
-            self._opened[path] = self._open_array(path)
-        return self._opened[path]
+        Raises
+        ------
+        StoreError
+            If one is missing, and was written once, or empty.
+        """
+        array = self._array(address)
+        for shard in _shards_of(rows, array.shape[0], _rows_per_file(array)):
+            file = Path(array.store_path.store.root, array.path, "c", str(shard), *["0"] * (array.ndim - 1))
+            if not file.is_file() and not self._may_lack(address, shard):
+                raise self._damaged(address, f"{file} is missing")
+            if file.is_file() and file.stat().st_size == 0:
+                raise self._damaged(address, f"{file} is empty")
 
-    def _open_array(self, path: str) -> Any:
+    def _damaged(self, address: str, what: object) -> StoreError:
+        return StoreError(
+            f"{self.path / address} can't be read: {what}. Its files are damaged; delete the store and make it "
+            "again, or restore them."
+        )
+
+    def rows_per_shard(self, address: str) -> int:
+        """Rows along an array's first dim that one file holds."""
+        return _rows_per_file(self._array(address))
+
+    def _known_lengths(self, address: str) -> dict[str, int]:
+        return {**self.header.lengths(), **own_lengths(self.layer_graph, address)}
+
+    def _make_array(self, address: str, variable: Variable, shape: tuple[int, ...]) -> Any:
+        chunk, shard = layout.cut(variable, shape, self.header.partition_size)
+        made = self._root_of(address).create_array(
+            address,
+            shape=shape,
+            dtype=variable.numpy_dtype,
+            chunks=chunk,
+            shards=shard,
+            fill_value=variable.fill,
+            dimension_names=variable.dims,
+            compressors=[ZstdCodec(level=3), Crc32cCodec()],
+            attributes={"long_name": variable.meaning, "units": variable.units},
+        )
+        self._opened[address] = _writing_all(made)
+        return self._opened[address]
+
+    def _array(self, address: str) -> Any:
+        if address not in self._opened:
+            self._opened[address] = self._open_array(address)
+        return self._opened[address]
+
+    def _open_array(self, address: str) -> Any:
         try:
-            return self.group[path]
+            return _writing_all(self._root_of(address)[address])
         except KeyError:
             remedy = (
-                "it was imported, and the imported files do not hold that"
-                if "imported" in self.header.run
-                else "run the stage that makes it ('summit-dask run' does all)"
+                "run the stage that makes it ('summit-dask run' does all)"
+                if self.header.run.imported is None
+                else "it was imported, and the imported files do not hold that"
             )
-            raise StoreIncompleteError(f"{self.path} has no {path}; {remedy}.") from None
+            raise StoreIncompleteError(f"{self.path} has no {address}; {remedy}.") from None
 
-    def _node(self, path: str) -> zarr.Group:
-        return self.group if not path else self.group.require_group(path)
+    def _root_of(self, address: str) -> zarr.Group:
+        """The Zarr group that an address starts from: another one for what is being renewed."""
+        if self._renewed and (address == self._renewed or address.startswith(f"{self._renewed}/")):
+            return self._draft
+        return self.group
+
+    def _may_lack(self, address: str, shard: int) -> bool:
+        """Whether a file may be missing: of a partition that is not done."""
+        if address == "partitions/fingerprint":
+            return True
+        stage = stage_of(address.partition("/")[0])
+        if stage is None or not stage.by_partition:
+            return False
+        return bool(self._array("partitions/fingerprint")[shard] == 0)
+
+    # Partitions
 
     def partition(self, index: int) -> slice:
         """Images of a partition."""
@@ -338,27 +333,69 @@ class Store:
 
     def mark_done(self, partition: int, fingerprint: int) -> None:
         """Say that a partition is complete; written after all its values."""
-        self.write("partitions", "partitions", "fingerprint", np.array([fingerprint], "uint64"), partition)
+        self.write("partitions/fingerprint", np.array([fingerprint], "uint64"), partition)
 
-    def update_run(self, changes: Mapping[str, Any]) -> None:
-        """Change entries of the root attribute `run`."""
-        self.group.update_attributes({"run": {**self.header.run, **changes}})
-        self.__dict__.pop("header", None)
+    # Groups that stages make
 
-    def stage_fingerprint(self, group: str) -> int | None:
-        """Configuration of a finished stage, by its group ("matrices", "graphs", "embedding"); None if unfinished."""
-        found = self.group.get(group)
-        return found.attrs.get(FINGERPRINT) if isinstance(found, zarr.Group) else None  # type: ignore[return-value]
+    def finished(self, group: str) -> int | None:
+        """What a group was made with, as a fingerprint; None if it isn't there or not whole."""
+        node = self._root_of(group).get(group)
+        if not isinstance(node, zarr.Group):
+            return None
+        key: Any = node.attrs.get(FINGERPRINT)
+        return None if key is None else int(key)
 
-    def begin_stage(self, group: str) -> None:
-        """Empty a stage's group, which is unfinished from now on."""
-        shutil.rmtree(self.path / group, ignore_errors=True)
+    def finish(self, group: str, fingerprint: int) -> None:
+        """Say that a group is whole; written after all its values."""
+        self._root_of(group).require_group(group).update_attributes({FINGERPRINT: fingerprint})
+
+    @contextmanager
+    def renewing(self, group: str) -> Iterator["Store"]:
+        """A view of the store in which a group is new and empty; it replaces the old one when the block has ended well.
+
+        Until then, and for ever if the block fails, readers see the group as it was.
+        """
+        shutil.rmtree(self._draft_path / group, ignore_errors=True)
+        view = type(self)(self.path, self.group, renewed=group)
+        view._draft.create_group(group)
+        try:
+            yield view
+            self._replace(group)
+        finally:
+            shutil.rmtree(self._draft_path, ignore_errors=True)
+
+    def _replace(self, group: str) -> None:
+        parent = group.rpartition("/")[0]
+        if parent:
+            self.group.require_group(parent)
+        old = self.path / group
+        if old.exists():
+            aside = self._aside / group
+            aside.parent.mkdir(parents=True)
+            old.rename(aside)
+        (self._draft_path / group).rename(old)
         self._opened.clear()
-        self.group.create_group(group)
 
-    def finish_stage(self, group: str, fingerprint: int) -> None:
-        """Say that a stage's group is complete; written after all its values."""
-        self._node(group).update_attributes({FINGERPRINT: fingerprint})
+    def _restore(self) -> None:
+        """Put back what a killed process had moved aside to make room."""
+        for file in sorted(self._aside.rglob("zarr.json"), key=_depth):  # a group comes before what is inside
+            place = self.path / file.parent.relative_to(self._aside)
+            if file.exists() and not place.exists():
+                file.parent.rename(place)
+
+    @property
+    def _aside(self) -> Path:
+        return self._draft_path / "old"
+
+    @property
+    def _draft_path(self) -> Path:
+        return self.path.with_name(f"{self.path.name}.new")
+
+    @cached_property
+    def _draft(self) -> zarr.Group:
+        return zarr.open_group(self._draft_path, mode="a", zarr_format=3)
+
+    # Changing a store
 
     @property
     def is_consolidated(self) -> bool:
@@ -367,14 +404,16 @@ class Store:
 
     @contextmanager
     def changing(self) -> Iterator[None]:
-        """Around all writing into an existing store: loosened before, consolidated after, also after a failure.
+        """Around all writing into an existing store: alone, loosened before, consolidated after, also after a failure.
 
         Raises
         ------
+        StoreBusyError
+            If another process is changing it.
         StoreError
             If the disk is full or can't be written.
         """
-        with _writing(self.path):
+        with holding(self.path), writing(self.path):
             self.loosen()
             try:
                 yield
@@ -382,12 +421,13 @@ class Store:
                 self.consolidate()
 
     def loosen(self) -> None:
-        """Take out consolidated metadata, which would go stale, and files that a killed process left half-written."""
+        """Take out consolidated metadata, which would go stale, and what a killed process left half-written."""
         for path in self.path.rglob("*.partial"):
             path.unlink()
-        if self.is_consolidated:
-            self.group = zarr.open_group(self.path, mode="r+", use_consolidated=False)
-            self.group.update_attributes({})
+        self._restore()
+        shutil.rmtree(self._draft_path, ignore_errors=True)
+        self.group = zarr.open_group(self.path, mode="r+", use_consolidated=False)
+        self.group.update_attributes({})
 
     def consolidate(self) -> None:
         """Gather all metadata in one file, so that opening is one read."""
@@ -397,8 +437,14 @@ class Store:
 
 
 @contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    """Tell what the disk refuses; an error without a number comes from the network."""
+def writing(path: Path) -> Iterator[None]:
+    """Tell what the disk refuses; an error without a number comes from the network.
+
+    Raises
+    ------
+    StoreError
+        Names the place and what to do.
+    """
     try:
         yield
     except OSError as error:
@@ -410,72 +456,24 @@ def _writing(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _refuse_empty_files(folder: Path, array: Any, rows: slice | NDArray[np.bool_]) -> None:
-    """A file that lost its content, as when the power fails, would be read as if it had never been written."""
-    for shard in _shards_of(rows, array.shape[0], (array.shards or array.chunks)[0]):
-        file = folder.joinpath("c", str(shard), *["0"] * (array.ndim - 1))
-        if file.is_file() and file.stat().st_size == 0:
-            raise ValueError(f"{file} is empty")
+def _depth(path: Path) -> int:
+    return len(path.parts)
 
 
-def _shards_of(rows: slice | NDArray[np.bool_], length: int, step: int) -> Iterable[int]:
+def _writing_all(array: Any) -> Any:
+    """An array whose chunks of fill values are written too, so that a missing file always means a loss."""
+    return array.with_config({"write_empty_chunks": True})
+
+
+def _rows_per_file(array: Any) -> int:
+    return int((array.shards or array.chunks)[0])
+
+
+def _shards_of(rows: Rows, length: int, step: int) -> Iterable[int]:
     if isinstance(rows, slice):
         start, stop, _ = rows.indices(length)
         return range(start // step, ceil(stop / step))
     return [int(shard) for shard in np.unique(np.flatnonzero(rows) // step)]
-
-
-def image_chunks(shape: tuple[int, ...], itemsize: int, partition: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Chunk and shard of an array along `image`: a shard is a partition, a chunk some channels of it.
-
-    image     channel ->
-    partition |chunk|chunk|chunk|   one shard, one file
-    partition |chunk|chunk|chunk|
-    """
-    if len(shape) == 1:
-        return (partition,), (partition,)
-    rest = prod(shape[2:])
-    channels = max(1, min(shape[1], CHUNK_BYTES // (partition * rest * itemsize)))
-    return (partition, channels, *shape[2:]), (partition, ceil(shape[1] / channels) * channels, *shape[2:])
-
-
-def stored_bytes_per_image(layer_graph: LayerGraph, k: int, influence_values: bool) -> int:
-    """Bytes of one image's activations and influences before compression."""
-    activations = sum(layer.channels for layer in layer_graph.visible) * 8
-    influences = sum(layer.channels for layer in layer_graph.influenced) * k * (5 if influence_values else 3)
-    return activations + influences
-
-
-def open_store(path: Path | str, chunks: Any = None) -> xr.DataTree:
-    """Open a store as an xarray tree; values are read when they are used.
-
-    Parameters
-    ----------
-    path
-        The store's folder.
-    chunks
-        As in `xarray.open_datatree`: None reads NumPy arrays, ``{}`` makes Dask arrays.
-
-    Returns
-    -------
-    xarray.DataTree
-        One group per layer and hop; see README for the names.
-
-    Raises
-    ------
-    StoreError, StoreVersionError
-        If there is no store, it is broken, or of another format version.
-    """
-    consolidated = Store.open(path).is_consolidated  # not while a run is going on
-    try:
-        return xr.open_datatree(path, engine="zarr", chunks=chunks, consolidated=consolidated)
-    except (ValueError, KeyError, OSError) as error:
-        raise StoreError(f"{path} can't be opened as a tree: {error}. The store is damaged.") from error
-
-
-def layer_graph_of(tree: xr.DataTree) -> LayerGraph:
-    """The layer graph that an open store holds."""
-    return LayerGraph.from_json(json.dumps(tree.attrs["layer_graph"]))
 
 
 def _open_group(path: Path, writable: bool) -> zarr.Group:
@@ -488,7 +486,9 @@ def _open_group(path: Path, writable: bool) -> zarr.Group:
     if writable and not os.access(path, os.W_OK):
         raise StoreError(f"{path} can't be written; change its permissions or copy it elsewhere.")
     try:
-        return zarr.open_group(path, mode="r+" if writable else "r", zarr_format=3)
+        if writable:  # gathered metadata would outlive what it describes
+            return zarr.open_group(path, mode="r+", zarr_format=3, use_consolidated=False)
+        return zarr.open_group(path, mode="r", zarr_format=3)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StoreError(
             f"{path} is no Zarr group ({type(error).__name__}: {error}). Give the folder that "

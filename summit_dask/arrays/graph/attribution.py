@@ -14,18 +14,20 @@ from jaxtyping import Float64, Int16, Int32, UInt8
 from summit_dask.arrays.graph.edges import ClassCounts, Sources, strongest_sources
 from summit_dask.arrays.graph.pagerank import WholeGraph, activation_of, pagerank, personalisation, whole_graph
 from summit_dask.arrays.graph.selection import (
-    DEFAULT_OPTIONS,
-    GraphOptions,
     Selection,
     nothing_selected,
     select,
     selected_edges,
 )
+from summit_dask.facts.config import GraphOptions
 from summit_dask.facts.layergraph import Channel, LayerGraph
 from summit_dask.facts.schema import N_NODE_SOURCES
 
 if TYPE_CHECKING:
     import networkx as nx
+
+
+DEFAULT_OPTIONS = GraphOptions()
 
 
 @dataclass(frozen=True, eq=False)  # arrays have no single equality; two graphs are the same only as one object

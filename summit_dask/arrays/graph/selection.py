@@ -10,37 +10,10 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int
 
 from summit_dask.arrays.graph.pagerank import WholeGraph
-from summit_dask.facts.errors import ConfigError
+from summit_dask.facts.config import GraphOptions
 
 #: What p rises by, for each layer that is not joined to the one below.
 P_STEP = 0.005
-
-
-@dataclass(frozen=True)
-class GraphOptions:
-    """How a class's channels are ranked and selected.
-
-    Parameters
-    ----------
-    p
-        Share of a layer's scores that is selected at first, above 0, at most 1.
-    unified
-        One p over the channels of all layers together, instead of one per layer.
-    directed
-        PageRank follows the edges only from the output side to the input side.
-    """
-
-    p: float = 0.075
-    unified: bool = False
-    directed: bool = False
-
-    def __post_init__(self) -> None:
-        if not 0 < self.p <= 1:
-            raise ConfigError(f"The option 'p' is {self.p}: expected above 0 and at most 1.")
-
-
-#: The paper's.
-DEFAULT_OPTIONS = GraphOptions()
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,65 @@
+"""Which arrays a network's store has: the registry's variables for each of its layers and hops.
+
+schema        activations/{visible}/value
+layer graph   visible: lower (12 channels), upper (15 channels)
+addresses     activations/lower/value (image, 12)    activations/upper/value (image, 15)
+"""
+
+from collections.abc import Iterator
+from math import prod
+
+from summit_dask.facts import schema
+from summit_dask.facts.config import ExtractOptions
+from summit_dask.facts.layergraph import LayerGraph
+from summit_dask.facts.schema import Variable
+
+
+def members_of(layer_graph: LayerGraph, variable: Variable) -> tuple[str, ...]:
+    """Names of the layers or hops that a variable exists for; ("",) for one that belongs to none."""
+    by_kind = {
+        "": ("",),
+        "visible": tuple(layer.name for layer in layer_graph.visible),
+        "influenced": tuple(layer.name for layer in layer_graph.influenced),
+        "hop": tuple(hop.name for hop in layer_graph.hops),
+    }
+    return by_kind[variable.members]
+
+
+def addresses(layer_graph: LayerGraph, head: str) -> Iterator[tuple[str, Variable]]:
+    """Address of every array that an outermost group may hold, with what it is."""
+    for variable in schema.variables(head):
+        for member in members_of(layer_graph, variable):
+            yield variable.address(member), variable
+
+
+def measured_arrays(layer_graph: LayerGraph, options: ExtractOptions) -> dict[str, Variable]:
+    """What the extraction measures of every image in the layers, by address."""
+    by_address = {
+        address: variable
+        for head in dict.fromkeys(variable.head for variable in schema.VARIABLES)
+        for address, variable in addresses(layer_graph, head)
+    }
+    return {
+        address: variable
+        for address, variable in by_address.items()
+        if variable.dims[0] == "image" and variable.members
+        if not variable.option or getattr(options, variable.option)
+    }
+
+
+def own_lengths(layer_graph: LayerGraph, address: str) -> dict[str, int]:
+    """Lengths of the dims that the layer or hop in an address decides."""
+    member = address.partition("/")[2].rpartition("/")[0]
+    hop = next((hop for hop in layer_graph.hops if hop.name == member), None)
+    if hop is not None:
+        return {"channel": hop.channels, "source": layer_graph.layer(hop.source).channels}
+    return {"channel": layer_graph.layer(member).channels} if member else {}
+
+
+def bytes_per_image(layer_graph: LayerGraph, options: ExtractOptions) -> int:
+    """Bytes of what is measured of one image in the layers, before compression."""
+    return sum(
+        prod(schema.sizes(variable, {"image": 1, "rank": options.k, **own_lengths(layer_graph, address)}))
+        * variable.numpy_dtype.itemsize
+        for address, variable in measured_arrays(layer_graph, options).items()
+    )

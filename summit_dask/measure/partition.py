@@ -1,0 +1,181 @@
+"""A partition of images measured in fixed batches: decoded in threads, run through the network, written into arrays.
+
+files ── decoding threads ── batches ── Extractor ── arrays of the whole partition, by address
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int32, UInt8
+from numpy.typing import NDArray
+
+from summit_dask.arrays.influence.maximum import Strongest
+from summit_dask.facts import schema
+from summit_dask.facts.addresses import measured_arrays, own_lengths
+from summit_dask.facts.config import ExtractOptions
+from summit_dask.facts.errors import NumericalError
+from summit_dask.facts.layergraph import Hop, LayerGraph
+from summit_dask.facts.preprocessing import Preprocessing
+from summit_dask.images.decode import decode
+from summit_dask.measure.extractor import Extraction, Extractor
+
+#: Values by address, as `Store.write` takes them.
+Arrays = dict[str, NDArray[Any]]
+
+DECODING_THREADS = 2
+BATCHES_AHEAD = 2
+
+#: What is found out of an image itself, beside its layers.
+_OF_IMAGES = ("status", "reason", "file_size", "predicted", "probability", "true_probability")
+
+
+@dataclass(frozen=True)
+class Partition:
+    """The images to measure: their files, the network's output of each one's class, and how many outputs it has."""
+
+    files: Sequence[Path]
+    outputs: Int32[np.ndarray, " image"]
+    n_outputs: int
+
+
+def extract_partition(
+    extractor: Extractor, preprocessing: Preprocessing, partition: Partition, options: ExtractOptions
+) -> Arrays:
+    """Measure a partition in fixed batches, decoding in threads while the network computes.
+
+    An unreadable image keeps its place in the batch, as zeros, so that its neighbours' values don't depend on it.
+
+    Parameters
+    ----------
+    options
+        The run's; batch_size, k and influence_values matter here.
+
+    Returns
+    -------
+    Arrays
+        Every variable of the partition as the registry describes it. Unreadable images have fill values
+        and a reason.
+
+    Raises
+    ------
+    NumericalError
+        For NaN, infinity, or an influence beyond float16.
+    """
+    buffers = _Buffers(extractor.layer_graph, partition, options)
+    begun: deque[tuple[int, NDArray[np.bool_], Callable[[], Extraction]]] = deque()
+    for start, pixels, reasons in decoded_batches(preprocessing, partition.files, options.batch_size):
+        readable = np.array([not reason for reason in reasons])
+        buffers.note_reading(start, readable, reasons)
+        if readable.any():
+            begun.append((start, readable, extractor.begin(pixels)))
+        if len(begun) > 1:  # a GPU has work while the batch before is taken down
+            buffers.fill(*begun.popleft())
+    for batch in begun:
+        buffers.fill(*batch)
+    return buffers.values
+
+
+class _Buffers:
+    """The arrays of one partition, filled batch by batch."""
+
+    def __init__(self, graph: LayerGraph, partition: Partition, options: ExtractOptions) -> None:
+        self.graph = graph
+        self.outputs = partition.outputs
+        n_ranks = min(schema.N_PREDICTIONS, partition.n_outputs)
+        lengths = {"image": len(partition.files), "rank": options.k, "prediction_rank": n_ranks}
+        variables = {f"images/{name}": schema.variable(f"images/{name}") for name in _OF_IMAGES}
+        variables |= measured_arrays(graph, options)
+        self.values: Arrays = {
+            address: np.full(
+                schema.sizes(variable, {**lengths, **own_lengths(graph, address)}), variable.fill, variable.numpy_dtype
+            )
+            for address, variable in variables.items()
+        }
+        self.values["images/file_size"] = file_sizes(partition.files)
+
+    def note_reading(self, start: int, readable: NDArray[np.bool_], reasons: Sequence[str]) -> None:
+        """Status and reason of a batch."""
+        rows = slice(start, start + len(readable))
+        self.values["images/status"][rows] = np.where(readable, schema.READ, schema.UNREADABLE)
+        self.values["images/reason"][rows] = np.array(reasons, schema.STRING)
+
+    def fill(self, start: int, readable: NDArray[np.bool_], measured: Callable[[], Extraction]) -> None:
+        """Values of a batch's readable images, once they are there."""
+        result = measured()
+        rows = start + np.flatnonzero(readable)
+        for name, extremes in result.extremes.items():
+            self.values[f"activations/{name}/value"][rows] = extremes.maximum[readable]
+            self.values[f"activations/{name}/position"][rows] = extremes.position[readable]
+        for layer in self.graph.influenced:
+            for index, hop in enumerate(self.graph.incoming(layer.name)):
+                self._fill_hop(rows, readable, index, hop, result.strongest[hop.name])
+        self._fill_predictions(rows, result.probabilities[readable])
+
+    def _fill_hop(
+        self, rows: NDArray[np.int64], readable: NDArray[np.bool_], index: int, hop: Hop, strongest: Strongest
+    ) -> None:
+        group = f"influences/{hop.target}"
+        channels = slice(hop.start, hop.stop)
+        source = strongest.source[readable]
+        self.values[f"{group}/source"][rows, channels] = source
+        self.values[f"{group}/hop"][rows, channels] = np.where(source >= 0, index, -1)
+        if f"{group}/value" in self.values:
+            self.values[f"{group}/value"][rows, channels] = _as_half(strongest.value[readable], hop.name)
+
+    def _fill_predictions(self, rows: NDArray[np.int64], probabilities: NDArray[np.float32]) -> None:
+        n_ranks = self.values["images/predicted"].shape[1]
+        best = np.argsort(-probabilities, axis=1, kind="stable")[:, :n_ranks]
+        self.values["images/predicted"][rows] = best
+        self.values["images/probability"][rows] = np.take_along_axis(probabilities, best, 1)
+        self.values["images/true_probability"][rows] = probabilities[np.arange(len(rows)), self.outputs[rows]]
+
+
+def _as_half(values: NDArray[np.float32], hop: str) -> NDArray[np.float16]:
+    largest = float(values.max(initial=0))
+    if largest > float(np.finfo(np.float16).max):
+        raise NumericalError(
+            f"An influence of hop {hop} is {largest:g}, more than float16 holds (65504); "
+            "run with --no-influence-values, which keeps the sources alone."
+        )
+    return values.astype(np.float16)
+
+
+def file_sizes(files: Sequence[Path]) -> NDArray[np.int64]:
+    """Bytes of each file, 0 if it isn't there."""
+    return np.array([file.stat().st_size if file.is_file() else 0 for file in files], np.int64)
+
+
+def decoded_batches(
+    preprocessing: Preprocessing, files: Sequence[Path], batch_size: int
+) -> Iterator[tuple[int, UInt8[np.ndarray, "image height width colour"], list[str]]]:
+    """Pixels of the files in batches, decoded ahead in threads.
+
+    Yields
+    ------
+    start, pixels, reasons
+        Place of the batch's first image; zeros and a reason where a file is unreadable, else an empty reason.
+    """
+    with ThreadPoolExecutor(DECODING_THREADS, "decode") as pool:
+        waiting: deque[list[Future[Any]]] = deque()
+        starts = range(0, len(files), batch_size)
+        ahead = iter(starts)
+        for start in starts:
+            while len(waiting) <= BATCHES_AHEAD and (upcoming := next(ahead, None)) is not None:
+                batch = files[upcoming : upcoming + batch_size]
+                waiting.append([pool.submit(_decoded, preprocessing, file) for file in batch])
+            pixels, reasons = zip(*(item.result() for item in waiting.popleft()), strict=True)
+            yield start, np.stack(pixels), list(reasons)
+
+
+def _decoded(preprocessing: Preprocessing, file: Path) -> tuple[NDArray[np.uint8], str]:
+    try:
+        return decode(preprocessing, file), ""
+    except Exception as error:  # Pillow's plugins raise whatever they like on damaged files
+        colours, height, width = preprocessing.input_size
+        nothing = np.zeros((height, width, colours), np.uint8)
+        return nothing, f"{type(error).__name__}: {error}".replace(str(file), "")

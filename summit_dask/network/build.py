@@ -1,0 +1,59 @@
+"""From a run's options to the specification of its network, and from the specification to the network itself."""
+
+from dataclasses import dataclass
+
+from summit_dask.facts.config import ExtractOptions
+from summit_dask.facts.errors import ClusterError
+from summit_dask.facts.layergraph import LayerGraph
+from summit_dask.facts.preprocessing import Preprocessing
+from summit_dask.facts.run import NetworkSpec
+from summit_dask.network.load import load_network, n_outputs
+from summit_dask.network.trace import TracedNetwork, trace_network
+
+
+@dataclass(frozen=True)
+class NetworkFacts:
+    """What a run needs to know of a network beside the module."""
+
+    layer_graph: LayerGraph
+    n_outputs: int
+    categories: tuple[str, ...] | None
+
+
+def specified(options: ExtractOptions) -> tuple[NetworkSpec, NetworkFacts]:
+    """Specification and facts of the network that a run asks for; loads and traces it once.
+
+    Raises
+    ------
+    ModelError, ConfigError
+        If it can't be loaded or traced.
+    """
+    loaded = load_network(options.model, options.weights)
+    preprocessing = Preprocessing.of(options, loaded.preprocessing)
+    traced = trace_network(loaded.module, options.layers, preprocessing.input_size)
+    spec = NetworkSpec(
+        model=options.model,
+        weights=options.weights,
+        layers=options.layers,
+        preprocessing=preprocessing,
+        digest=loaded.digest,
+    )
+    outputs = n_outputs(loaded.module, preprocessing.input_size)
+    return spec, NetworkFacts(traced.layer_graph, outputs, loaded.categories)
+
+
+def built(spec: NetworkSpec) -> TracedNetwork:
+    """The traced network.
+
+    Raises
+    ------
+    ClusterError
+        If the weights at hand are not those the run began with.
+    """
+    loaded = load_network(spec.model, spec.weights)
+    if loaded.digest != spec.digest:
+        raise ClusterError(
+            f"The weights of {spec.model} here have the digest {loaded.digest[:16]}, the run began with "
+            f"{spec.digest[:16]}; put the same weights on every machine."
+        )
+    return trace_network(loaded.module, spec.layers, spec.preprocessing.input_size)

@@ -1,0 +1,176 @@
+"""What a store says, found out again: images measured, classes counted, graphs made, from what they were made of.
+
+Each function gives a finding for everything that it looks at: None for what is right, else a sentence.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields
+from functools import cache
+from typing import Any
+
+import networkx as nx
+import numpy as np
+from numpy.typing import NDArray
+
+from summit_dask.arrays.graph.attribution import ClassGraph, class_graph
+from summit_dask.arrays.graph.checks import verify_graph
+from summit_dask.arrays.graph.edges import ClassCounts
+from summit_dask.arrays.graph.pagerank import pagerank, personalisation, whole_graph
+from summit_dask.facts.config import ResultOptions
+from summit_dask.measure.extractor import Extractor
+from summit_dask.measure.partition import extract_partition
+from summit_dask.network.build import built
+from summit_dask.questions.query import count_images
+from summit_dask.stages.extract import partition_of
+from summit_dask.stages.workers import prepare_process
+from summit_dask.store.counts import read_counts, readable_classes
+from summit_dask.store.graphs import read_graph
+from summit_dask.store.status import fingerprints
+from summit_dask.store.store import Store
+
+Findings = Iterator[str | None]
+Compare = Callable[[NDArray[Any], NDArray[Any]], str | None]
+
+TOLERANCE = 1e-4  # of the largest value; forward passes in other batches differ by about 1e-6
+HALF_TOLERANCE = 2e-3  # the same of values that were stored in half precision
+SOURCES_DIFFERING = 0.01  # near ties may swap places for the same reason
+SCORE_TOLERANCE = 1e-9
+
+
+def images(store: Store, rows: NDArray[np.int64]) -> Findings:
+    """Some images, measured again one by one."""
+    spec = store.network
+    options = store.header.run.config.replaced(batch_size=1)
+    prepare_process()
+    extractor = Extractor(built(spec), spec.preprocessing, options.k)
+    done = store.done(fingerprints(store)["extract"])
+    for row in rows[done[rows // store.header.partition_size]]:
+        one = slice(int(row), int(row) + 1)
+        again = extract_partition(extractor, spec.preprocessing, partition_of(store, one), options)
+        yield _same_image(store, one, again)
+
+
+def _same_image(store: Store, row: slice, again: Mapping[str, NDArray[Any]]) -> str | None:
+    for address, values in again.items():
+        problem = COMPARED[_kind(address)](store.read(address, row), values)
+        if problem:
+            return f"image {row.start}: {address} {problem}"
+    return None
+
+
+def _kind(address: str) -> str:
+    """An address without the name of its layer: activations/value."""
+    head, *_, name = address.split("/")
+    return f"{head}/{name}"
+
+
+def _near(stored: NDArray[Any], again: NDArray[Any]) -> str | None:
+    tolerance = HALF_TOLERANCE if stored.dtype == np.float16 else TOLERANCE
+    scale = max(float(np.abs(again).max(initial=0)), 1e-6)
+    difference = float(np.abs(stored.astype(np.float64) - again.astype(np.float64)).max(initial=0))
+    return None if difference <= tolerance * scale else f"differs by {difference:g}"
+
+
+def _nearly_all(stored: NDArray[Any], again: NDArray[Any]) -> str | None:
+    differing = float((stored != again).mean()) if stored.size else 0.0
+    return None if differing <= SOURCES_DIFFERING else f"differs in {differing:.1%} of its values"
+
+
+def _same(stored: NDArray[Any], again: NDArray[Any]) -> str | None:
+    return None if (stored == again).all() else f"is {stored.tolist()[0]!r}, now {again.tolist()[0]!r}"
+
+
+def _same_outputs(stored: NDArray[Any], again: NDArray[Any]) -> str | None:
+    """Near ties may swap, which the probabilities tell; outputs that are no longer among the first are wrong."""
+    lost = sorted(set(stored[0, :-1].tolist()) - set(again[0].tolist()))
+    return f"holds the outputs {lost}, which are not among the first now" if lost else None
+
+
+#: How each variable that the extraction writes is held against its second measurement.
+COMPARED: Mapping[str, Compare] = {
+    "images/status": _same,
+    "images/reason": _same,
+    "images/file_size": _same,
+    "images/predicted": _same_outputs,
+    "images/probability": _near,
+    "images/true_probability": _near,
+    "activations/value": _near,
+    "activations/position": _nearly_all,
+    "influences/hop": _nearly_all,
+    "influences/source": _nearly_all,
+    "influences/value": _near,
+}
+
+
+def statistics(store: Store) -> Findings:
+    """Images of each class, and those that the network gets right."""
+    classes = readable_classes(store.read, slice(None))
+    n_classes = store.header.n_classes
+    yield equal("n_images", store.read("classes/n_images"), np.bincount(classes[classes >= 0], minlength=n_classes))
+    own = store.read("classes/output_index")[classes]
+    right = (store.read("images/predicted")[:, 0] == own) & (classes >= 0)
+    yield equal("n_correct", store.read("classes/n_correct"), np.bincount(classes[right], minlength=n_classes))
+
+
+def equal(name: str, stored: NDArray[Any], again: NDArray[Any]) -> str | None:
+    """A finding about two arrays that must be the same."""
+    wrong = np.argwhere(stored != again)
+    if not len(wrong):
+        return None
+    first = tuple(wrong[0].tolist())
+    return f"{name}: {len(wrong)} values differ; at {first} the store has {stored[first]}, counted again {again[first]}"
+
+
+def counts(store: Store, classes: NDArray[np.int64]) -> Findings:
+    """A and I of some classes, counted from the stored maxima and sources."""
+    options = store.header.run.config
+    labels = store.read("images/class_index")
+    for index in classes.tolist():
+        excluded = options.excluded_by_layer()
+        again = count_images(store.read, store.layer_graph, labels == index, options.mass, excluded)
+        (stored,) = read_counts(store.read, store.layer_graph, slice(index, index + 1))
+        for name, values in stored.activation.items():
+            yield equal(f"class {index}, A of {name}", values, again.activation[name])
+        for name, matrix in stored.influence.items():
+            yield equal(f"class {index}, I of {name}", matrix.toarray(), again.influence[name].toarray())
+
+
+def graphs(store: Store, classes: NDArray[np.int64]) -> Findings:
+    """Graphs of some classes, made from the counts; their scores also by networkx."""
+    options = store.header.run.config
+    for index in classes.tolist():
+        (of_class,) = read_counts(store.read, store.layer_graph, slice(index, index + 1))
+        made = class_graph(store.layer_graph, of_class, options.excluded_by_layer(), options)
+        stored = read_graph(store.read, index)
+        for column in (field.name for field in fields(ClassGraph)):
+            if not np.array_equal(getattr(made, column), getattr(stored, column), equal_nan=column == "reached_p"):
+                yield f"class {index}: {column} is not what the counts give"
+        yield _scores(store, of_class, options, f"class {index}")
+
+
+def _scores(store: Store, of_class: ClassCounts, options: ResultOptions, name: str) -> str | None:
+    whole = whole_graph(store.layer_graph, of_class, options.excluded_by_layer())
+    start = personalisation(whole, of_class)
+    ours = pagerank(whole.edges, whole.is_node, start, options.directed)
+    if not ours.any():
+        return None
+    empty: nx.Graph[int] = nx.DiGraph() if options.directed else nx.Graph()
+    graph = nx.from_scipy_sparse_array(whole.edges, create_using=empty)
+    graph.remove_nodes_from(np.flatnonzero(~whole.is_node).tolist())
+    theirs = nx.pagerank(graph, personalization={node: start[node] for node in graph})
+    worst = max(abs(ours[node] - score) for node, score in theirs.items())
+    return None if worst <= SCORE_TOLERANCE else f"{name}: scores differ from networkx by {worst:g}"
+
+
+def invariants(store: Store) -> Findings:
+    """What is true of every graph (DESIGN 8), over all classes."""
+    excluded = store.header.run.config.excluded_by_layer()
+    read = cache(lambda address: store.read(address))
+    offsets = [f"graphs/{kind}_offset" for kind in ("node", "edge")]
+    for kind, address in zip(("node", "edge"), offsets, strict=True):
+        sizes = np.diff(read(address))
+        classes = np.repeat(np.arange(store.header.n_classes), sizes)
+        yield equal(f"graphs/{kind}_class", read(f"graphs/{kind}_class"), classes)
+    for index in range(store.header.n_classes):
+        wrong = verify_graph(store.layer_graph, read_graph(read, index), excluded)
+        yield f"class {index}: {wrong[0]}" if wrong else None

@@ -1,0 +1,93 @@
+"""The extract stage: every partition of images is measured once, on Dask workers, and written as whole shards."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from distributed import Client, Worker
+
+from summit_dask.facts import schema
+from summit_dask.facts.config import ResultOptions
+from summit_dask.measure.compiled import compile_kernels
+from summit_dask.measure.extractor import Extractor
+from summit_dask.measure.partition import Partition, extract_partition
+from summit_dask.network.build import built
+from summit_dask.stages.cluster import Connect, finished, resources
+from summit_dask.stages.workers import NetworkPlugin, device_of, installed, plugin_of, prepare_process
+from summit_dask.store.progress import Progress, duration, say
+from summit_dask.store.status import fingerprints
+from summit_dask.store.store import Store
+
+COMPILED_SECONDS = 2.0
+
+
+def extract(store: Store, options: ResultOptions, connect: Connect) -> None:
+    """Measure the partitions that are not done.
+
+    Raises
+    ------
+    NumericalError, StoreError, ClusterError
+        As they come from the workers; finished partitions stay.
+    """
+    key = fingerprints(store, options)["extract"]
+    todo = np.flatnonzero(~store.done(key)).tolist()
+    client = connect()
+    seconds = compile_kernels()
+    if seconds > COMPILED_SECONDS:
+        say(f"Compiled the kernels in {duration(seconds)}; they are kept on disk for the next time.")
+    with installed(client, ExtractorPlugin(store.path, key), store.network.model) as plugin:
+        unreadable = measure(store, client, todo, key, plugin)
+    if unreadable:
+        say(f"{unreadable} images could not be read and are left out; /images/reason says why.")
+
+
+def measure(store: Store, client: Client, todo: Sequence[int], key: int, plugin: str) -> int:
+    """Measure some partitions on workers that have the plugin; returns the number of unreadable images."""
+    n_images = store.header.n_images
+    sizes = {index: len(range(*store.partition(index).indices(n_images))) for index in todo}
+    unreadable = 0
+    with Progress("extract", "images", n_images, n_images - sum(sizes.values())) as progress:
+        futures = client.map(extract_task, todo, plugin_name=plugin, run=key, pure=False, resources=resources(client))
+        for index, lost in finished(futures, todo):
+            unreadable += lost
+            progress.add(sizes[index])
+    return unreadable
+
+
+class ExtractorPlugin(NetworkPlugin):
+    """Opens the store of one run and builds its extractor on every worker, once."""
+
+    def __init__(self, path: Path, key: int) -> None:
+        super().__init__(path, key)
+        self.path = path
+
+    def setup(self, worker: Worker) -> None:
+        """Called by Dask on each worker, also on those that come later."""
+        compile_kernels()
+        prepare_process()
+        self.store = Store.open(self.path, writable=True)
+        spec = self.store.network
+        k = self.store.header.run.config.k
+        self.extractor = Extractor(built(spec), spec.preprocessing, k, device_of(worker))
+        self.ready = True
+
+
+def extract_task(index: int, plugin_name: str, run: int) -> int:
+    """Measure one partition and write it; returns the number of unreadable images. Runs on a worker."""
+    plugin = plugin_of(plugin_name, ExtractorPlugin)
+    store = plugin.store
+    rows = store.partition(index)
+    options = store.header.run.config
+    arrays = extract_partition(plugin.extractor, store.network.preprocessing, partition_of(store, rows), options)
+    for address, values in arrays.items():
+        store.write(address, values, rows.start)
+    store.mark_done(index, run)
+    return int((arrays["images/status"] == schema.UNREADABLE).sum())
+
+
+def partition_of(store: Store, rows: slice) -> Partition:
+    """Files and outputs of some images."""
+    root = store.images_root
+    files = [root / str(path) for path in store.read("images/path", rows)]
+    output = store.read("classes/output_index")[store.read("images/class_index", rows)]
+    return Partition(files, output, store.header.n_outputs)

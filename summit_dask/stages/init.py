@@ -1,0 +1,164 @@
+"""The init stage: network, images and classes are looked at once, and an empty store is laid out for them.
+
+A store that an equal configuration laid out is opened instead, so that a run goes on where it stopped.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from summit_dask.facts import schema
+from summit_dask.facts.addresses import bytes_per_image
+from summit_dask.facts.config import ResultOptions, RunConfig, fingerprint
+from summit_dask.facts.errors import StoreError, StoreMismatchError
+from summit_dask.facts.layergraph import LayerGraph
+from summit_dask.facts.run import Run
+from summit_dask.facts.stages import stage_named
+from summit_dask.images.classes import Outputs, map_classes
+from summit_dask.images.sources import ImageSet, read_image_set
+from summit_dask.network.build import specified
+from summit_dask.store.header import Header
+from summit_dask.store.layout import partition_size
+from summit_dask.store.progress import say, size
+from summit_dask.store.store import Store
+
+PACKAGES = ("summit-dask", "torch", "torchvision", "numpy", "numba", "zarr", "xarray", "dask", "networkx")
+
+
+def init(config: RunConfig) -> Store:
+    """Lay out the store, or open the one that an equal configuration laid out.
+
+    Raises
+    ------
+    StoreMismatchError
+        If the store was extracted with other options; says which.
+    """
+    config = resolved(config)
+    spec, network = specified(config)
+    images = read_image_set(config.images, config.images_per_class)
+    outputs = map_classes(images.classes, network.n_outputs, config.classes, network.categories)
+    facts = {**spec.facts(), **_facts(config, images, outputs, network.layer_graph)}
+    facts = json.loads(json.dumps(facts))  # as they come back from the store
+    run = Run(
+        config=ResultOptions.part_of(config),
+        facts=facts,
+        fingerprint=fingerprint(facts),
+        network=spec,
+        images_root=images.root,
+        versions={package: version(package) for package in PACKAGES},
+    )
+    n_images = len(images.table)
+    n_classes = len(images.classes)
+    header = Header(network.layer_graph, run, n_images, n_classes, network.n_outputs, partition_size(n_images))
+    check_exclusions(config, network.layer_graph)
+    if config.out.exists() and not _is_empty_folder(config.out):
+        return _reopened(config.out, run)
+    _say_cost(header)
+    return Store.create(config.out, header, _tables(images, outputs))
+
+
+def _is_empty_folder(path: Path) -> bool:
+    return path.is_dir() and not any(path.iterdir())
+
+
+def resolved(config: RunConfig) -> RunConfig:
+    """The same options with whole paths, so that the stages can run from anywhere."""
+    changes: dict[str, Any] = {"images": config.images.resolve(), "out": config.out.resolve()}
+    for name in ("classes", "weights"):
+        value = getattr(config, name)
+        if value is not None and Path(value).is_file():
+            changes[name] = str(Path(value).resolve())
+    file, colon, factory = config.model.rpartition(":")
+    if colon and Path(file).is_file():
+        changes["model"] = f"{Path(file).resolve()}:{factory}"
+    return config.replaced(**changes)
+
+
+def _facts(options: ResultOptions, images: ImageSet, outputs: Outputs, layer_graph: LayerGraph) -> dict[str, Any]:
+    """What decides the extracted values, beside the network."""
+    mapping = [outputs.of_class[label] for label in images.classes]
+    return {
+        "images": f"{len(images.table)} images, digest {images.digest()[:16]}",
+        "classes": f"{len(images.classes)} classes, digest {fingerprint({'outputs': mapping}):x}",
+        "layers": [layer.name for layer in layer_graph.layers],
+        "k": options.k,
+        "influence_values": options.influence_values,
+        "batch_size": options.batch_size,
+    }
+
+
+def check_exclusions(options: ResultOptions, layer_graph: LayerGraph) -> None:
+    """See that the excluded channels exist.
+
+    Raises
+    ------
+    LayerNotFoundError, StoreError
+        If a layer doesn't, or has fewer channels.
+    """
+    for name, channels in options.excluded_by_layer().items():
+        layer = layer_graph.layer(name)
+        if channels[-1] >= layer.channels:
+            raise StoreError(
+                f"The excluded channel {channels[-1]} of {layer.name} doesn't exist; the layer has "
+                f"{layer.channels} channels, 0 to {layer.channels - 1}. Correct the option 'excluded'."
+            )
+
+
+def _reopened(path: Path, run: Run) -> Store:
+    """The store there, if the same run laid it out; network and images may lie elsewhere by now."""
+    store = Store.open(path, writable=True)
+    stored = store.header.run
+    differing = _differences(stored.facts, run.facts)
+    if differing:
+        raise StoreMismatchError(
+            f"The store {path} was made with another configuration:\n{differing}\n"
+            "Give the same options again, or another --out."
+        )
+    moved = stored.with_options_of(stage_named("extract"), run.config)
+    moved = moved.model_copy(update={"network": run.network, "images_root": run.images_root})
+    if moved != stored:
+        with store.changing():
+            store.update_run(moved)
+    return store
+
+
+def _differences(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
+    keys = sorted({*stored, *asked})
+    return "\n".join(
+        f"  {key}: the store has {stored.get(key)}, this run asks for {asked.get(key)}"
+        for key in keys
+        if stored.get(key) != asked.get(key)
+    )
+
+
+def _tables(images: ImageSet, outputs: Outputs) -> dict[str, dict[str, NDArray[Any]]]:
+    index = np.array([outputs.of_class[label] for label in images.classes], np.int32)
+    names, synsets = _strings(outputs.names), _strings(outputs.synsets)
+    return {
+        "": {"image": np.arange(len(images.table)), "class": _strings(images.classes)},
+        "outputs": {"name": names, "synset": synsets},
+        "images": {
+            "path": _strings(images.table["path"].tolist()),
+            "class_index": images.class_index,
+            **images.columns,
+        },
+        "classes": {"name": names[index], "synset": synsets[index], "output_index": index},
+    }
+
+
+def _strings(texts: Sequence[str]) -> NDArray[Any]:
+    return np.array(texts, dtype=schema.STRING)
+
+
+def _say_cost(header: Header) -> None:
+    each = bytes_per_image(header.layer_graph, header.run.config)
+    say(
+        f"{header.n_images} images of {header.n_classes} classes in {header.n_partitions} "
+        f"partitions; {len(header.layer_graph.visible)} layers, {len(header.layer_graph.hops)} hops. "
+        f"The store takes at most {size(each)} per image, {size(each * header.n_images)} in all, before compression."
+    )
