@@ -102,6 +102,28 @@ def class_graph(
         Selected channels and the edges between those of neighbouring layers. Empty, with NaN for the reached p,
         if the class's whole graph has no edges or every personalisation is 0. `valid` is 0 for a layer that no p
         can join to the one below; no p is raised for it.
+
+    Raises
+    ------
+    ConfigError, LayerNotFoundError
+        If an excluded channel or its layer does not exist.
+    StoreError
+        If the counts don't fit the layer graph.
+
+    Examples
+    --------
+    Channel 0 of the upper layer is fed by both channels of the lower one, channel 1 by the second alone.
+
+    >>> from scipy.sparse import csr_array
+    >>> from summit_dask.facts.layergraph import Hop, Layer, Window
+    >>> at = (1, 1, True, Window((1, 1), (1, 1), (0, 0)))
+    >>> hop = Hop("up", "low", "high", 0, 2, None)
+    >>> layer_graph = LayerGraph((Layer("low", 2, *at), Layer("high", 2, *at)), (hop,))
+    >>> used = {"low": np.array([1, 9]), "high": np.array([9, 1])}
+    >>> counts = ClassCounts(used, {"up": csr_array([[7, 9], [0, 4]])})
+    >>> graph = class_graph(layer_graph, counts, excluded={})
+    >>> graph.edges(layer_graph)
+    [(Channel(layer='low', index=1), Channel(layer='high', index=0))]
     """
     whole = whole_graph(layer_graph, counts, excluded)
     scores = pagerank(whole.edges, whole.is_node, personalisation(whole, counts), options.directed)
@@ -117,47 +139,49 @@ def _tables(
     selection: Selection,
 ) -> ClassGraph:
     """Nodes and edges of the selected channels."""
-    is_lowest = np.arange(scores.size) < whole.bounds[1]
+    # Of each channel of the whole graph: its layer's place in the layer graph, its own place in the layer, its count.
+    of_layer = np.array([layer_graph.layers.index(layer) for layer in whole.layers], np.int16)[whole.layer_of]
+    channel = (np.arange(scores.size) - whole.bounds[whole.layer_of]).astype(np.int32)
+    count = np.concatenate([activation_of(counts, layer) for layer in whole.layers]).astype(np.int32)
+
+    is_lowest = whole.layer_of == 0
     has_source = np.diff(whole.edges.indptr) > 0
     nodes = np.flatnonzero(selection.is_selected & (is_lowest | has_source))
+    node_sources = _node_sources(layer_graph, counts, of_layer[nodes], channel[nodes])
     edges = selected_edges(whole, selection.is_selected, is_lowest)
     targets, sources = (ends[edges] for ends in whole.ends)
-    of_layer = np.repeat([layer_graph.layers.index(layer) for layer in whole.layers], np.diff(whole.bounds))
-    of_layer = of_layer.astype(np.int16)
-    channel = (np.arange(scores.size) - np.repeat(whole.bounds[:-1], np.diff(whole.bounds))).astype(np.int32)
-    used = np.concatenate([activation_of(counts, layer) for layer in whole.layers]).astype(np.int32)
-    strongest = _node_sources(layer_graph, counts, of_layer[nodes], channel[nodes])
     return ClassGraph(
-        of_layer[nodes],
-        channel[nodes],
-        used[nodes],
-        scores[nodes],
-        strongest.layer,
-        strongest.channel,
-        strongest.influence,
-        of_layer[sources],
-        channel[sources],
-        of_layer[targets],
-        channel[targets],
-        whole.edges.data[edges],
-        selection.p,
-        selection.valid.astype(np.uint8),
+        node_layer=of_layer[nodes],
+        node_channel=channel[nodes],
+        node_count=count[nodes],
+        node_score=scores[nodes],
+        node_source_layer=node_sources.layer,
+        node_source_channel=node_sources.channel,
+        node_source_influence=node_sources.influence,
+        edge_source_layer=of_layer[sources],
+        edge_source_channel=channel[sources],
+        edge_target_layer=of_layer[targets],
+        edge_target_channel=channel[targets],
+        edge_influence=whole.edges.data[edges],
+        reached_p=selection.p,
+        valid=selection.valid.astype(np.uint8),
     )
 
 
 def _node_sources(
     layer_graph: LayerGraph, counts: ClassCounts, layer: Int16[np.ndarray, " node"], channel: Int32[np.ndarray, " node"]
 ) -> Sources:
-    names = [known.name for known in layer_graph.layers]
-    parts = [
-        strongest_sources(layer_graph, counts, names[place], channel[layer == place].tolist(), N_NODE_SOURCES)
-        for place in np.unique(layer).tolist()
-    ] or [strongest_sources(layer_graph, counts, names[0], (), N_NODE_SOURCES)]
-    return Sources(
-        np.concatenate([s.layer for s in parts]),
-        np.concatenate([s.channel for s in parts]),
-        np.concatenate([s.influence for s in parts]),
-    )
+    """The strongest sources of each node."""
+    shape = (layer.size, N_NODE_SOURCES)
+    result = Sources(np.empty(shape, np.int16), np.empty(shape, np.int32), np.empty(shape, np.int32))
+    for index in np.unique(layer).tolist():
+        own = layer == index
+        name = layer_graph.layers[index].name
+        part = strongest_sources(layer_graph, counts, name, channel[own].tolist(), N_NODE_SOURCES)
+        result.layer[own] = part.layer
+        result.channel[own] = part.channel
+        result.influence[own] = part.influence
+    return result
 
 
 def to_networkx(layer_graph: LayerGraph, graph: ClassGraph) -> "nx.DiGraph[Channel]":
@@ -175,6 +199,16 @@ def to_networkx(layer_graph: LayerGraph, graph: ClassGraph) -> "nx.DiGraph[Chann
     DiGraph
         Node attributes count and score; edge attribute influence; graph attributes reached_p and valid, by name
         of the visible layer. In the order of the tables.
+
+    Examples
+    --------
+    >>> from scipy.sparse import csr_array
+    >>> from summit_dask.facts.layergraph import Hop, Layer, Window
+    >>> at = (1, 1, True, Window((1, 1), (1, 1), (0, 0)))
+    >>> layer_graph = LayerGraph((Layer("low", 1, *at), Layer("high", 1, *at)), (Hop("up", "low", "high", 0, 1, None),))
+    >>> graph = class_graph(layer_graph, ClassCounts({}, {"up": csr_array([[7]])}), excluded={})
+    >>> list(to_networkx(layer_graph, graph).edges(data="influence"))
+    [(Channel(layer='low', index=0), Channel(layer='high', index=0), 7)]
     """
     import networkx as nx
 

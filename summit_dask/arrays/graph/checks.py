@@ -25,6 +25,20 @@ def verify_graph(layer_graph: LayerGraph, graph: ClassGraph, excluded: Mapping[s
     -------
     list
         A sentence for each thing that is wrong; empty if all is well.
+
+    Examples
+    --------
+    >>> from scipy.sparse import csr_array
+    >>> from summit_dask.arrays.graph.attribution import class_graph
+    >>> from summit_dask.arrays.graph.edges import ClassCounts
+    >>> from summit_dask.facts.layergraph import Hop, Layer, Window
+    >>> at = (1, 1, True, Window((1, 1), (1, 1), (0, 0)))
+    >>> layer_graph = LayerGraph((Layer("low", 1, *at), Layer("high", 1, *at)), (Hop("up", "low", "high", 0, 1, None),))
+    >>> graph = class_graph(layer_graph, ClassCounts({}, {"up": csr_array([[7]])}), excluded={})
+    >>> verify_graph(layer_graph, graph, excluded={})
+    []
+    >>> verify_graph(layer_graph, graph, excluded={"high": [0]})
+    ["Node Channel(layer='high', index=0) is an excluded channel."]
     """
     nodes = graph.nodes(layer_graph)
     return [
@@ -38,8 +52,9 @@ def verify_graph(layer_graph: LayerGraph, graph: ClassGraph, excluded: Mapping[s
 def _wrong_nodes(
     layer_graph: LayerGraph, nodes: Sequence[Channel], excluded: Mapping[str, Sequence[int]]
 ) -> Iterator[str]:
-    if len(set(nodes)) != len(nodes):
-        yield f"{len(nodes) - len(set(nodes))} nodes stand in the table twice."
+    repeated = len(nodes) - len(set(nodes))
+    if repeated:
+        yield f"{repeated} nodes stand in the table twice."
     for node in nodes:
         layer = layer_graph.layer(node.layer)
         if not layer.visible:
@@ -51,19 +66,20 @@ def _wrong_nodes(
 
 
 def _wrong_values(graph: ClassGraph) -> Iterator[str]:
-    if not (
-        np.isfinite(graph.node_score).all() and (graph.node_score >= 0).all() and graph.node_score.sum() < 1 + 1e-6
-    ):
-        yield f"Scores are expected from 0 to a sum of 1; found a sum of {graph.node_score.sum()}."
+    score = graph.node_score
+    if not (np.isfinite(score).all() and (score >= 0).all() and score.sum() < 1 + 1e-6):
+        yield f"Scores are expected from 0 to a sum of 1; found a sum of {score.sum()}."
     if (graph.node_count < 0).any():
         yield f"Counts are expected from 0; found {graph.node_count.min()}."
-    if not graph.empty and not ((graph.reached_p > 0) & (graph.reached_p <= 1)).all():
+    in_range = (graph.reached_p > 0) & (graph.reached_p <= 1)
+    if not graph.empty and not in_range.all():
         yield f"The reached p is expected above 0 and at most 1; found {graph.reached_p.tolist()}."
 
 
 def _wrong_sources(nodes: Sequence[Channel], influence: Int32[np.ndarray, "node rank"]) -> Iterator[str]:
-    for place in np.flatnonzero((np.diff(influence, axis=1) > 0).any(axis=1)).tolist():
-        yield f"Sources of {nodes[place]} are not descending: {influence[place].tolist()}."
+    rises = (np.diff(influence, axis=1) > 0).any(axis=1)
+    for index in np.flatnonzero(rises).tolist():
+        yield f"Sources of {nodes[index]} are not descending: {influence[index].tolist()}."
 
 
 def _wrong_edges(layer_graph: LayerGraph, graph: ClassGraph) -> Iterator[str]:

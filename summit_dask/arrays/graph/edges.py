@@ -8,16 +8,16 @@ An edge is as strong as the weakest count on the widest of all such paths (DESIG
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Int, Int32
+from jaxtyping import Int, Int16, Int32
 from scipy import sparse
 
+from summit_dask.arrays.graph.rows import all_entries, bounds, entries_of, in_rows, stacked
 from summit_dask.facts.errors import StoreError, StoreIncompleteError
 from summit_dask.facts.layergraph import Hop, Layer, LayerGraph
-
-_Arrays = tuple[Int32[np.ndarray, " _"], Int32[np.ndarray, " _"], Int32[np.ndarray, " _"]]
 
 
 @dataclass(frozen=True)
@@ -48,29 +48,21 @@ class ClassCounts:
         """
         if hop.name not in self.influence:
             raise StoreIncompleteError(f"There are no influence counts of the hop {hop.name}; run `reduce` first.")
-        found = self.influence[hop.name]
-        if found.shape != (hop.channels, n_sources):
+        counts = self.influence[hop.name]
+        if counts.shape != (hop.channels, n_sources):
             raise StoreError(
                 f"Influence counts of the hop {hop.name}: expected the shape {(hop.channels, n_sources)} of the "
-                f"layer graph, found {found.shape}."
+                f"layer graph, found {counts.shape}."
             )
-        return found
-
-
-@dataclass(frozen=True)
-class Sources:
-    """The strongest sources of some channels, descending; -1, -1, 0 where there are no more."""
-
-    layer: Int[np.ndarray, "channel rank"]
-    channel: Int[np.ndarray, "channel rank"]
-    influence: Int[np.ndarray, "channel rank"]
+        return counts
 
 
 def layer_edges(layer_graph: LayerGraph, counts: ClassCounts, target_layer: str) -> sparse.csr_array:
     """Edges from a visible layer down to the visible layer below, excluded channels included (DESIGN 3.4).
 
     A channel keeps all sources that a hop brings directly. Of those that come through hidden layers it keeps the
-    widest, as many as `_mean_sources` says. Hops from other visible layers than the one below count for nothing.
+    widest, as many as the directly connected channels have on average. Hops from other visible layers than the one
+    below count for nothing.
 
     Parameters
     ----------
@@ -87,18 +79,124 @@ def layer_edges(layer_graph: LayerGraph, counts: ClassCounts, target_layer: str)
         (target channel, source channel) int32, indices ascending, no zeros: the largest over all chains of hops
         of the smallest count along the chain. Ties in the cut: the lower source index. (channels, 0) for the
         lowest layer.
+
+    Examples
+    --------
+    >>> from summit_dask.facts.layergraph import Window
+    >>> at = (1, 1, True, Window((1, 1), (1, 1), (0, 0)))
+    >>> hop = Hop("up", "low", "high", 0, 2, None)
+    >>> layer_graph = LayerGraph((Layer("low", 2, *at), Layer("high", 2, *at)), (hop,))
+    >>> counts = ClassCounts({}, {"up": sparse.csr_array(np.array([[7, 0], [0, 4]]))})
+    >>> layer_edges(layer_graph, counts, "high").toarray()
+    array([[7, 0],
+           [0, 4]], dtype=int32)
     """
-    target, below = layer_graph.layer(target_layer), layer_graph.below(target_layer)
+    target = layer_graph.layer(target_layer)
+    below = layer_graph.below(target_layer)
     if below is None:
         return sparse.csr_array(np.zeros((target.channels, 0), np.int32))
-    reach: dict[str, sparse.csr_array] = {}
+    descent = _Descent(layer_graph, counts, below)
     for layer in _between(layer_graph, below, target):
-        hops = [h for h in layer_graph.incoming(layer.name) if h.source == below.name or h.source in reach]
+        descent.reach(layer)
+    return descent.edges(target)
+
+
+def _between(layer_graph: LayerGraph, below: Layer, target: Layer) -> list[Layer]:
+    """The hidden layers among which chains from `target` to `below` run, input side first."""
+    layers = layer_graph.layers
+    start = layers.index(below) + 1
+    stop = layers.index(target)
+    return [layer for layer in layers[start:stop] if not layer.visible]
+
+
+@dataclass(frozen=True)
+class _Descent:
+    """Widest paths down to one visible layer; `reached` holds those of hidden layers, (channel, channel of below)."""
+
+    layer_graph: LayerGraph
+    counts: ClassCounts
+    below: Layer
+    reached: dict[str, sparse.csr_array] = field(default_factory=dict)
+
+    def reach(self, hidden: Layer) -> None:
+        """Find the widest paths of the next hidden layer, if it has any; nothing is cut."""
+        hops = self.hops_into(hidden)
         if hops:
-            reach[layer.name] = _widest(layer_graph, layer, below, hops, counts, reach, below.channels)
-    hops = [h for h in layer_graph.incoming(target.name) if h.source == below.name or h.source in reach]
-    keep = _mean_sources(layer_graph, below, hops, counts)
-    return _widest(layer_graph, target, below, hops, counts, reach, keep)
+            self.reached[hidden.name] = self.widest(hidden, hops, self.below.channels)
+
+    def edges(self, target: Layer) -> sparse.csr_array:
+        """The widest paths of the visible layer, cut."""
+        hops = self.hops_into(target)
+        return self.widest(target, hops, self.mean_sources(hops))
+
+    def hops_into(self, layer: Layer) -> list[Hop]:
+        """Hops into a layer that come from below, directly or through hidden layers."""
+        return [h for h in self.layer_graph.incoming(layer.name) if self.is_direct(h) or h.source in self.reached]
+
+    def is_direct(self, hop: Hop) -> bool:
+        """Whether a hop comes straight from the layer below."""
+        return hop.source == self.below.name
+
+    def counts_of(self, hop: Hop) -> sparse.csr_array:
+        """Counts of a hop, (hop's channels, source)."""
+        return self.counts.of_hop(hop, self.layer_graph.layer(hop.source).channels)
+
+    def widest(self, target: Layer, hops: Sequence[Hop], keep: int) -> sparse.csr_array:
+        """Widest paths (target channel, channel of below), with `keep` sources through hidden layers per channel."""
+        from summit_dask.arrays.graph.widest import widest_rows
+
+        direct = [entries_of(self.counts_of(h), h.start) for h in hops if self.is_direct(h)]
+        # The hidden channels of all hops lie on one axis, those of each hop's source together.
+        through = [h for h in hops if not self.is_direct(h)]
+        hidden = [self.reached[h.source] for h in through]
+        starts = bounds(np.array([block.shape[0] for block in hidden], np.int32)).tolist()
+        last = [entries_of(self.counts_of(h), h.start, start) for h, start in zip(through, starts, strict=False)]
+        found = widest_rows(
+            in_rows(all_entries(direct), target.channels),
+            in_rows(all_entries(last), target.channels),
+            stacked(hidden),
+            self.below.channels,
+            keep,
+        )
+        shape = (target.channels, self.below.channels)
+        return sparse.csr_array((found.data, found.indices, found.indptr), shape=shape)
+
+    def mean_sources(self, hops: Sequence[Hop]) -> int:
+        """Sources that a channel keeps of those that come through hidden layers.
+
+        The mean number of sources, rounded down, over the channels that a convolution brings directly from the layer
+        below; without any such channel, over those that a convolution brings from a hidden layer. All of them where
+        only identities lead into the layer: there is nothing to cut.
+        """
+        convolutions = [h for h in hops if h.convolution is not None]
+        measured = [h for h in convolutions if self.is_direct(h)] or convolutions
+        if not measured:
+            return self.below.channels
+        channels = {channel for h in measured for channel in range(h.start, h.stop)}
+        return self.n_sources(measured) // len(channels)
+
+    def n_sources(self, hops: Sequence[Hop]) -> int:
+        """Pairs of a target channel and a source with a count above 0; one that several hops bring counts once."""
+        layers = list(dict.fromkeys(h.source for h in hops))
+        starts = bounds(np.array([self.layer_graph.layer(name).channels for name in layers], np.int32)).tolist()
+        first = dict(zip(layers, starts, strict=False))
+        entries = all_entries(entries_of(self.counts_of(h), h.start, first[h.source]) for h in hops)
+        is_source = np.zeros((max(h.stop for h in hops), starts[-1]), np.bool_)
+        counted = entries.value > 0
+        is_source[entries.row[counted], entries.column[counted]] = True
+        return int(np.count_nonzero(is_source))
+
+
+class Sources(NamedTuple):
+    """The strongest sources of some channels, descending; -1, -1, 0 where there are no more."""
+
+    layer: Int16[np.ndarray, "channel rank"]
+    channel: Int32[np.ndarray, "channel rank"]
+    influence: Int32[np.ndarray, "channel rank"]
+
+
+#: Layer, channel and influence where a channel has no more sources.
+_NONE = (-1, -1, 0)
 
 
 def strongest_sources(
@@ -126,11 +224,21 @@ def strongest_sources(
     Sources
         Layers are places in ``layer_graph.layers``. Ties: the lower source channel, then the lower layer. A source
         that comes by several hops counts once, with its largest count.
+
+    Examples
+    --------
+    >>> from summit_dask.facts.layergraph import Window
+    >>> at = (1, 1, True, Window((1, 1), (1, 1), (0, 0)))
+    >>> hop = Hop("up", "low", "high", 0, 2, None)
+    >>> layer_graph = LayerGraph((Layer("low", 2, *at), Layer("high", 2, *at)), (hop,))
+    >>> counts = ClassCounts({}, {"up": sparse.csr_array(np.array([[7, 9], [0, 4]]))})
+    >>> strongest_sources(layer_graph, counts, "high", [0], 3).channel
+    array([[ 1,  0, -1]], dtype=int32)
     """
-    places = {layer.name: place for place, layer in enumerate(layer_graph.layers)}
+    indices = {known.name: index for index, known in enumerate(layer_graph.layers)}
     hops = [
-        (h, places[h.source], counts.of_hop(h, layer_graph.layer(h.source).channels))
-        for h in layer_graph.incoming(layer)
+        (hop, indices[hop.source], counts.of_hop(hop, layer_graph.layer(hop.source).channels))
+        for hop in layer_graph.incoming(layer)
     ]
     rows = [_sources_of(hops, channel, n) for channel in channels]
     table = np.array(rows, np.int32).reshape(len(rows), n, 3)
@@ -138,91 +246,16 @@ def strongest_sources(
 
 
 def _sources_of(hops: Sequence[tuple[Hop, int, sparse.csr_array]], channel: int, n: int) -> list[tuple[int, int, int]]:
-    best: dict[tuple[int, int], int] = {}
-    for hop, place, matrix in hops:
-        if hop.start <= channel < hop.stop:
-            row = slice(*matrix.indptr[channel - hop.start : channel - hop.start + 2])
-            for source, count in zip(matrix.indices[row].tolist(), matrix.data[row].tolist(), strict=True):
-                if count > 0:
-                    best[source, place] = max(count, best.get((source, place), 0))
-    ranked = sorted(best, key=lambda key: (-best[key], key))[:n]
-    return [(place, source, best[source, place]) for source, place in ranked] + [(-1, -1, 0)] * (n - len(ranked))
-
-
-def _between(layer_graph: LayerGraph, below: Layer, target: Layer) -> list[Layer]:
-    layers = layer_graph.layers
-    return [layer for layer in layers[layers.index(below) + 1 : layers.index(target)] if not layer.visible]
-
-
-def _widest(
-    layer_graph: LayerGraph,
-    target: Layer,
-    below: Layer,
-    hops: Sequence[Hop],
-    counts: ClassCounts,
-    reach: Mapping[str, sparse.csr_array],
-    keep: int,
-) -> sparse.csr_array:
-    """Widest paths (target channel, channel of `below`), given those of the hidden layers between."""
-    from summit_dask.arrays.graph.widest import widest_rows
-
-    direct = [(h, 0) for h in hops if h.source == below.name]
-    last = [h for h in hops if h.source != below.name]
-    blocks = [reach[h.source] for h in last]
-    starts = np.cumsum([0, *(block.shape[0] for block in blocks)])[:-1].tolist()
-    matrices = (
-        _compressed(target, _entries(layer_graph, direct, counts)),
-        _compressed(target, _entries(layer_graph, list(zip(last, starts, strict=True)), counts)),
-        _stacked(blocks),
-    )
-    indptr, indices, data = widest_rows(*matrices, below.channels, keep)
-    return sparse.csr_array((data, indices, indptr), shape=(target.channels, below.channels))
-
-
-def _entries(layer_graph: LayerGraph, hops: Iterable[tuple[Hop, int]], counts: ClassCounts) -> _Arrays:
-    """Target channel, column and count of every entry of some hops, whose sources begin at a given column each."""
-    parts = [(h, counts.of_hop(h, layer_graph.layer(h.source).channels), column) for h, column in hops]
-    return (
-        _joined([np.repeat(np.arange(h.start, h.stop), np.diff(m.indptr)) for h, m, _ in parts]),
-        _joined([m.indices + column for _, m, column in parts]),
-        _joined([m.data for _, m, _ in parts]),
-    )
-
-
-def _compressed(target: Layer, entries: _Arrays) -> _Arrays:
-    """CSR arrays; entries at the same place stay apart."""
-    rows, columns, data = entries
-    order = np.argsort(rows, kind="stable")  # linear: the rows of a hop ascend already
-    indptr = np.cumsum(np.bincount(rows + 1, minlength=target.channels + 1)).astype(np.int32)
-    return indptr, columns[order], data[order]
-
-
-def _stacked(blocks: Sequence[sparse.csr_array]) -> _Arrays:
-    """CSR arrays of one matrix on top of the other."""
-    lengths = _joined([np.diff(block.indptr) for block in blocks])
-    indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
-    return indptr, _joined([block.indices for block in blocks]), _joined([block.data for block in blocks])
-
-
-def _joined(parts: Iterable[np.ndarray]) -> Int32[np.ndarray, " entry"]:
-    return np.concatenate([np.empty(0, np.int32), *(part.astype(np.int32, copy=False) for part in parts)])
-
-
-def _mean_sources(layer_graph: LayerGraph, below: Layer, hops: Sequence[Hop], counts: ClassCounts) -> int:
-    """Sources that a channel keeps of those that come through hidden layers.
-
-    The mean number of sources, rounded down, over the channels that a convolution brings directly from the layer
-    below; without any such channel, over those that a convolution brings from a hidden layer. All of them where
-    only identities lead into the layer: there is nothing to cut.
-    """
-    convolutions = [h for h in hops if h.convolution is not None]
-    measured = [h for h in convolutions if h.source == below.name] or convolutions
-    if not measured:
-        return below.channels
-    sources = list(dict.fromkeys(h.source for h in measured))
-    starts = np.cumsum([0, *(layer_graph.layer(source).channels for source in sources)]).tolist()
-    blocks = [(h, starts[sources.index(h.source)]) for h in measured]
-    rows, columns, data = _entries(layer_graph, blocks, counts)
-    is_source = np.zeros((max(h.stop for h in measured), starts[-1]), np.bool_)
-    is_source[rows[data > 0], columns[data > 0]] = True
-    return int(is_source.sum()) // len({channel for h in measured for channel in range(h.start, h.stop)})
+    """Layer, channel and influence of a channel's sources; of the hops: index of the source layer, and counts."""
+    best: dict[tuple[int, int], int] = {}  # largest count, by source channel and its layer
+    for hop, layer, counts in hops:
+        if not hop.start <= channel < hop.stop:
+            continue
+        row = channel - hop.start
+        entries = slice(counts.indptr[row], counts.indptr[row + 1])
+        for source, count in zip(counts.indices[entries].tolist(), counts.data[entries].tolist(), strict=True):
+            if count > 0:
+                best[source, layer] = max(count, best.get((source, layer), 0))
+    ranked = sorted(best, key=lambda source: (-best[source], source))
+    rows = [(layer, source, best[source, layer]) for source, layer in ranked[:n]]
+    return rows + [_NONE] * (n - len(rows))

@@ -17,7 +17,13 @@ from summit_dask.arrays.graph.edges import ClassCounts, layer_edges
 from summit_dask.facts.errors import ConfigError, StoreError
 from summit_dask.facts.layergraph import Layer, LayerGraph
 
-DAMPING, MAX_ITERATIONS, TOLERANCE = 0.85, 100, 1e-6
+#: Share of a node's score that it hands on along its edges; the rest goes to where the class starts.
+DAMPING = 0.85
+
+MAX_ITERATIONS = 100
+
+#: Change of a node's score, on average, at which the iteration ends.
+TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -47,15 +53,30 @@ class WholeGraph:
     @property
     def ends(self) -> tuple[Int[np.ndarray, " edge"], Int[np.ndarray, " edge"]]:
         """Target and source of every edge on the common axis."""
-        return np.repeat(np.arange(self.is_node.size), np.diff(self.edges.indptr)), self.edges.indices
+        targets = np.repeat(np.arange(self.is_node.size), np.diff(self.edges.indptr))
+        return targets, self.edges.indices
 
-    def part(self, place: int) -> slice:
-        """A layer's channels on the common axis."""
-        return slice(int(self.bounds[place]), int(self.bounds[place + 1]))
+    @property
+    def layer_of(self) -> Int[np.ndarray, " channel"]:
+        """Place in `layers` of each channel's layer."""
+        return np.repeat(np.arange(len(self.layers)), np.diff(self.bounds))
+
+    def part(self, index: int) -> slice:
+        """The channels of a layer, by its place in `layers`, on the common axis."""
+        return slice(int(self.bounds[index]), int(self.bounds[index + 1]))
 
 
 def whole_graph(layer_graph: LayerGraph, counts: ClassCounts, excluded: Mapping[str, Sequence[int]]) -> WholeGraph:
     """Weighted graph of a class over all visible layers.
+
+    Parameters
+    ----------
+    layer_graph
+        Layers and hops of the network.
+    counts
+        Of the class.
+    excluded
+        Channels to leave out, by layer.
 
     Raises
     ------
@@ -63,40 +84,67 @@ def whole_graph(layer_graph: LayerGraph, counts: ClassCounts, excluded: Mapping[
         If an excluded channel is not one of its layer.
     LayerNotFoundError
         If an excluded channel's layer does not exist.
+
+    Examples
+    --------
+    >>> from summit_dask.facts.layergraph import Hop, Window
+    >>> at = (1, 1, True, Window((1, 1), (1, 1), (0, 0)))
+    >>> hop = Hop("up", "low", "high", 0, 2, None)
+    >>> layer_graph = LayerGraph((Layer("low", 2, *at), Layer("high", 2, *at)), (hop,))
+    >>> counts = ClassCounts({}, {"up": sparse.csr_array(np.array([[7, 9], [0, 4]]))})
+    >>> whole = whole_graph(layer_graph, counts, excluded={"low": [0]})
+    >>> whole.edges.toarray()
+    array([[0, 0, 0, 0],
+           [0, 0, 0, 0],
+           [0, 9, 0, 0],
+           [0, 4, 0, 0]], dtype=int32)
+    >>> whole.is_node
+    array([False,  True,  True,  True])
     """
     layers = layer_graph.visible
     bounds = np.cumsum([0, *(layer.channels for layer in layers)])
     edges = _below_diagonal([layer_edges(layer_graph, counts, layer.name) for layer in layers], bounds)
     is_excluded = _excluded(layer_graph, bounds, excluded)
-    rows = np.repeat(np.arange(is_excluded.size), np.diff(edges.indptr))
-    touched = np.zeros(is_excluded.size, np.bool_)
-    touched[rows] = touched[edges.indices] = True
-    edges.data[is_excluded[rows] | is_excluded[edges.indices]] = 0
+    targets = np.repeat(np.arange(is_excluded.size), np.diff(edges.indptr))
+    sources = edges.indices
+    # Who is a node is judged before the excluded channels go: one tied to these alone stays, without edges.
+    is_tied = np.zeros(is_excluded.size, np.bool_)
+    is_tied[targets] = True
+    is_tied[sources] = True
+    edges.data[is_excluded[targets] | is_excluded[sources]] = 0
     edges.eliminate_zeros()
-    return WholeGraph(layers, bounds, edges, touched & ~is_excluded, is_excluded)
+    return WholeGraph(layers, bounds, edges, is_tied & ~is_excluded, is_excluded)
 
 
 def _below_diagonal(blocks: Sequence[sparse.csr_array], bounds: Int[np.ndarray, " bound"]) -> sparse.csr_array:
-    """Every layer's edges in its own rows and the columns of the layer below."""
-    lower = [0, *bounds[:-2].tolist()]
-    indices = np.concatenate([b.indices + column for b, column in zip(blocks, lower, strict=True)])
-    indptr = np.cumsum(np.concatenate([[0], *(np.diff(b.indptr) for b in blocks)]))
-    data = np.concatenate([b.data for b in blocks])
-    return sparse.csr_array((data, indices.astype(np.int32), indptr.astype(np.int32)), shape=(bounds[-1], bounds[-1]))
+    """Every layer's edges in its own rows and the columns of the layer below.
+
+              lowest  second  third
+    lowest  |   .       .       .   |
+    second  | block     .       .   |
+    third   |   .     block     .   |
+    """
+    first_columns = [0, *bounds[:-2].tolist()]
+    indices = np.concatenate([block.indices + first for block, first in zip(blocks, first_columns, strict=True)])
+    lengths = np.concatenate([np.diff(block.indptr) for block in blocks])
+    indptr = np.concatenate([[0], np.cumsum(lengths)])
+    data = np.concatenate([block.data for block in blocks])
+    shape = (bounds[-1], bounds[-1])
+    return sparse.csr_array((data, indices.astype(np.int32), indptr.astype(np.int32)), shape=shape)
 
 
 def _excluded(
     layer_graph: LayerGraph, bounds: Int[np.ndarray, " bound"], excluded: Mapping[str, Sequence[int]]
 ) -> Bool[np.ndarray, " channel"]:
-    mask = np.zeros(bounds[-1], np.bool_)
+    is_excluded = np.zeros(bounds[-1], np.bool_)
     starts = {layer.name: int(start) for layer, start in zip(layer_graph.visible, bounds, strict=False)}
     for name, channels in excluded.items():
         size = layer_graph.layer(name).channels
         if beyond := sorted(c for c in channels if not 0 <= c < size):
             raise ConfigError(f"Excluded channels {beyond} of {name}: expected 0 to {size - 1}; mend `excluded`.")
-        if name in starts:
-            mask[starts[name] + np.array(channels, np.int64)] = True
-    return mask
+        if name in starts:  # a hidden layer's channels are no nodes
+            is_excluded[starts[name] + np.array(channels, np.int64)] = True
+    return is_excluded
 
 
 def personalisation(graph: WholeGraph, counts: ClassCounts) -> Float64[np.ndarray, " channel"]:
@@ -114,11 +162,12 @@ def personalisation(graph: WholeGraph, counts: ClassCounts) -> Float64[np.ndarra
     array
         0 to 1; 1 in a layer without counts, 0 in a layer whose counts are all 0 and where there is no node.
     """
-    weights = np.zeros(graph.is_node.size)
-    for place, layer in enumerate(graph.layers):
-        part = graph.part(place)
-        used = np.where(graph.is_excluded[part], 0, activation_of(counts, layer))
-        weights[part] = used / max(used.max(), 1) if layer.name in counts.activation else 1.0
+    weights = np.ones(graph.is_node.size)
+    for index, layer in enumerate(graph.layers):
+        if layer.name in counts.activation:
+            part = graph.part(index)
+            used = np.where(graph.is_excluded[part], 0, activation_of(counts, layer))
+            weights[part] = used / max(used.max(), 1)
     return np.where(graph.is_node, weights, 0.0)
 
 
@@ -130,13 +179,13 @@ def activation_of(counts: ClassCounts, layer: Layer) -> Int[np.ndarray, " channe
     StoreError
         If there are more or fewer counts than channels.
     """
-    found = counts.activation.get(layer.name, np.zeros(layer.channels, np.int32))
-    if found.shape != (layer.channels,):
+    used = counts.activation.get(layer.name, np.zeros(layer.channels, np.int32))
+    if used.shape != (layer.channels,):
         raise StoreError(
             f"Activation counts of {layer.name}: expected the shape {(layer.channels,)} of the layer graph, "
-            f"found {found.shape}."
+            f"found {used.shape}."
         )
-    return found
+    return used
 
 
 def pagerank(
@@ -162,8 +211,15 @@ def pagerank(
     -------
     array
         Scores, sum 1; 0 where there is no node. All 0 without edges or with every personalisation 0.
+
+    Examples
+    --------
+    >>> edges = sparse.csr_array(np.array([[0, 0, 0], [0, 0, 0], [3, 1, 0]]))  # from channel 2 to 0 and 1
+    >>> pagerank(edges, np.array([True, True, True]), np.array([1.0, 1.0, 1.0])).round(3)
+    array([0.36 , 0.153, 0.486])
     """
-    n_nodes, total = int(is_node.sum()), float(personalisation.sum())
+    n_nodes = int(is_node.sum())
+    total = float(personalisation.sum())
     if edges.nnz == 0 or total == 0:
         return np.zeros(is_node.size)
     down = edges.astype(np.float64)
@@ -175,7 +231,8 @@ def pagerank(
     scores = is_node / n_nodes
     # The change shrinks by the damping each time, from 2 at the most: below 1e-6 after 90 of the 100.
     for _ in range(MAX_ITERATIONS):
-        before, flow = scores, scores * share
+        before = scores
+        flow = scores * share
         followed = up @ flow if directed else up @ flow + down @ flow
         scores = DAMPING * (followed + before[dangling].sum() * jump) + (1 - DAMPING) * jump
         if np.abs(scores - before).sum() < n_nodes * TOLERANCE:
@@ -190,4 +247,4 @@ def class_scores(
     graph = whole_graph(layer_graph, counts, excluded)
     scores = pagerank(graph.edges, graph.is_node, personalisation(graph, counts), directed)
     scores = np.where(graph.is_node, scores, np.nan)
-    return {layer.name: scores[graph.part(place)] for place, layer in enumerate(graph.layers)}
+    return {layer.name: scores[graph.part(index)] for index, layer in enumerate(graph.layers)}

@@ -18,7 +18,7 @@ P_STEP = 0.005
 
 @dataclass(frozen=True)
 class Selection:
-    """Selected channels; the p reached and whether it can be joined to the one below, for each visible layer."""
+    """Selected channels; and of each visible layer the p it reached, and whether it can be joined to the one below."""
 
     is_selected: Bool[np.ndarray, " channel"]
     p: Float64[np.ndarray, " visible"]
@@ -26,52 +26,97 @@ class Selection:
 
 
 def select(whole: WholeGraph, scores: Float64[np.ndarray, " channel"], options: GraphOptions) -> Selection:
-    """Raise p until every layer that can be is joined to the one below."""
+    """Raise p until every layer that can be is joined to the one below.
+
+    Parameters
+    ----------
+    whole
+        Of the class.
+    scores
+        Of its nodes, at least one above 0.
+    options
+        Where p starts, and whether all layers share it.
+
+    Returns
+    -------
+    Selection
+        A layer that is not joined gets a p higher by `P_STEP`, and so does the one below; at most 1. What a p of 1
+        could not join is not `valid`, and raises nothing. Ties of scores: the lower channel.
+    """
     ranking = _rank(whole, scores, options.unified)
-    can_be = ranking.joined(ranking.sizes(np.ones(len(ranking.sums))))
+    n_groups = len(ranking.sums)
+    can_be_joined = ranking.joined(ranking.sizes(np.ones(n_groups)))
     # Counted in whole steps: adding up 0.005 would drift across the sums it is compared with.
-    steps = np.zeros(len(ranking.sums), np.int64)
+    steps = np.zeros(n_groups, np.int64)
     while True:
         p = np.minimum(options.p + P_STEP * steps, 1.0)
         sizes = ranking.sizes(p)
-        apart = np.flatnonzero(can_be & ~ranking.joined(sizes))
+        apart = np.flatnonzero(can_be_joined & ~ranking.joined(sizes))
         if apart.size == 0:
             break
-        np.add.at(steps, [0] if options.unified else np.concatenate([apart, apart - 1]), 1)
-    of_channel = np.repeat(ranking.group, np.diff(whole.bounds))
-    return Selection(ranking.rank < sizes[of_channel], p[ranking.group], can_be)
+        raised = [0] if options.unified else np.concatenate([apart, apart - 1])
+        np.add.at(steps, raised, 1)  # a layer that stands there twice rises twice
+    is_selected = ranking.rank < sizes[ranking.group][whole.layer_of]
+    return Selection(is_selected, p[ranking.group], can_be_joined)
 
 
 def nothing_selected(whole: WholeGraph) -> Selection:
     """Of a class whose graph could not be ranked: no channel, and a p of NaN."""
-    n = len(whole.layers)
-    return Selection(np.zeros(whole.is_node.size, np.bool_), np.full(n, np.nan), np.arange(n) == 0)
+    n_layers = len(whole.layers)
+    is_lowest = np.arange(n_layers) == 0
+    return Selection(np.zeros(whole.is_node.size, np.bool_), np.full(n_layers, np.nan), is_lowest)
 
 
 def selected_edges(
     whole: WholeGraph, is_selected: Bool[np.ndarray, " channel"], is_lowest: Bool[np.ndarray, " channel"]
 ) -> Int[np.ndarray, " edge"]:
-    """Edges between selected channels, but none down to a dead end above the lowest layer; by target and influence."""
+    """Edges between selected channels, as places in those of the whole graph.
+
+    An edge down to a channel that has no such edge itself is left out, unless that channel is in the lowest layer.
+
+    Parameters
+    ----------
+    whole
+        Of the class.
+    is_selected, is_lowest
+        Of each channel: whether it was selected, and whether it is in the lowest layer.
+
+    Returns
+    -------
+    array
+        By target, then influence descending, then source.
+    """
     targets, sources = whole.ends
     edges = np.flatnonzero(is_selected[targets] & is_selected[sources])
     goes_on = is_lowest.copy()
     goes_on[targets[edges]] = True
     kept: Int[np.ndarray, " kept"] = edges[goes_on[sources[edges]]]
-    return kept[np.lexsort((sources[kept], -whole.edges.data[kept], targets[kept]))]
+    order = np.lexsort((sources[kept], -whole.edges.data[kept], targets[kept]))
+    return kept[order]
 
 
 @dataclass(frozen=True)
 class _Ranking:
     """Nodes from the highest score to the lowest, in each group of layers that shares a p.
 
-    group: of each layer. rank: of each channel in its group, past the end for other channels. sums: running sums
-    of each group's scores. nearest: per layer and number of selected targets, the rank of their best source.
+    group
+        Of each layer.
+    rank
+        Of each channel in its group; that of other channels than nodes is past the end.
+    sums
+        Running sums of each group's scores, from the highest.
+    nearest
+        Per layer and number of its selected targets: the best rank that any source of theirs has. A layer is joined
+        to the one below as soon as that source is selected too::
+
+            targets selected      0    1    2    3
+            nearest source        -    7    7    2       joined with 2 targets once 8 sources are selected
     """
 
     group: Int[np.ndarray, " visible"]
     rank: Int[np.ndarray, " channel"]
     sums: tuple[Float64[np.ndarray, " _"], ...]
-    nearest: tuple[Int[np.ndarray, " _"], ...]
+    nearest: Int[np.ndarray, "visible bound"]
 
     def sizes(self, p: Float64[np.ndarray, " group"]) -> Int[np.ndarray, " group"]:
         """Fewest nodes of each group whose scores reach p of the group's sum; 0 where that sum is 0."""
@@ -79,9 +124,9 @@ class _Ranking:
 
     def joined(self, sizes: Int[np.ndarray, " group"]) -> Bool[np.ndarray, " visible"]:
         """Layers with a selected channel that has an edge to a selected one below; the lowest always."""
-        sizes = sizes[self.group]
-        found = [nearest[size] for nearest, size in zip(self.nearest, sizes, strict=True)]
-        return np.array([True, *(rank < size for rank, size in zip(found[1:], sizes, strict=False))])
+        n_selected = sizes[self.group]
+        nearest = self.nearest[np.arange(n_selected.size), n_selected]
+        return np.concatenate([[True], nearest[1:] < n_selected[:-1]])
 
 
 def _fewest(sums: Float64[np.ndarray, " node"], p: float) -> int:
@@ -91,17 +136,22 @@ def _fewest(sums: Float64[np.ndarray, " node"], p: float) -> int:
 
 
 def _rank(whole: WholeGraph, scores: Float64[np.ndarray, " channel"], unified: bool) -> _Ranking:
-    n = scores.size
-    group = np.zeros(len(whole.layers), np.int64) if unified else np.arange(len(whole.layers))
-    of_channel = np.repeat(group, np.diff(whole.bounds))
-    rank, sums = np.full(n, n), []
-    for place in range(group[-1] + 1):
-        nodes = np.flatnonzero(whole.is_node & (of_channel == place))
+    layers = np.arange(len(whole.layers))
+    group = np.zeros_like(layers) if unified else layers
+    group_of = group[whole.layer_of]
+    rank = np.full(scores.size, scores.size)
+    sums = []
+    for index in np.unique(group):
+        nodes = np.flatnonzero(whole.is_node & (group_of == index))
         order = nodes[np.argsort(-scores[nodes], kind="stable")]
         rank[order] = np.arange(order.size)
         sums.append(np.cumsum(scores[order]))
+    return _Ranking(group, rank, tuple(sums), _nearest(whole, rank))
+
+
+def _nearest(whole: WholeGraph, rank: Int[np.ndarray, " channel"]) -> Int[np.ndarray, "visible bound"]:
     targets, sources = whole.ends
-    best = np.full((group.size, n + 1), n)
-    of_layer = np.repeat(np.arange(group.size), np.diff(whole.bounds))
-    np.minimum.at(best, (of_layer[targets], rank[targets] + 1), rank[sources])
-    return _Ranking(group, rank, tuple(sums), tuple(np.minimum.accumulate(best, axis=1)))
+    nearest = np.full((len(whole.layers), rank.size + 1), rank.size)
+    # A target of rank r is selected once more than r are.
+    np.minimum.at(nearest, (whole.layer_of[targets], rank[targets] + 1), rank[sources])
+    return np.minimum.accumulate(nearest, axis=1)

@@ -1,95 +1,146 @@
-"""The inner loop of the widest paths, compiled; kept apart because importing numba takes most of a second."""
+"""The inner loop of the widest paths, compiled; kept apart because importing numba takes most of a second.
+
+    target j  ──direct────────────────────────> source i
+    target j  ──last──> hidden channel h ──reach──> source i
+
+A path is as wide as the smallest count along it. `no_type_check` keeps jaxtyping's import hook, on while testing, from
+wrapping the functions that numba has to compile.
+"""
 
 from typing import no_type_check
 
 import numpy as np
 from numba import njit
 
+from summit_dask.arrays.graph.rows import Rows
+
 
 @njit(cache=True)
-@no_type_check  # numba needs the plain function, not one wrapped to check shapes while testing
+@no_type_check
 def widest_rows(direct, last, reach, n_sources, keep):
-    """Sources of every row, each with its widest path, as the three arrays of a CSR matrix.
-
-        target j  --direct-------------------> source i
-        target j  --last--> hidden channel h --reach--> source i
+    """Sources of every target, each with its widest path.
 
     Parameters
     ----------
-    direct
-        CSR arrays (indptr, indices, data; int32): hops straight from the sources; an entry may occur twice.
-    last
-        CSR arrays: hops from hidden channels; column h belongs to row h of `reach`.
-    reach
-        CSR arrays (hidden channel, source): widest paths of the hidden channels.
-    n_sources
+    direct : Rows
+        (target, source) counts of hops straight from the sources; an entry may occur twice.
+    last : Rows
+        (target, hidden channel) counts of hops from hidden channels; an entry may occur twice.
+    reach : Rows
+        (hidden channel, source): widest paths of the hidden channels.
+    n_sources : int
         Number of source channels.
-    keep
-        Sources kept per row of those that come through hidden channels, the widest first; ties: the lower
-        index. Sources that also come directly are kept beside them.
+    keep : int
+        Sources kept per target of those that come through hidden channels, the widest first; ties: the lower source.
+        Sources that also come directly are kept beside them.
 
     Returns
     -------
-    tuple
-        indptr, indices (ascending in a row) and data, int32.
+    Rows
+        (target, source) int32, sources ascending, none of width 0.
+
+    Examples
+    --------
+    One target. Source 0 comes directly, with 2 images; through a hidden channel come source 1, with 5, and 2, with 4.
+
+    >>> from scipy.sparse import csr_array
+    >>> from summit_dask.arrays.graph.rows import stacked
+    >>> direct, last, reach = (stacked([csr_array(m)]) for m in ([[2, 0, 0]], [[5]], [[0, 9, 4]]))
+    >>> found = widest_rows(direct, last, reach, 3, 1)
+    >>> found.indices, found.data
+    (array([0, 1], dtype=int32), array([2, 5], dtype=int32))
     """
-    n_rows = direct[0].size - 1
+    n_targets = direct.indptr.size - 1
+    room = _room(direct, last, reach, n_sources)
+    indptr = np.zeros(n_targets + 1, np.int32)
+    indices = np.empty(room, np.int32)
+    data = np.empty(room, np.int32)
     straight = np.zeros(n_sources, np.int32)
     through = np.zeros(n_sources, np.int32)
-    bound = _bound(direct, last, reach, n_sources)
-    indptr, indices, data = np.zeros(n_rows + 1, np.int32), np.empty(bound, np.int32), np.empty(bound, np.int32)
-    n = 0
-    for row in range(n_rows):
-        for e in range(direct[0][row], direct[0][row + 1]):
-            i = direct[1][e]
-            straight[i] = max(straight[i], direct[2][e])
-        for e in range(last[0][row], last[0][row + 1]):
-            h = last[1][e]
-            for f in range(reach[0][h], reach[0][h + 1]):
-                i = reach[1][f]
-                through[i] = max(through[i], min(last[2][e], reach[2][f]))
-        least, ties = _cut(through, keep)
-        for i in range(n_sources):
-            if straight[i] == 0 and through[i] < max(least, 1):
-                continue
-            tied = through[i] == least and ties > 0
-            ties -= tied
-            if straight[i] > 0 or through[i] > least or tied:
-                indices[n], data[n] = i, max(straight[i], through[i])
-                n += 1
-        straight[:] = through[:] = 0
-        indptr[row + 1] = n
-    return indptr, indices[:n].copy(), data[:n].copy()
+    stored = 0
+    for target in range(n_targets):
+        _widen_straight(direct, target, straight)
+        _widen_through(last, reach, target, through)
+        stored = _append(straight, through, keep, indices, data, stored)
+        indptr[target + 1] = stored
+        straight[:] = 0
+        through[:] = 0
+    return Rows(indptr, indices[:stored].copy(), data[:stored].copy())
 
 
 @njit(cache=True)
 @no_type_check
-def _bound(direct, last, reach, n_sources):
+def _room(direct, last, reach, n_sources):
     """Most entries that the result can have."""
-    total = 0
-    for row in range(direct[0].size - 1):
-        entries = direct[0][row + 1] - direct[0][row]
-        for e in range(last[0][row], last[0][row + 1]):
-            h = last[1][e]
-            entries += reach[0][h + 1] - reach[0][h]
-        total += min(entries, n_sources)
-    return total
+    room = 0
+    for target in range(direct.indptr.size - 1):
+        paths = direct.indptr[target + 1] - direct.indptr[target]
+        for entry in range(last.indptr[target], last.indptr[target + 1]):
+            hidden = last.indices[entry]
+            paths += reach.indptr[hidden + 1] - reach.indptr[hidden]
+        room += min(paths, n_sources)
+    return room
 
 
 @njit(cache=True)
 @no_type_check
-def _cut(widths, keep):
-    """Value above which all are kept, and how many of those equal to it; (0, 0) keeps all that are positive."""
-    if keep >= widths.size:
+def _widen_straight(direct, target, width):
+    """Raise the width of each source to the target's largest direct count of it."""
+    for entry in range(direct.indptr[target], direct.indptr[target + 1]):
+        source = direct.indices[entry]
+        width[source] = max(width[source], direct.data[entry])
+
+
+@njit(cache=True)
+@no_type_check
+def _widen_through(last, reach, target, width):
+    """Raise the width of each source to that of the target's widest path through a hidden channel."""
+    for entry in range(last.indptr[target], last.indptr[target + 1]):
+        hidden = last.indices[entry]
+        count = last.data[entry]
+        for way in range(reach.indptr[hidden], reach.indptr[hidden + 1]):
+            source = reach.indices[way]
+            width[source] = max(width[source], min(count, reach.data[way]))
+
+
+@njit(cache=True)
+@no_type_check
+def _append(straight, through, keep, indices, data, stored):
+    """Append the sources that a target keeps; returns the new number of entries."""
+    least, ties = _cut(through, keep)
+    for source in range(straight.size):
+        if straight[source] == 0 and through[source] < max(least, 1):
+            continue
+        tied = through[source] == least and ties > 0
+        ties -= tied
+        if straight[source] > 0 or through[source] > least or tied:
+            indices[stored] = source
+            data[stored] = max(straight[source], through[source])
+            stored += 1
+    return stored
+
+
+@njit(cache=True)
+@no_type_check
+def _cut(width, keep):
+    """Width above which all are kept, and how many of those equal to it; (0, 0) keeps all that are positive.
+
+    width  4 0 7 4 9 4    keep 3    ->    4, 1        9, 7 and the first of the 4s
+    """
+    if keep >= width.size:
         return 0, 0
     if keep == 0:
-        return widths.max(), 0
-    top = np.zeros(keep, np.int32)  # descending; few values get in, so that inserting beats partitioning
-    for width in widths:
-        if width > top[-1]:
-            place = keep - 1
-            while place > 0 and top[place - 1] < width:
-                top[place] = top[place - 1]
-                place -= 1
-            top[place] = width
-    return top[-1], (top == top[-1]).sum() if top[-1] > 0 else 0
+        return width.max(), 0
+    # The widest so far, descending. Few get in, so that inserting beats partitioning.
+    top = np.zeros(keep, np.int32)
+    for new in width:
+        if new > top[-1]:
+            rank = keep - 1
+            while rank > 0 and top[rank - 1] < new:
+                top[rank] = top[rank - 1]
+                rank -= 1
+            top[rank] = new
+    least = top[-1]
+    if least == 0:
+        return 0, 0
+    return least, (top == least).sum()
