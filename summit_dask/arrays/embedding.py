@@ -11,6 +11,8 @@ from summit_dask.arrays.similarity import unit_rows
 
 #: UMAP's neighbours per class; with fewer classes than one more, the map is a PCA.
 _NEIGHBOURS = 15
+
+#: UMAP's least distance between classes.
 _MIN_DIST = 0.1
 
 
@@ -32,14 +34,22 @@ def embed_layers(counts: Mapping[str, Int[np.ndarray, "_ _"]], seed: int) -> dic
     dict
         Finite coordinates without units, centred at 0. Classes of equal counts lie at the same place in a PCA and
         near each other in UMAP; a single class lies at 0.
+
+    Examples
+    --------
+    Two classes of one kind and one of another, whose channels are others, lie on a line.
+
+    >>> places = embed_layers({"conv": np.array([[4, 0], [0, 9], [0, 3]])}, seed=0)
+    >>> places["conv"][:, 0].round(3)
+    array([ 0.943, -0.471, -0.471], dtype=float32)
     """
-    places: dict[str, Float32[np.ndarray, "_ 2"]] = {}
+    placed: dict[str, Float32[np.ndarray, "_ 2"]] = {}
     previous = None
     for layer, layer_counts in counts.items():
-        place = _place(layer_counts, previous, seed)
-        previous = place if previous is None else _turned(place, previous)
-        places[layer] = previous.astype(np.float32)
-    return places
+        points = _place(layer_counts, previous, seed)
+        previous = points if previous is None else _turned(points, previous)
+        placed[layer] = previous.astype(np.float32)
+    return placed
 
 
 def _place(
@@ -47,26 +57,27 @@ def _place(
 ) -> Float64[np.ndarray, "class 2"]:
     if len(counts) <= _NEIGHBOURS:
         return _pca(unit_rows(counts))
-    return _umap(counts, _pca(unit_rows(counts)) if previous is None else previous, seed % 2**32)
+    start = _pca(unit_rows(counts)) if previous is None else previous
+    return _umap(counts, start, seed % 2**32)
 
 
 def _pca(rows: Float64[np.ndarray, "class channel"]) -> Float64[np.ndarray, "class 2"]:
     """The two components of largest variance; each one's entry of largest size, the first on ties, is positive."""
     left, size, _ = np.linalg.svd(rows - rows.mean(axis=0), full_matrices=False)
-    place = np.zeros((len(rows), 2))
-    found = (left * size)[:, :2]
-    place[:, : found.shape[1]] = found
-    largest = place[np.abs(place).argmax(axis=0), [0, 1]]
-    place *= np.where(largest < 0, -1.0, 1.0)
-    return place
+    components = (left * size)[:, :2]
+    points = np.zeros((len(rows), 2))
+    points[:, : components.shape[1]] = components  # one class or one channel has a single component
+    largest = points[np.abs(points).argmax(axis=0), [0, 1]]
+    points *= np.where(largest < 0, -1.0, 1.0)
+    return points
 
 
 def _turned(
-    place: Float64[np.ndarray, "class 2"], towards: Float64[np.ndarray, "class 2"]
+    points: Float64[np.ndarray, "class 2"], towards: Float64[np.ndarray, "class 2"]
 ) -> Float64[np.ndarray, "class 2"]:
     """Rotated or mirrored to lie nearest to the other in squared distance; both centred."""
-    turn, _ = orthogonal_procrustes(place, towards)
-    turned: Float64[np.ndarray, "class 2"] = place @ turn
+    turn, _ = orthogonal_procrustes(points, towards)
+    turned: Float64[np.ndarray, "class 2"] = points @ turn
     return turned
 
 
@@ -83,6 +94,6 @@ def _umap(
         model = UMAP(
             n_neighbors=_NEIGHBOURS, min_dist=_MIN_DIST, metric="cosine", init=start, random_state=seed, n_jobs=1
         )
-        place: Float64[np.ndarray, "class 2"] = model.fit_transform(counts.astype(np.float32)).astype(np.float64)
-    place -= place.mean(axis=0)
-    return place
+        points: Float64[np.ndarray, "class 2"] = model.fit_transform(counts.astype(np.float32)).astype(np.float64)
+    points -= points.mean(axis=0)
+    return points

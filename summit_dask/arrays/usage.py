@@ -73,7 +73,7 @@ def _entropy(share: Float64[np.ndarray, "class channel"]) -> Float64[np.ndarray,
     """In bits, of shares that sum to 1 over the classes."""
     surprise = np.zeros_like(share)
     np.log2(share, out=surprise, where=share > 0)
-    bits: Float64[np.ndarray, " channel"] = np.maximum(0.0, -(share * surprise).sum(axis=0))
+    bits: Float64[np.ndarray, " channel"] = np.maximum(0.0, 0.0 - (share * surprise).sum(axis=0))
     return bits
 
 
