@@ -414,7 +414,7 @@ def test_bad_input() -> None:
         class_graph(layer_graph, class_counts({}, counts), {"low": [2]})
     with pytest.raises(LayerNotFoundError, match="'low'"):
         class_graph(layer_graph, class_counts({}, counts), {"lo": [0]})
-    with pytest.raises(ConfigError, match="'p' is 0"):
+    with pytest.raises(ConfigError, match="'p' in the configuration is 0"):
         GraphOptions.of({"p": 0.0})
     with pytest.raises(StoreError, match=r"counts of low: expected the shape \(2,\)"):
         class_graph(layer_graph, class_counts({"low": [1]}, counts), {})
