@@ -38,13 +38,12 @@ from scipy import sparse
 
 from summit_dask.arrays.graph.attribution import ClassGraph, class_graph
 from summit_dask.arrays.graph.edges import ClassCounts
-from summit_dask.facts.config import GraphOptions
 from summit_dask.formats.original_network import layer_graph
 from summit_dask.store.graphs import write_graphs
 from summit_dask.store.header import Header
 from summit_dask.store.layout import partition_size
 from summit_dask.store.store import Store
-from tests.stores import Made, finish, run_facts, tables, write_part
+from tests.stores import Made, finish, options, run_of_images, tables, write_part
 
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
 ARGUMENTS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
@@ -97,12 +96,12 @@ def make_synthetic(path: Path) -> None:
     """A complete store of InceptionV1's size; the counts of classes repeat after `PATTERNS` of them."""
     rng, graph = np.random.default_rng(0), layer_graph()
     n = N_CLASSES * PER_CLASS
-    run = run_facts()
-    run["config"]["excluded"] = []  # the tests' network has other layers
+    run = run_of_images()
+    run = run.model_copy(update={"config": run.config.replaced(excluded=())})  # the tests' network has other layers
     header = Header(graph, run, n, N_CLASSES, N_CLASSES, partition_size(n))
     draft = path.with_name(path.name + ".draft")
     shutil.rmtree(draft, ignore_errors=True)
-    store = Store.create(draft, header, tables(rng, N_CLASSES, PER_CLASS, ("<img src=x onerror=alert(1)>",)), 0)
+    store = Store.create(draft, header, tables(rng, N_CLASSES, PER_CLASS, ("<img src=x onerror=alert(1)>",)))
     made = Made(graph, *_patterns(rng))
     _write_counts(store, made, rng)
     graphs = [_graph(made, place) for place in range(PATTERNS)]
@@ -137,17 +136,15 @@ def _write_counts(store: Store, made: Made, rng: np.random.Generator) -> None:
     for layer in made.layer_graph.visible:
         pattern = made.activation[layer.name][np.arange(N_CLASSES) % PATTERNS]
         counts = np.clip(pattern + rng.integers(-1, 2, pattern.shape, np.int32) * (pattern > 0), 0, PER_CLASS)
-        store.make_group("matrices/{layer}", layer.name, channel=layer.channels)
-        store.write("matrices/{layer}", layer.name, "activation_count", counts.astype(np.int32))
+        store.add(f"matrices/{layer.name}/activation_count", counts.astype(np.int32))
     for hop in made.layer_graph.hops:
         counts = made.influence[hop.name]
-        sources = counts.shape[2]
-        store.make_group("matrices/{hop}", hop.name, channel=hop.channels, source=sources)
-        array: Any = store.group[f"matrices/{hop.name}/influence_count"]
-        step = array.shards[0]
+        address = f"matrices/{hop.name}/influence_count"
+        store.lay_out(address)
+        step = store.rows_per_shard(address)
         for start in range(0, N_CLASSES, step):
             rows = np.arange(start, min(start + step, N_CLASSES)) % PATTERNS
-            store.write("matrices/{hop}", hop.name, "influence_count", counts[rows], start)
+            store.write(address, counts[rows], start)
     finish(store, "matrices")
 
 
@@ -156,7 +153,7 @@ def _graph(made: Made, place: int) -> ClassGraph:
         {name: a[place] for name, a in made.activation.items()},
         {name: sparse.csr_array(i[place]) for name, i in made.influence.items()},
     )
-    return class_graph(made.layer_graph, counts, {}, GraphOptions(p=run_facts()["config"]["p"]))
+    return class_graph(made.layer_graph, counts, {}, options())
 
 
 class Server:

@@ -25,8 +25,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from summit_dask.arrays.pictures import Preparation, Settings, Visualiser, batches
+from summit_dask.network.build import built
 from summit_dask.network.part import part_below
-from summit_dask.stages.workers import NetworkSpec
 from summit_dask.store.store import Store
 
 
@@ -50,9 +50,9 @@ def main() -> None:
 
 def measure(store: Store, layer: str, count: int, settings: Settings) -> NDArray[np.uint8]:
     """Print how the pictures of random channels do; returns them side by side."""
-    spec = NetworkSpec.of_run(store.header.run)
+    spec = store.network
     preparation = Preparation(spec.preprocessing.input_size, spec.preprocessing.mean, spec.preprocessing.std)
-    network = spec.build()
+    network = built(spec)
     best = store.read(f"activations/{layer}/value").max(axis=0)
     channels = np.sort(np.random.default_rng(7).choice(np.flatnonzero(best > 0), count, replace=False))
     part = part_below(network.module, network.value_node[layer])

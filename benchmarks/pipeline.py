@@ -21,10 +21,15 @@ from typing import Any
 import psutil
 
 from summit_dask.facts.config import RunConfig
-from summit_dask.measure.extractor import Extractor, extract_partition
-from summit_dask.stages import pipeline
+from summit_dask.measure.compiled import compile_kernels
+from summit_dask.measure.extractor import Extractor
+from summit_dask.measure.partition import extract_partition
+from summit_dask.network.build import built
 from summit_dask.stages.cluster import cluster
-from summit_dask.stages.workers import NetworkSpec, extracting, partition_of, prepare_process
+from summit_dask.stages.extract import ExtractorPlugin, measure, partition_of
+from summit_dask.stages.init import init
+from summit_dask.stages.workers import installed, prepare_process
+from summit_dask.store.status import fingerprints
 from summit_dask.store.store import Store
 
 DATA = Path(os.environ.get("SUMMIT_TEST_DATA", "../shared/data"))
@@ -50,7 +55,7 @@ def loop(path: Path, workers: int) -> tuple[float, float]:
     context = multiprocessing.get_context("spawn")
     start, results = context.Barrier(workers + 1), context.Queue()
     queue: Any = context.Queue()
-    for index in range(Store.open(path).header.lengths()["partition"]):
+    for index in range(Store.open(path).header.n_partitions):
         queue.put(index)
     processes = [context.Process(target=measure_all, args=(path, queue, start, results)) for _ in range(workers)]
     for process in processes:
@@ -68,23 +73,27 @@ def measure_all(path: Path, queue: Any, start: Any, results: Any) -> None:
     """What each process of the loop does; the network is built before the clock starts."""
     prepare_process()
     store = Store.open(path)
-    spec = NetworkSpec.of_run(store.header.run)
-    extractor = Extractor(spec.build(), spec.preprocessing, spec.k)
+    spec = store.network
+    options = store.header.run.config
+    extractor = Extractor(built(spec), spec.preprocessing, options.k)
     start.wait()
     before = time.process_time()
     while not queue.empty():
         rows = store.partition(queue.get())
-        extract_partition(extractor, spec.preprocessing, partition_of(store, rows), store.header.run["config"])
+        extract_partition(extractor, spec.preprocessing, partition_of(store, rows), options)
     results.put(time.process_time() - before)
 
 
 def stage(path: Path, config: RunConfig) -> tuple[float, float]:
     """Wall and CPU seconds of the extract stage on a local cluster whose workers have the network."""
     store = Store.open(path, writable=True)
-    key = pipeline.stage_fingerprints(store)["extract"]
-    with cluster(config) as client, extracting(client, store, key) as plugin:
+    key = fingerprints(store)["extract"]
+    with (
+        cluster(config) as connect,
+        installed(connect(), ExtractorPlugin(store.path, key), store.network.model) as plugin,
+    ):
         before, began = busy(), time.perf_counter()
-        pipeline.measure(store, client, list(range(store.header.lengths()["partition"])), key, plugin)
+        measure(store, connect(), list(range(store.header.n_partitions)), key, plugin)
         return time.perf_counter() - began, busy() - before
 
 
@@ -104,8 +113,8 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         config = configuration(Path(folder), options.images_per_class, options.workers)
-        store = pipeline.init(config)
-        pipeline.compile_kernels()
+        store = init(config)
+        compile_kernels()
         rows = []
         for number in range(options.rounds):
             for name, (wall, cpu) in (
