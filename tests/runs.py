@@ -9,7 +9,7 @@ from distributed import Client
 
 from summit_dask.facts.config import ClusterOptions, ResultOptions, RunConfig
 from summit_dask.facts.stages import STAGES, stage_named
-from summit_dask.stages.cluster import Connect
+from summit_dask.stages.cluster import Cluster, Connect
 from summit_dask.stages.init import init
 from summit_dask.stages.pipeline import run_stages
 from summit_dask.store.store import Store
@@ -20,7 +20,7 @@ def run_here(config: RunConfig, client: Client, *names: str) -> Store:
     store = init(config)
     stages = [stage_named(name) for name in names] or STAGES
     with store.changing():
-        run_stages(store, stages, ResultOptions.part_of(config), lambda: client)
+        run_stages(store, stages, ResultOptions.part_of(config), connected(client))
     return store
 
 
@@ -29,9 +29,14 @@ def cluster_of(client: Client) -> object:
 
     @contextmanager
     def here(options: ClusterOptions) -> Iterator[Connect]:
-        yield lambda: client
+        yield connected(client)
 
     return here
+
+
+def connected(client: Client) -> Connect:
+    """What stages get, to connect to this client's cluster."""
+    return lambda: Cluster(client, 60.0)
 
 
 def copied(config: RunConfig, folder: Path) -> RunConfig:

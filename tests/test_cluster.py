@@ -1,5 +1,6 @@
 """Clusters: what tasks ask for, and what failures of a cluster end in. Unreachable ones: see test_cli."""
 
+import threading
 import time
 from types import SimpleNamespace
 
@@ -8,7 +9,8 @@ from distributed import Client, LocalCluster
 from distributed.scheduler import KilledWorker
 
 from summit_dask.facts.errors import ClusterError, NumericalError, StoreError
-from summit_dask.stages.cluster import finished, resources, result_of
+from summit_dask.stages.cluster import Cluster, resources
+from summit_dask.stages.tasks import finished, result_of
 
 
 def fail(error: Exception) -> None:
@@ -16,7 +18,10 @@ def fail(error: Exception) -> None:
 
 
 def test_results_come_with_their_labels(client: Client) -> None:
-    assert sorted(finished(client.map(abs, [-1, 2], pure=False), ["one", "two"])) == [("one", 1), ("two", 2)]
+    assert sorted(finished(Cluster(client, 60.0), client.map(abs, [-1, 2], pure=False), ["one", "two"])) == [
+        ("one", 1),
+        ("two", 2),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -30,13 +35,13 @@ def test_a_task_s_error_is_told_as_what_it_is(
     client: Client, error: Exception, kind: type[Exception], match: str
 ) -> None:
     with pytest.raises(kind, match=match):
-        list(finished([client.submit(fail, error, pure=False)], ["only"]))
+        list(finished(Cluster(client, 60.0), [client.submit(fail, error, pure=False)], ["only"]))
 
 
 def test_a_failure_stops_the_other_tasks(client: Client) -> None:
     tasks = [client.submit(fail, NumericalError("at once"), pure=False), client.submit(time.sleep, 1, pure=False)]
     with pytest.raises(NumericalError):
-        list(finished(tasks, [0, 1]))
+        list(finished(Cluster(client, 60.0), tasks, [0, 1]))
     assert tasks[1].cancelled()
 
 
@@ -63,3 +68,23 @@ def test_a_gpu_is_asked_for_only_where_a_worker_has_one(client: Client) -> None:
         Client(local, set_as_default=False) as other,
     ):
         assert resources(other) == {"GPU": 1}
+
+
+def test_a_cluster_without_workers_is_told_and_ends(capsys: pytest.CaptureFixture[str]) -> None:
+    with (
+        LocalCluster(n_workers=0, processes=False, dashboard_address="127.0.0.1:0") as local,
+        Client(local, set_as_default=False) as alone,
+        pytest.raises(ClusterError, match=r"no workers for \d s.*finished partitions are kept.*--worker-timeout"),
+    ):
+        list(finished(Cluster(alone, 2.0), [alone.submit(abs, -1)], ["only"]))
+    assert capsys.readouterr().err == "No workers are left on the cluster; waiting up to 2 s for new ones.\n"
+
+
+def test_workers_that_come_late_do_the_work() -> None:
+    with (
+        LocalCluster(n_workers=0, processes=False, dashboard_address="127.0.0.1:0") as local,
+        Client(local, set_as_default=False) as alone,
+    ):
+        task = alone.submit(abs, -1)
+        threading.Timer(1.5, lambda: local.scale(1)).start()
+        assert list(finished(Cluster(alone, 30.0), [task], ["only"])) == [("only", 1)]

@@ -25,7 +25,7 @@ from summit_dask.store.tree import open_store
 from tests import oracles_examples as oracle
 from tests import stores
 from tests.networks import tiny_config
-from tests.runs import run_here
+from tests.runs import connected, run_here
 
 QUICK = Settings(size=16, steps=2, batch=2)
 WANTED = {"lower": [1, 4, 7], "upper": [0, 14]}
@@ -88,7 +88,7 @@ def test_lost_and_changed_originals_are_blank_and_counted(
     store.update_run(store.header.run.model_copy(update={"images_root": tmp_path / "images"}))
     before = {name: store.read(f"examples/upper/{name}") for name in ("image_index", "box")}
     options = store.header.run.config.replaced(thumbnail=8)
-    run_stages(store, [stage_named("examples")], options, lambda: client)
+    run_stages(store, [stage_named("examples")], options, connected(client))
     said = capsys.readouterr().err
     assert "1 images have blank thumbnails: No such file or directory." in said
     assert "1 images have blank thumbnails: not the file that was extracted" in said
@@ -101,7 +101,7 @@ def test_lost_and_changed_originals_are_blank_and_counted(
 def test_pictures_are_stored_by_channel_and_kind(reduced: RunConfig, tmp_path: Path, client: Client) -> None:
     store = copy_of(reduced, tmp_path)
     add_pictures(store, "lower", {(4, "channel"): b"old", (5, "dataset-p-3"): b"imported"})
-    paint(store, lambda: client, WANTED, ("channel", "diversity"), QUICK)
+    paint(store, connected(client), WANTED, ("channel", "diversity"), QUICK)
     made = read_pictures(store, "lower")
     kinds = ("channel", *(f"diversity-{i}" for i in range(4)))
     assert set(made) == {(c, kind) for c in WANTED["lower"] for kind in kinds} | {(5, "dataset-p-3")}
@@ -117,7 +117,7 @@ def test_interrupted_pictures_go_on_to_the_same_bytes(
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
     whole, broken = (copy_of(reduced, tmp_path / name) for name in ("a", "b"))
-    paint(whole, lambda: client, WANTED, ("channel", "neuron"), QUICK)
+    paint(whole, connected(client), WANTED, ("channel", "neuron"), QUICK)
     saved, save = list[Path](), pictures._write_draft
 
     def save_two(path: Path, pictures: Any) -> None:
@@ -128,12 +128,12 @@ def test_interrupted_pictures_go_on_to_the_same_bytes(
 
     monkeypatch.setattr(pictures, "_write_draft", save_two)
     with pytest.raises(KeyboardInterrupt):
-        paint(broken, lambda: client, WANTED, ("channel", "neuron"), QUICK)
+        paint(broken, connected(client), WANTED, ("channel", "neuron"), QUICK)
     monkeypatch.setattr(pictures, "_write_draft", lambda path, pictures: (saved.append(path), save(path, pictures)))
-    paint(broken, lambda: client, WANTED, ("channel", "neuron"), QUICK)
+    paint(broken, connected(client), WANTED, ("channel", "neuron"), QUICK)
     assert len(saved) == len(set(saved)) == 6  # no batch twice
     assert bytes_of(broken.path) == bytes_of(whole.path)
-    paint(broken, lambda: client, WANTED, ("channel",), QUICK)
+    paint(broken, connected(client), WANTED, ("channel",), QUICK)
     assert len(saved) == 6  # nothing to do
 
 

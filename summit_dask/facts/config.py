@@ -154,6 +154,8 @@ class ClusterOptions(Options):
     workers: int | None = _option(None, "processes of the local cluster; default: one a core", ge=1)
     scheduler: str | None = _option(None, "address of an existing Dask cluster")
     scheduler_file: Path | None = _option(None, "scheduler file of an existing Dask cluster")
+    wait_for_workers: int | None = _option(None, "workers of an existing cluster to wait for before starting", ge=1)
+    worker_timeout: float = _option(300.0, "seconds to wait for workers, at the start and when none are left", gt=0)
 
 
 class ResultOptions(EmbedOptions, GraphOptions, ExampleOptions, CountOptions, ExtractOptions):

@@ -1,25 +1,26 @@
 """A Dask cluster to run on: a local one by default, or one that exists already.
 
-Connecting takes seconds, so stages get a function that connects when it is first called.
+Connecting takes seconds, so stages get a function that connects when it is first called. What a cluster lacks is told
+before any work is sent to it: no workers, other versions, a folder that can't be written.
 """
 
 import json
-import os
+import logging
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import CancelledError
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import dask
-from distributed import Client, LocalCluster, as_completed
-from distributed.scheduler import KilledWorker
+from dask.system import CPU_COUNT
+from distributed import Client, LocalCluster
 
 from summit_dask.facts.config import ClusterOptions
-from summit_dask.facts.errors import ClusterError, StoreError
+from summit_dask.facts.errors import ClusterError
+from summit_dask.store.progress import duration, say
 
 GPU = "GPU"
 CONNECT_SECONDS = 15
@@ -31,9 +32,19 @@ LOCAL = {
     "distributed.worker.profile.enabled": False,
 }
 
+#: What has to be of one version everywhere, since it travels between the machines or decides the results.
+_OF_ONE_VERSION = ("python", "dask", "distributed", "summit-dask")
 
-#: Connects to the cluster at the first call, and gives the same client ever after.
-Connect = Callable[[], Client]
+
+class Cluster(NamedTuple):
+    """A cluster that is connected to, and how many seconds to wait for workers when none are left."""
+
+    client: Client
+    worker_timeout: float
+
+
+#: Connects at the first call, and gives the same cluster ever after.
+Connect = Callable[[], Cluster]
 
 
 @contextmanager
@@ -43,13 +54,13 @@ def cluster(options: ClusterOptions) -> Iterator[Connect]:
     Raises
     ------
     ClusterError
-        On connecting, if the scheduler doesn't answer or has no workers.
+        On connecting, if the cluster can't be started or reached, has too few workers, or other versions.
     """
     with ExitStack() as stack:
 
         @cache
-        def connect() -> Client:
-            return stack.enter_context(_connected(options))
+        def connect() -> Cluster:
+            return Cluster(stack.enter_context(_connected(options)), options.worker_timeout)
 
         yield connect
 
@@ -57,28 +68,57 @@ def cluster(options: ClusterOptions) -> Iterator[Connect]:
 @contextmanager
 def _connected(options: ClusterOptions) -> Iterator[Client]:
     address = options.scheduler or (options.scheduler_file and _address_in(options.scheduler_file))
-    if address:
-        with _existing(address) as client:
-            yield client
-        return
-    with dask.config.set(LOCAL), _local(options.workers) as local, Client(local) as client:
-        yield client
+    with _quiet_dask():
+        if address:
+            with _existing(address) as client:
+                _wait_for_workers(client, address, options)
+                _check_versions(client)
+                yield client
+        else:
+            with dask.config.set(LOCAL), _local(options.workers) as local, Client(local) as client:
+                yield client
+
+
+@contextmanager
+def _quiet_dask() -> Iterator[None]:
+    """What goes wrong is told by us, in one message, and not by Dask's logs with their tracebacks as well."""
+    logger = logging.getLogger("distributed")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def _local(workers: int | None) -> LocalCluster:
     import torch  # slow to import, and no other cluster needs it
 
     gpus = torch.cuda.device_count()  # one process each
-    with _deaf_to_ctrl_c():
-        return LocalCluster(
-            n_workers=workers or gpus or os.cpu_count() or 1,
-            resources={GPU: 1} if gpus else {},
-            threads_per_worker=1,
-            processes=True,
-            dashboard_address="127.0.0.1:0",
-            memory_limit=0,
-            silence_logs="CRITICAL",  # a task's error is told by us
-        )
+    try:
+        with _deaf_to_ctrl_c():
+            return LocalCluster(
+                n_workers=workers or gpus or CPU_COUNT,
+                resources={GPU: 1} if gpus else {},
+                threads_per_worker=1,
+                processes=True,
+                dashboard_address="127.0.0.1:0",
+                memory_limit=0,
+                silence_logs="CRITICAL",
+            )
+    except (OSError, RuntimeError, ValueError, TypeError) as error:
+        folder = dask.config.get("temporary-directory") or "the system's temporary folder"
+        raise ClusterError(
+            f"A local cluster can't be started: {_reason(error)}. Its processes need {folder} to be writable (DASK_"
+            "TEMPORARY_DIRECTORY names another one) and connections to this machine itself to be allowed."
+        ) from error
+
+
+def _reason(error: BaseException) -> str:
+    """The innermost cause, which says more than what Dask makes of it."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return f"{type(error).__name__}: {error}"
 
 
 @contextmanager
@@ -98,23 +138,20 @@ def _deaf_to_ctrl_c() -> Iterator[None]:
 def _existing(place: str) -> Iterator[Client]:
     try:
         client = Client(place, timeout=CONNECT_SECONDS, set_as_default=True)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError, RuntimeError) as error:
+        certificates = " Addresses with tls:// need Dask's certificates (distributed.comm.tls in its configuration)."
         raise ClusterError(
-            f"The Dask scheduler at {place} doesn't answer within {CONNECT_SECONDS} s ({error}). Start it with "
-            "'dask scheduler', check the address, or leave --scheduler out for a local cluster."
+            f"The Dask scheduler at {place} doesn't answer within {CONNECT_SECONDS} s ({_reason(error)}). Start it "
+            "with 'dask scheduler', check the address, or leave --scheduler out for a local cluster."
+            + (certificates if place.startswith("tls://") else "")
         ) from error
     with client:
-        if not client.scheduler_info(n_workers=-1)["workers"]:
-            raise ClusterError(
-                f"The Dask scheduler at {place} has no workers; start some with 'dask worker {place}' where "
-                "summit-dask is installed and the images, the weights and the store can be reached."
-            )
         yield client
 
 
 def _address_in(file: Path) -> str:
     try:
-        return str(json.loads(file.read_text())["address"])
+        return str(json.loads(file.read_text(encoding="utf-8"))["address"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ClusterError(
             f"{file} is no scheduler file ({type(error).__name__}: {error}); start the scheduler with "
@@ -122,49 +159,55 @@ def _address_in(file: Path) -> str:
         ) from error
 
 
+def _wait_for_workers(client: Client, place: str, options: ClusterOptions) -> None:
+    """Without a number to wait for, one worker has to be there already."""
+    wanted = options.wait_for_workers
+    if wanted is not None and n_workers(client) < wanted:
+        say(f"Waiting up to {duration(options.worker_timeout)} for {wanted} workers of {place}.")
+        try:
+            client.wait_for_workers(wanted, timeout=options.worker_timeout)
+        except TimeoutError as error:
+            raise ClusterError(
+                f"{n_workers(client)} of {wanted} workers joined the Dask scheduler at {place} within "
+                f"{duration(options.worker_timeout)}; ask for fewer with --wait-for-workers, or for more time with "
+                "--worker-timeout."
+            ) from error
+    if not n_workers(client):
+        raise ClusterError(
+            f"The Dask scheduler at {place} has no workers; start some with 'dask worker {place}' where "
+            "summit-dask is installed and the images, the weights and the store can be reached. For workers that are "
+            "still queued, give --wait-for-workers."
+        )
+
+
+def _check_versions(client: Client) -> None:
+    versions: Any = client.get_versions(packages=["summit-dask"])
+    ours = _versions(versions["client"])
+    for address, worker in versions["workers"].items():
+        theirs = _versions(worker)
+        for package in _OF_ONE_VERSION:
+            if theirs[package] != ours[package]:
+                raise ClusterError(
+                    f"The worker {address} has {package} {theirs[package] or '(not installed)'}, this process "
+                    f"{package} {ours[package]}; install the same version on every machine."
+                )
+
+
+def _versions(facts: Mapping[str, Any]) -> dict[str, str | None]:
+    """Versions of what matters, Python's without its last part."""
+    versions = {package: facts["packages"].get(package) for package in _OF_ONE_VERSION}
+    return {**versions, "python": ".".join(str(versions["python"]).split(".")[:2])}
+
+
+def n_workers(client: Client) -> int:
+    """Workers that the cluster has now."""
+    return len(client.scheduler_info(n_workers=-1)["workers"])
+
+
 def resources(client: Client) -> dict[str, float]:
     """What a task that runs the network asks for: a GPU where any worker offers one, else nothing.
 
     A task that asks for a resource nobody has would wait for ever, so the workers are asked first.
     """
-    workers: Sequence[dict[str, Any]] = list(client.scheduler_info(n_workers=-1)["workers"].values())
+    workers = client.scheduler_info(n_workers=-1)["workers"].values()
     return {GPU: 1.0} if any(worker.get("resources", {}).get(GPU) for worker in workers) else {}
-
-
-def finished(futures: Sequence[Any], labels: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
-    """Label and result of each task as it ends; a failure ends all."""
-    label = {future.key: name for future, name in zip(futures, labels, strict=True)}
-    try:
-        for future in as_completed(futures):
-            yield label[future.key], result_of(future)
-    except BaseException:
-        for future in futures:
-            future.cancel()
-        raise
-
-
-def result_of(future: Any) -> Any:
-    """Result of a task, once it has ended.
-
-    Raises
-    ------
-    ClusterError, StoreError
-        If its worker died, or writing failed; else what the task raised.
-    """
-    try:
-        return future.result()
-    except CancelledError as error:
-        raise ClusterError(
-            f"The Dask scheduler went away ({error}). Start it again, then run the same command: finished partitions "
-            "are kept."
-        ) from error
-    except KilledWorker as error:
-        raise ClusterError(
-            f"Workers died again and again on the same task ({error}); memory may have run out. Use fewer "
-            "--workers, then run the same command: finished partitions are kept."
-        ) from error
-    except OSError as error:
-        raise StoreError(
-            f"Writing failed on a worker: {error}. Make room or restore access, then run the same command: "
-            "finished partitions are kept."
-        ) from error

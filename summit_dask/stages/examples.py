@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from distributed import Client
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -26,7 +25,8 @@ from summit_dask.facts.config import ResultOptions
 from summit_dask.facts.layergraph import Layer
 from summit_dask.facts.preprocessing import Preprocessing
 from summit_dask.images.decode import open_image
-from summit_dask.stages.cluster import Connect, result_of
+from summit_dask.stages.cluster import Cluster, Connect
+from summit_dask.stages.tasks import computed
 from summit_dask.store.counts import readable_classes
 from summit_dask.store.progress import Progress, say
 from summit_dask.store.status import fingerprints
@@ -83,11 +83,11 @@ def _files(path: Path, run: int) -> tuple[Path, NDArray[Any], NDArray[np.int64]]
 
 def find_examples(store: Store, options: ResultOptions, connect: Connect) -> None:
     """Find and cut the examples of all visible layers."""
-    client = connect()
+    cluster = connect()
     layers = store.layer_graph.visible
-    best = _strongest(store, client, layers, options.examples)
+    best = _strongest(store, cluster, layers, options.examples)
     crops = [_crops(layer, own) for layer, own in zip(layers, best, strict=True)]
-    cut = _cut(store, client, crops, options.thumbnail)
+    cut = _cut(store, cluster, crops, options.thumbnail)
     start = 0
     for layer, own in zip(layers, best, strict=True):
         stop = start + own.image.size
@@ -95,13 +95,13 @@ def find_examples(store: Store, options: ResultOptions, connect: Connect) -> Non
         start = stop
 
 
-def _strongest(store: Store, client: Client, layers: Sequence[Layer], k: int) -> list[Strongest]:
+def _strongest(store: Store, cluster: Cluster, layers: Sequence[Layer], k: int) -> list[Strongest]:
     """Of each layer."""
     best: list[Strongest] = []
     with Progress("examples", "layers", len(layers)) as progress:
         for layer in layers:
             read = MaximaReader(store.path, layer.name)
-            best.append(result_of(client.compute(strongest_images(read, store.header.n_partitions, k))))
+            best += computed(cluster, [strongest_images(read, store.header.n_partitions, k)])
             progress.add(1)
     return best
 
@@ -111,13 +111,14 @@ def _crops(layer: Layer, best: Strongest) -> Crops:
     return Crops(best.image.ravel(), input_boxes(layer, best.position).reshape(-1, 4))
 
 
-def _cut(store: Store, client: Client, crops: Sequence[Crops], side: int) -> Thumbnails:
+def _cut(store: Store, cluster: Cluster, crops: Sequence[Crops], side: int) -> Thumbnails:
     """The thumbnails of all layers at once, so that every original is opened once."""
     everything = Crops(*(np.concatenate(column) for column in zip(*crops, strict=True)))
     preprocessing = store.network.preprocessing
     geometry = Geometry(preprocessing.resize, preprocessing.crop, side)
     originals = Originals(store.path, fingerprints(store)["extract"], preprocessing)
-    cut: Thumbnails = result_of(client.compute(thumbnails(everything, originals, geometry)))
+    cut: Thumbnails
+    (cut,) = computed(cluster, [thumbnails(everything, originals, geometry)])
     for reason, count in sorted(cut.reasons.items()):
         say(f"{count} images have blank thumbnails: {reason}.")
     return cut

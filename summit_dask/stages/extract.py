@@ -1,18 +1,21 @@
 """The extract stage: every partition of images is measured once, on Dask workers, and written as whole shards."""
 
+import socket
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from distributed import Client, Worker
+from distributed import Worker, get_worker
 
 from summit_dask.facts import schema
 from summit_dask.facts.config import ResultOptions
+from summit_dask.facts.errors import DatasetError
 from summit_dask.measure.compiled import compile_kernels
 from summit_dask.measure.extractor import Extractor
 from summit_dask.measure.partition import Partition, extract_partition
 from summit_dask.network.build import built
-from summit_dask.stages.cluster import Connect, finished, resources
+from summit_dask.stages.cluster import Cluster, Connect, resources
+from summit_dask.stages.tasks import finished
 from summit_dask.stages.workers import NetworkPlugin, device_of, installed, plugin_of, prepare_process
 from summit_dask.store.progress import Progress, duration, say
 from summit_dask.store.status import fingerprints
@@ -31,24 +34,25 @@ def extract(store: Store, options: ResultOptions, connect: Connect) -> None:
     """
     key = fingerprints(store, options)["extract"]
     todo = np.flatnonzero(~store.done(key)).tolist()
-    client = connect()
+    cluster = connect()
     seconds = compile_kernels()
     if seconds > COMPILED_SECONDS:
         say(f"Compiled the kernels in {duration(seconds)}; they are kept on disk for the next time.")
-    with installed(client, ExtractorPlugin(store.path, key), store.network.model) as plugin:
-        unreadable = measure(store, client, todo, key, plugin)
+    with installed(cluster.client, ExtractorPlugin(store.path, key), store.network.model) as plugin:
+        unreadable = measure(store, cluster, todo, key, plugin)
     if unreadable:
         say(f"{unreadable} images could not be read and are left out; /images/reason says why.")
 
 
-def measure(store: Store, client: Client, todo: Sequence[int], key: int, plugin: str) -> int:
+def measure(store: Store, cluster: Cluster, todo: Sequence[int], key: int, plugin: str) -> int:
     """Measure some partitions on workers that have the plugin; returns the number of unreadable images."""
     n_images = store.header.n_images
     sizes = {index: len(range(*store.partition(index).indices(n_images))) for index in todo}
     unreadable = 0
     with Progress("extract", "images", n_images, n_images - sum(sizes.values())) as progress:
+        client = cluster.client
         futures = client.map(extract_task, todo, plugin_name=plugin, run=key, pure=False, resources=resources(client))
-        for index, lost in finished(futures, todo):
+        for index, lost in finished(cluster, futures, todo):
             unreadable += lost
             progress.add(sizes[index])
     return unreadable
@@ -61,15 +65,14 @@ class ExtractorPlugin(NetworkPlugin):
         super().__init__(path, key)
         self.path = path
 
-    def setup(self, worker: Worker) -> None:
-        """Called by Dask on each worker, also on those that come later."""
+    def prepare(self, worker: Worker) -> None:
+        """See `NetworkPlugin`."""
         compile_kernels()
         prepare_process()
         self.store = Store.open(self.path, writable=True)
         spec = self.store.network
         k = self.store.header.run.config.k
         self.extractor = Extractor(built(spec), spec.preprocessing, k, device_of(worker))
-        self.ready = True
 
 
 def extract_task(index: int, plugin_name: str, run: int) -> int:
@@ -78,11 +81,27 @@ def extract_task(index: int, plugin_name: str, run: int) -> int:
     store = plugin.store
     rows = store.partition(index)
     options = store.header.run.config
-    arrays = extract_partition(plugin.extractor, store.network.preprocessing, partition_of(store, rows), options)
+    images = partition_of(store, rows)
+    arrays = extract_partition(plugin.extractor, store.network.preprocessing, images, options)
+    if (arrays["images/status"] == schema.UNREADABLE).all():
+        raise _blind(store.images_root, images, str(arrays["images/reason"][0]))
     for address, values in arrays.items():
         store.write(address, values, rows.start)
     store.mark_done(index, run)
     return int((arrays["images/status"] == schema.UNREADABLE).sum())
+
+
+def _blind(root: Path, images: Partition, reason: str) -> DatasetError:
+    """Nothing readable in a whole partition is a fault of the place, not of the images: it stays undone."""
+    where = f"the worker {get_worker().address} on {socket.gethostname()}"
+    remedy = "Mount it there, or give --images anew where the images lie now; finished partitions are kept."
+    if not root.is_dir():
+        return DatasetError(f"There is no folder {root} on {where}, so none of its images can be read. {remedy}")
+    return DatasetError(
+        f"None of {len(images.files)} neighbouring images in {root} can be read on {where}; the first is "
+        f"{images.files[0].relative_to(root)} ({reason}). {remedy} Images that are really broken have to be taken out "
+        "of the set."
+    )
 
 
 def partition_of(store: Store, rows: slice) -> Partition:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from summit_dask.arrays.graph.attribution import ClassGraph, class_graph
 from summit_dask.facts.config import ResultOptions
-from summit_dask.stages.cluster import Connect, finished
+from summit_dask.stages.cluster import Connect
+from summit_dask.stages.tasks import finished
 from summit_dask.store.counts import read_counts
 from summit_dask.store.graphs import write_graphs
 from summit_dask.store.progress import Progress
@@ -15,13 +16,13 @@ CLASSES_PER_TASK = 8
 
 def make_graphs(store: Store, options: ResultOptions, connect: Connect) -> None:
     """Attribution graphs of all classes."""
-    client = connect()
+    cluster = connect()
     n_classes = store.header.n_classes
     starts = list(range(0, n_classes, CLASSES_PER_TASK))
     made: dict[int, ClassGraph] = {}
     with Progress("graphs", "classes", n_classes) as progress:
-        futures = client.map(graph_task, starts, path=store.path, options=options, pure=False)
-        for start, graphs in finished(futures, starts):
+        futures = cluster.client.map(graph_task, starts, path=store.path, options=options, pure=False)
+        for start, graphs in finished(cluster, futures, starts):
             made.update(enumerate(graphs, start))
             progress.add(len(graphs))
     write_graphs(store, [made[index] for index in range(n_classes)])

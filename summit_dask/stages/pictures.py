@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from distributed import Client, Worker
+from distributed import Worker
 
 from summit_dask.arrays.pictures import KINDS, Batch, Kind, Preparation, Settings, Visualiser, batches, stored_kinds
 from summit_dask.facts.config import ClusterOptions, fingerprint
@@ -26,7 +26,8 @@ from summit_dask.facts.run import NetworkSpec
 from summit_dask.facts.schema import PICTURE_KINDS
 from summit_dask.network.build import built
 from summit_dask.network.part import part_below
-from summit_dask.stages.cluster import Connect, cluster, finished, resources, result_of
+from summit_dask.stages.cluster import Cluster, Connect, cluster, n_workers, resources
+from summit_dask.stages.tasks import finished
 from summit_dask.stages.workers import NetworkPlugin, installed, plugin_of, prepare_process
 from summit_dask.store.pictures import add_pictures, made_with
 from summit_dask.store.progress import Progress, duration, say
@@ -144,9 +145,9 @@ def paint(store: Store, connect: Connect, wanted: Wanted, kinds: Sequence[Kind],
         for batch in batches(layer, kind, _missing(store, drafts / layer, layer, kind, channels, key), settings)
     ]
     if todo:
-        client = connect()
-        with installed(client, VisualiserPlugin(store.path, key, spec), spec.model) as plugin:
-            _paint_batches(client, todo, drafts, settings, plugin)
+        workers = connect()
+        with installed(workers.client, VisualiserPlugin(store.path, key, spec), spec.model) as plugin:
+            _paint_batches(workers, todo, drafts, settings, plugin)
     _collect(store, drafts, key)
     store.finish("pictures", key)
 
@@ -158,13 +159,16 @@ def _missing(store: Store, drafts: Path, layer: str, kind: Kind, channels: Seque
     return [c for c in channels if not stored[c] and c not in drafted]
 
 
-def _paint_batches(client: Client, todo: Sequence[Batch], drafts: Path, settings: Settings, plugin: str) -> None:
+def _paint_batches(cluster: Cluster, todo: Sequence[Batch], drafts: Path, settings: Settings, plugin: str) -> None:
+    client = cluster.client
     options: dict[str, Any] = {"settings": settings, "plugin": plugin, "pure": False, "resources": resources(client)}
-    n_pictures, n_workers = sum(batch.n_pictures for batch in todo), len(client.scheduler_info(n_workers=-1)["workers"])
-    seconds = result_of(client.submit(trial_task, todo[-1], **options))
-    say(f"{n_pictures} pictures on {n_workers} workers will take about {duration(seconds * n_pictures / n_workers)}.")
+    n_pictures = sum(batch.n_pictures for batch in todo)
+    workers = max(1, n_workers(client))
+    trial = client.submit(trial_task, todo[-1], **options)
+    ((_, seconds),) = finished(cluster, [trial], ["trial"])
+    say(f"{n_pictures} pictures on {workers} workers will take about {duration(seconds * n_pictures / workers)}.")
     with Progress("pictures", "pictures", n_pictures) as progress:
-        for batch, pictures in finished(client.map(paint_task, todo, **options), todo):
+        for batch, pictures in finished(cluster, client.map(paint_task, todo, **options), todo):
             _write_draft(drafts / batch.layer / f"{batch.kind}-{batch.channels[0]}.zip", pictures)
             progress.add(batch.n_pictures)
 
@@ -208,11 +212,10 @@ class VisualiserPlugin(NetworkPlugin):
         super().__init__(path, key)
         self.spec = spec
 
-    def setup(self, worker: Worker) -> None:
-        """Called by Dask on each worker, also on those that come later."""
+    def prepare(self, worker: Worker) -> None:
+        """See `NetworkPlugin`."""
         prepare_process()
         self.network = built(self.spec)
-        self.ready = True
 
     def visualiser(self, layer: str, settings: Settings) -> Visualiser:
         """Of one layer."""

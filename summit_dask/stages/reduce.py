@@ -26,7 +26,8 @@ from summit_dask.facts import schema
 from summit_dask.facts.addresses import addresses
 from summit_dask.facts.config import CountOptions, ResultOptions
 from summit_dask.facts.layergraph import Hop, LayerGraph
-from summit_dask.stages.cluster import Connect, result_of
+from summit_dask.stages.cluster import Connect
+from summit_dask.stages.tasks import computed
 from summit_dask.store.counts import readable_classes
 from summit_dask.store.progress import Progress
 from summit_dask.store.store import Store
@@ -36,18 +37,17 @@ GROUP = "matrices"
 
 def reduce(store: Store, options: ResultOptions, connect: Connect) -> None:
     """Count A, I and the classes' images from the stored values."""
-    client = connect()
+    cluster = connect()
     for address, _ in addresses(store.layer_graph, GROUP):
         store.lay_out(address)
     write_statistics(store)
     influenced = store.layer_graph.influenced
     with Progress("reduce", "layers", len(influenced) + len(store.layer_graph.visible)) as progress:
         for task in count_activations(store, options):
-            result_of(client.compute(task))
+            computed(cluster, [task])
             progress.add(1)
         for layer in influenced:
-            for future in client.compute(count_influences(store, layer.name)):
-                result_of(future)
+            computed(cluster, count_influences(store, layer.name))
             progress.add(1)
 
 

@@ -3,28 +3,48 @@
 Modules never travel in the task graph.
 """
 
+import socket
 from collections.abc import Iterator
+from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
 import torch
 from distributed import Client, Worker, WorkerPlugin, get_worker
+from distributed.comm.core import CommClosedError
 
 from summit_dask.facts.config import fingerprint
-from summit_dask.facts.errors import ClusterError, SummitError
+from summit_dask.facts.errors import ClusterError, ModelError, StoreError, SummitError
 from summit_dask.facts.process import keep_freed_memory
 from summit_dask.stages.cluster import GPU
 
+_NEEDED = "Workers need summit-dask and the same paths to the model, the weights, the images and the store."
+
 
 class NetworkPlugin(WorkerPlugin):
-    """Holds the network of one run on a worker; `setup` ends by saying that it is ready."""
+    """Holds the network of one run on a worker; what goes wrong there is told with the worker's name."""
 
     ready = False
 
     def __init__(self, path: Path, key: int) -> None:
         # Runs that share a cluster must not meet, so the store is part of the name.
         self.name = f"summit-{fingerprint({'store': path, 'key': key}):x}"
+
+    def setup(self, worker: Worker) -> None:
+        """Called by Dask on each worker, also on those that come later."""
+        try:
+            self.prepare(worker)
+        except (ModelError, StoreError, OSError) as error:
+            raise ClusterError(
+                f"The worker {worker.address} on {socket.gethostname()} can't begin: {error} "
+                f"{_NEEDED} Finished partitions are kept."
+            ) from error
+        self.ready = True
+
+    def prepare(self, worker: Worker) -> None:
+        """Build what tasks will need."""
+        raise NotImplementedError
 
 
 PluginKind = TypeVar("PluginKind", bound=NetworkPlugin)
@@ -51,18 +71,21 @@ def installed(client: Client, plugin: NetworkPlugin, model: str) -> Iterator[str
 
     Raises
     ------
-    SummitError
-        What a worker raised: the files may be out of its reach.
+    ClusterError
+        What went wrong on a worker, or that one died.
     """
     try:
         client.register_plugin(plugin)
     except SummitError:
         raise
-    except Exception as error:
+    except (CommClosedError, CancelledError) as error:
         raise ClusterError(
-            f"A worker could not build the network {model}: {error}. Workers need summit-dask and the same "
-            "paths to the model, the weights, the images and the store."
+            f"A worker was lost while it built the network {model} ({error}). Its memory limit may be too small for "
+            "the network (--memory-limit of 'dask worker'), or its job's time may be up; its log says more. Run the "
+            "same command again: finished partitions are kept."
         ) from error
+    except Exception as error:
+        raise ClusterError(f"A worker could not build the network {model}: {error}. {_NEEDED}") from error
     yield plugin.name
     # After a failure the cluster may be gone, and asking it would only keep the user waiting.
     client.unregister_worker_plugin(plugin.name)
@@ -80,6 +103,6 @@ def plugin_of(name: str, kind: type[PluginKind]) -> PluginKind:
     if not (isinstance(plugin, kind) and plugin.ready):
         raise ClusterError(
             f"The worker {get_worker().address} joined late and could not build the network; its log says why. "
-            "Workers need summit-dask and the same paths to the model, the weights, the images and the store."
+            f"{_NEEDED}"
         )
     return plugin

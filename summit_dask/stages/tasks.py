@@ -1,0 +1,117 @@
+"""Waiting for tasks on a cluster: results as they come, failures in our words, and an end where nobody works."""
+
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import CancelledError
+from typing import Any
+
+from dask.delayed import Delayed
+from distributed import as_completed
+from distributed.comm.core import CommClosedError
+from distributed.scheduler import KilledWorker
+
+from summit_dask.facts.errors import ClusterError, StoreError
+from summit_dask.stages.cluster import Cluster, n_workers
+from summit_dask.store.progress import duration, say
+
+_POLL_SECONDS = 0.02
+_LOOK_SECONDS = 1.0
+
+#: Seconds without workers after which it is said.
+_SAID_AFTER = 5.0
+
+
+def finished(cluster: Cluster, futures: Sequence[Any], labels: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
+    """Label and result of each task as it ends; a failure ends all.
+
+    Raises
+    ------
+    ClusterError
+        If the cluster has been without workers for its `worker_timeout`.
+    """
+    label = {future.key: name for future, name in zip(futures, labels, strict=True)}
+    watch = _Watch(cluster)
+    try:
+        waiting = as_completed(futures)
+        while waiting.count():
+            if not waiting.has_ready():
+                watch.look()
+                time.sleep(_POLL_SECONDS)
+                continue
+            for future in waiting.next_batch(block=False):
+                yield label[future.key], result_of(future)
+    except BaseException:
+        for future in futures:
+            future.cancel()
+        raise
+
+
+class _Watch:
+    """Looks at the number of workers from time to time: tasks without workers would wait for ever, in silence."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._client = cluster.client
+        self._limit = cluster.worker_timeout
+        self._looked = self._seen = time.monotonic()
+        self._said = False
+
+    def look(self) -> None:
+        """Say that there are no workers, and end when that has lasted too long."""
+        now = time.monotonic()
+        if now - self._looked < _LOOK_SECONDS:
+            return
+        self._looked = now
+        if n_workers(self._client):
+            self._seen = now
+            self._said = False
+            return
+        missing = now - self._seen
+        if missing > self._limit:
+            raise ClusterError(
+                f"The cluster has had no workers for {duration(missing)}: their job's time may be up, or they died. "
+                "Start new ones, then run the same command: finished partitions are kept. (--worker-timeout sets how "
+                "long to wait.)"
+            )
+        if missing > min(_SAID_AFTER, self._limit / 2) and not self._said:
+            self._said = True
+            say(f"No workers are left on the cluster; waiting up to {duration(self._limit)} for new ones.")
+
+
+def computed(cluster: Cluster, tasks: Sequence[Delayed]) -> list[Any]:
+    """Results of delayed computations, in their order.
+
+    Raises
+    ------
+    ClusterError
+        As `finished` does.
+    """
+    order = list(range(len(tasks)))
+    results = dict(finished(cluster, cluster.client.compute(list(tasks)), order))
+    return [results[index] for index in order]
+
+
+def result_of(future: Any) -> Any:
+    """Result of a task, once it has ended.
+
+    Raises
+    ------
+    ClusterError, StoreError
+        If its worker died, or writing failed; else what the task raised.
+    """
+    try:
+        return future.result()
+    except (CancelledError, CommClosedError) as error:
+        raise ClusterError(
+            f"The Dask scheduler went away ({error}). Start it again, then run the same command: finished partitions "
+            "are kept."
+        ) from error
+    except KilledWorker as error:
+        raise ClusterError(
+            f"Workers died again and again on the same task ({error}); memory may have run out. Use fewer "
+            "--workers, then run the same command: finished partitions are kept."
+        ) from error
+    except OSError as error:
+        raise StoreError(
+            f"Writing failed on a worker: {error}. Make room or restore access, then run the same command: "
+            "finished partitions are kept."
+        ) from error
