@@ -42,7 +42,9 @@ _SHIFTS = (16.0, 8.0)
 _SCALES = (1.0, 0.975, 1.025, 0.95, 1.05)
 _DEGREES = tuple(range(-5, 6))
 
+#: Power of the frequency by which its weight falls.
 _FALLOFF = 1.3
+
 _JPEG_QUALITY = 90
 
 
@@ -76,13 +78,27 @@ class Batch(NamedTuple):
 
 
 def batches(layer: str, kind: Kind, channels: Sequence[int], settings: Settings) -> Iterator[Batch]:
-    """Part the channels, in order, into batches of `settings.batch` pictures."""
+    """Part the channels, in order, into batches of `settings.batch` pictures.
+
+    Examples
+    --------
+    >>> [batch.channels for batch in batches("conv", "channel", [3, 5, 8], Settings(batch=2))]
+    [(3, 5), (8,)]
+    >>> next(batches("conv", "diversity", [3, 5, 8], Settings(batch=8))).n_pictures
+    8
+    """
     size = max(1, settings.batch // (N_DIVERSE if kind == "diversity" else 1))
     return (Batch(layer, kind, tuple(channels[i : i + size])) for i in range(0, len(channels), size))
 
 
 def stored_kinds(kind: Kind) -> tuple[str, ...]:
-    """Names under which the pictures of a kind are stored."""
+    """Names under which the pictures of a kind are stored.
+
+    Examples
+    --------
+    >>> stored_kinds("diversity")
+    ('diversity-0', 'diversity-1', 'diversity-2', 'diversity-3')
+    """
     return tuple(f"diversity-{i}" for i in range(N_DIVERSE)) if kind == "diversity" else (kind,)
 
 
@@ -110,6 +126,19 @@ class Visualiser:
         Of the pictures.
     device
         Of torch.
+
+    Examples
+    --------
+    Where the maps are the input itself, channel 0 looks for red.
+
+    >>> preparation = Preparation((3, 8, 8), mean=(0.5, 0.5, 0.5), std=(0.2, 0.2, 0.2))
+    >>> visualiser = Visualiser(lambda seen: seen, "input", preparation, Settings(size=8, steps=20))
+    >>> pictures = visualiser.paint([0], "channel")
+    >>> pictures.shape
+    (1, 8, 8, 3)
+    >>> red, _, blue = pictures.mean(axis=(0, 1, 2))
+    >>> bool(red > blue)
+    True
     """
 
     def __init__(
@@ -121,7 +150,9 @@ class Visualiser:
         device: str = "cpu",
     ) -> None:
         self.part = part
-        self.layer, self.settings, self.device = layer, settings, device
+        self.layer = layer
+        self.settings = settings
+        self.device = device
         self.height, self.width = self._size(preparation.input_size)
         self.n_colours = preparation.input_size[0]
         self.mean = torch.tensor(preparation.mean, device=device).view(1, -1, 1, 1)
@@ -142,13 +173,22 @@ class Visualiser:
 
     def pictures(self, batch: Batch) -> dict[tuple[int, str], bytes]:
         """Encoded pictures of a batch, by channel and stored kind."""
-        places = [(channel, kind) for channel in batch.channels for kind in stored_kinds(batch.kind)]
-        return dict(zip(places, map(_encoded, self.paint(batch.channels, batch.kind)), strict=True))
+        keys = [(channel, kind) for channel in batch.channels for kind in stored_kinds(batch.kind)]
+        painted = self.paint(batch.channels, batch.kind)
+        return {key: _encoded(pixels) for key, pixels in zip(keys, painted, strict=True)}
 
     def paint(self, channels: Sequence[int], kind: Kind) -> UInt8[np.ndarray, "picture height width colour"]:
         """Optimised pictures, one after the other; of diversity `N_DIVERSE` for each channel.
 
         The same bytes again for the same channels, settings and machine.
+
+        Parameters
+        ----------
+        channels
+            Of the layer.
+        kind
+            What is climbed: a channel's mean over the map, its middle alone, its negative, or several pictures'
+            means and their difference from each other.
         """
         copies = N_DIVERSE if kind == "diversity" else 1
         draws = [self._draws(channel, kind, i) for channel in channels for i in range(copies)]
@@ -158,29 +198,42 @@ class Visualiser:
         optimiser = torch.optim.Adam([spectrum], lr=self.settings.learning_rate)
         for view in views:
             optimiser.zero_grad()
-            self._loss(self._seen(self.image(spectrum), view), index, kind).backward()
+            seen = self._seen(self.image(spectrum), view)
+            self._loss(seen, index, kind).backward()
             optimiser.step()
         with torch.no_grad():
             pixels = (self.image(spectrum) * 255).round().byte()
         return pixels.permute(0, 2, 3, 1).cpu().numpy()
 
     def _draws(self, channel: int, kind: Kind, copy: int) -> np.random.Generator:
-        return np.random.default_rng([self.settings.seed, crc32(self.layer.encode()), channel, KINDS.index(kind), copy])
+        """Random numbers of one picture, whichever others are made with it."""
+        layer = crc32(self.layer.encode())
+        return np.random.default_rng([self.settings.seed, layer, channel, KINDS.index(kind), copy])
 
     def _start(self, draw: np.random.Generator) -> Tensor:
         shape = (self.n_colours, self.height, self.width // 2 + 1, 2)
         return torch.from_numpy(draw.normal(0, 0.01, shape).astype(np.float32)).to(self.device)
 
     def _views(self, draw: np.random.Generator) -> Float[Tensor, "step 2 3"]:
-        """Random shift, scaling and rotation of each step, as `affine_grid` takes them."""
-        steps, sides = self.settings.steps, np.array([self.width, self.height])
-        reach = np.array(_SHIFTS) * max(sides) / 128
-        shift = sum(draw.integers(-round(r), round(r) + 1, (steps, 2)) for r in reach) * 2 / sides
-        angle, scale = np.radians(draw.choice(_DEGREES, steps)), draw.choice(_SCALES, steps)
-        cos, sin = np.cos(angle) / scale, np.sin(angle) / scale
+        """Random shift, scaling and rotation of each step, as `affine_grid` takes them.
+
+        | cos  -sin  shift x |      divided by the scale, and in units of the picture's sides, from -1 to 1:
+        | sin   cos  shift y |      the sines are stretched by the aspect so that an oblong picture turns, too
+        """
+        steps = self.settings.steps
+        sides = np.array([self.width, self.height])
+        shift = np.zeros((steps, 2))
+        for reach in np.array(_SHIFTS) * max(sides) / 128:
+            shift += draw.integers(-round(reach), round(reach) + 1, (steps, 2))
+        shift *= 2 / sides
+        angle = np.radians(draw.choice(_DEGREES, steps))
+        scale = draw.choice(_SCALES, steps)
+        cos = np.cos(angle) / scale
+        sin = np.sin(angle) / scale
         aspect = self.width / self.height
         rows = [[cos, -sin / aspect, shift[:, 0]], [sin * aspect, cos, shift[:, 1]]]
-        return torch.from_numpy(np.array(rows, np.float32).transpose(2, 0, 1).copy()).to(self.device)
+        views = np.array(rows, np.float32).transpose(2, 0, 1).copy()
+        return torch.from_numpy(views).to(self.device)
 
     def image(self, spectrum: Float[Tensor, "n colour y x 2"]) -> Float[Tensor, "n colour height width"]:
         """Pixels from 0 to 1."""
@@ -199,11 +252,15 @@ class Visualiser:
         return normalised.contiguous(memory_format=torch.channels_last)
 
     def _loss(self, seen: Tensor, index: Tensor, kind: Kind) -> Tensor:
-        maps: Tensor = self.part(seen)
-        maps = maps.reshape(*maps.shape[:2], 1, 1) if maps.ndim == 2 else maps
+        """What Adam takes down: the fewer, the stronger the channels `index` fire."""
+        maps = self.part(seen)
+        if maps.ndim == 2:  # a layer without positions
+            maps = maps[:, :, None, None]
         own = maps[torch.arange(len(index), device=index.device), index]
         if kind == "neuron":
-            return -own[:, own.shape[1] // 2, own.shape[2] // 2].sum()
+            middle_y = own.shape[1] // 2
+            middle_x = own.shape[2] // 2
+            return -own[:, middle_y, middle_x].sum()
         height = _height(-own if kind == "negative" else own)
         if kind != "diversity":
             return -height.sum()
@@ -212,8 +269,9 @@ class Visualiser:
 
 
 def _encoded(pixels: UInt8[np.ndarray, "height width colour"]) -> bytes:
+    picture = Image.fromarray(pixels if pixels.shape[2] == 3 else pixels[..., 0])
     buffer = BytesIO()
-    Image.fromarray(pixels if pixels.shape[2] == 3 else pixels[..., 0]).save(buffer, "JPEG", quality=_JPEG_QUALITY)
+    picture.save(buffer, "JPEG", quality=_JPEG_QUALITY)
     return buffer.getvalue()
 
 
@@ -223,7 +281,8 @@ def _height(maps: Float[Tensor, "n y x"]) -> Float[Tensor, " n"]:
     The plain mean of the paper leaves one picture in five weaker than the best photograph: squares reward peaks. The
     mean leads out of where nothing is above 0.
     """
-    return (maps.relu().square().mean(dim=(1, 2)) + 1e-6).sqrt() + 0.1 * maps.mean(dim=(1, 2))
+    positive = maps.relu().square().mean(dim=(1, 2))
+    return (positive + 1e-6).sqrt() + 0.1 * maps.mean(dim=(1, 2))
 
 
 def _falloff(height: int, width: int) -> Float[Tensor, "y x"]:
@@ -232,14 +291,19 @@ def _falloff(height: int, width: int) -> Float[Tensor, "y x"]:
     The paper's weight is one over the frequency, in waves per pixel; a steeper fall gives the same activations with
     less fine noise and fuller colours.
     """
-    waves = torch.hypot(torch.fft.fftfreq(height)[:, None], torch.fft.rfftfreq(width)[None]) * max(height, width)
-    return 2 * max(height, width) * waves.clamp(min=1) ** -_FALLOFF
+    longer = max(height, width)
+    down = torch.fft.fftfreq(height)[:, None]
+    across = torch.fft.rfftfreq(width)[None]
+    waves = torch.hypot(down, across) * longer
+    return 2 * longer * waves.clamp(min=1) ** -_FALLOFF
 
 
 def _likeness(maps: Float[Tensor, "n channel y x"]) -> Float[Tensor, " group"]:
-    """Mean cosine between the styles (Gram matrices) of the pictures of a group."""
+    """Cosine of the styles (Gram matrices) of two pictures, summed over the pairs of a group of `N_DIVERSE`."""
     flat = maps.flatten(2)
-    grams = functional.normalize((flat @ flat.transpose(1, 2)).flatten(1), dim=1)
-    groups = grams.reshape(-1, N_DIVERSE, grams.shape[1])
+    grams = flat @ flat.transpose(1, 2)
+    styles = functional.normalize(grams.flatten(1), dim=1)
+    groups = styles.reshape(-1, N_DIVERSE, styles.shape[1])
     cosines = groups @ groups.transpose(1, 2)
+    # All ordered pairs but those of a picture with itself, whose cosine is 1.
     return (cosines.sum(dim=(1, 2)) - N_DIVERSE) / 2
