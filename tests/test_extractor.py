@@ -1,5 +1,6 @@
 """One forward pass against float64 written out by hand; batches, damage, numbers that are none."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -217,23 +218,54 @@ def test_an_influence_beyond_float16_is_an_error_that_says_how_to_go_on(
 
 
 class Ending(nn.Module):
-    def __init__(self, network: nn.Module, kind: str) -> None:
+    """The network with something done to its outputs."""
+
+    def __init__(self, network: nn.Module, end: Callable[..., Tensor], *modules: nn.Module) -> None:
         super().__init__()
-        self.network, self.kind, self.last = network, kind, nn.Softmax(1)
+        self.network, self.end = network, end
+        self.modules_used = nn.ModuleList(modules)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.network(x)
-        if self.kind == "module":
-            return self.last(x)
-        if self.kind == "function":
-            return torch.softmax(x, 1)
-        if self.kind == "functional":
-            return nn.functional.softmax(x, dim=1)
-        return x.softmax(1) if self.kind == "method" else x.log_softmax(1)
+        return self.end(self.network(x), *self.modules_used)
 
 
-@pytest.mark.parametrize("kind", ["module", "function", "functional", "method", "logarithm"])
-def test_probabilities_are_not_made_twice(network: TinyInception, files: list[Path], kind: str) -> None:
-    ending = extractor(Ending(network, kind).eval(), layers=("network.lower", "network.upper"))
-    expected = extractor(network)(pixels_of(files[:3])).probabilities
-    np.testing.assert_allclose(ending(pixels_of(files[:3])).probabilities, expected, rtol=1e-5)
+def probabilities(network: nn.Module, files: list[Path], end: Callable[..., Tensor], *modules: nn.Module) -> Any:
+    """What is stored for the network with such an end, and its own outputs."""
+    ending = Ending(network, end, *modules).eval()
+    pixels = pixels_of(files[:3])
+    stored = extractor(ending, layers=("network.lower", "network.upper"))(pixels).probabilities
+    with torch.inference_mode():
+        return stored, ending(oracle.normalised(pixels, PREPROCESSING).float()).numpy()
+
+
+@pytest.mark.parametrize(
+    ("end", "modules"),
+    [
+        (lambda x, m: m(x), (nn.Softmax(1),)),
+        (lambda x, m, n, o: o(n(m(x))), (nn.Softmax(1), nn.Dropout(), nn.Flatten())),
+        (lambda x: torch.softmax(x, 1), ()),
+        (lambda x: nn.functional.softmax(x, dim=1).double(), ()),
+        (lambda x: x.softmax(1).flatten(1), ()),
+        (lambda x: x.softmax(1).to(torch.float16).float().contiguous(), ()),
+        (lambda x: x[:, :, None, None].softmax(1).squeeze(3).squeeze(2), ()),
+        (lambda x: x.log_softmax(1).exp().view(-1, 3), ()),
+        (lambda x: (x.softmax(1) + (2 * x).softmax(1)) / 2, ()),
+        (lambda x: x.exp() / x.exp().sum(1, keepdim=True), ()),
+        (lambda x: torch.cat([1 - x[:, :1].sigmoid(), x[:, :1].sigmoid(), 0 * x[:, :1]], 1), ()),
+        (lambda x, m: m(x).float(), (nn.Sigmoid(),)),
+        (lambda x: torch.sigmoid(x)[:, :, None, None].flatten(1), ()),
+    ],
+)  # fmt: skip
+def test_outputs_that_are_probabilities_are_kept(
+    network: TinyInception, files: list[Path], end: Callable[..., Tensor], modules: tuple[nn.Module, ...]
+) -> None:
+    stored, own = probabilities(network, files, end, *modules)
+    np.testing.assert_allclose(stored, own, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "end", [lambda x: x.log_softmax(1), lambda x: x.relu(), lambda x: x.sigmoid() * 5, lambda x: x / x.sum(1)[:, None]]
+)
+def test_other_outputs_are_logits(network: TinyInception, files: list[Path], end: Callable[..., Tensor]) -> None:
+    stored, own = probabilities(network, files, end)
+    np.testing.assert_allclose(stored, torch.from_numpy(own).softmax(1), rtol=1e-5)

@@ -21,6 +21,7 @@ from summit_dask.arrays.influence.maximum import Strongest
 from summit_dask.facts.errors import NumericalError
 from summit_dask.facts.preprocessing import Preprocessing
 from summit_dask.measure.meters import Measured, make_meter, to_host
+from summit_dask.measure.probabilities import gives_probabilities
 from summit_dask.network.trace import TracedNetwork
 
 
@@ -45,12 +46,12 @@ class Extractor:
     def __init__(self, network: TracedNetwork, preprocessing: Preprocessing, k: int, device: str = "cpu") -> None:
         self.layer_graph, self._device = network.layer_graph, torch.device(device)
         self.module = network.module.to(self._device).to(memory_format=torch.channels_last)
+        self._gives_probabilities = gives_probabilities(self.module, preprocessing.input_size, self._device)
         self._mean = torch.tensor(preprocessing.mean, device=self._device).view(1, -1, 1, 1)
         self._std = torch.tensor(preprocessing.std, device=self._device).view(1, -1, 1, 1)
         self._meter = make_meter(self.layer_graph, network.weight, k, self._device)
         self._hops_at = _hops_by_node(network)
         self._name_of = _names_by_node(network)
-        self._ends_in_softmax = ends_in_softmax(network.module)
 
     def __call__(self, pixels: UInt8[np.ndarray, "image height width colour"]) -> Extraction:
         """Measure a batch.
@@ -76,7 +77,7 @@ class Extractor:
                 self._normalised(pixels)
             )
             fetched = self._meter.fetch(found)
-            probabilities = outputs if self._ends_in_softmax else outputs.softmax(1)
+            probabilities = outputs if self._gives_probabilities else outputs.softmax(1)
             last = [to_host(part) for part in (outputs.isfinite().all(), probabilities.float())]
             done = self._mark()
 
@@ -146,13 +147,3 @@ def _names_by_node(network: TracedNetwork) -> dict[str, str]:
     """What a measured node is called in messages: the layer whose value it is, or the hop that it feeds."""
     inputs = {node: f"the input of {hop}" for hop, node in network.input_node.items()}
     return inputs | {node: layer for layer, node in network.value_node.items()}
-
-
-def ends_in_softmax(module: fx.GraphModule) -> bool:
-    """Whether the network's outputs are probabilities already."""
-    last = next(n for n in reversed(module.graph.nodes) if n.op == "output").args[0]
-    if not isinstance(last, fx.Node):
-        return False
-    if last.op == "call_module":
-        return isinstance(module.get_submodule(str(last.target)), torch.nn.Softmax)
-    return last.target in (torch.softmax, torch.nn.functional.softmax, "softmax")
