@@ -487,6 +487,34 @@ def test_too_many_channels() -> None:
         trace_network(module, (), (1, 1, 1))
 
 
+class Functional(nn.Conv2d):
+    """A convolution with standardised weights, called as a function."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, self.weight - self.weight.mean((1, 2, 3), keepdim=True), self.bias)
+
+
+@pytest.mark.parametrize(
+    ("convolutions", "message"),
+    [
+        ((Functional(3, 4, 1), Functional(4, 4, 1)), "'conv2d' in the module '0'"),
+        ((nn.Conv2d(3, 4, 1), Functional(4, 4, 1)), "'conv2d' in the module '2'"),
+        ((nn.Conv2d(3, 4, 1), nn.ConvTranspose2d(4, 4, 1)), r"'2' \(ConvTranspose2d\)"),
+    ],
+)
+def test_no_convolution_is_left_out_of_the_default_layers(convolutions: tuple[nn.Module, ...], message: str) -> None:
+    module = nn.Sequential(*(part for convolution in convolutions for part in (convolution, nn.ReLU())))
+    with pytest.raises(TraceError, match=f"{message} is a convolution.*--layers"):
+        trace_network(module, (), (3, 4, 4))
+    assert visible(trace_network(module, ["2"], (3, 4, 4))) == ["2"]
+
+
+def test_pooling_over_the_size_of_a_map_is_named_with_the_way_out() -> None:
+    module = Odd(F.relu, above=lambda x: F.avg_pool2d(x, kernel_size=x.size()[2:]))
+    with pytest.raises(TraceError, match=r"'avgpool2d' in the network itself isn't fixed.*adaptive_avg_pool2d\(x, 1\)"):
+        trace_network(module, ["low", "high"], (3, 8, 8))
+
+
 def test_default_layers_of_networks_without_convolutions() -> None:
     with pytest.raises(TraceError, match="no convolution"):
         trace_network(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), (), (1, 2, 2))

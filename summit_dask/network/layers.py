@@ -18,6 +18,9 @@ from summit_dask.network.operations import POOLING, NetworkGraph
 #: From this many poolings on, a chain of convolutions is shown stage by stage.
 _MANY_STAGES = 4
 
+#: Convolutions of every kind, modules and functions.
+_CONVOLUTIONS = frozenset({"conv1d", "conv2d", "conv3d", "convtranspose1d", "convtranspose2d", "convtranspose3d"})
+
 
 def default_layers(graph: NetworkGraph) -> tuple[str, ...]:
     """Module paths of the layers to show, input side first; a sound choice by the network's structure.
@@ -25,12 +28,24 @@ def default_layers(graph: NetworkGraph) -> tuple[str, ...]:
     Raises
     ------
     TraceError
-        If the network has no convolution.
+        If the network has no convolution, or one that is no `nn.Conv2d`.
     """
+    _check_none_is_missed(graph)
     layers = _concatenating_blocks(graph) or _stages(graph)
     if not layers:
         raise TraceError("The network has no convolution, so its layers have to be named: use --layers.")
     return layers
+
+
+def _check_none_is_missed(graph: NetworkGraph) -> None:
+    """A convolution that is no module, or of another kind, would be left out and nobody would know."""
+    for node in graph.nodes:
+        if graph.operation(node) in _CONVOLUTIONS and not isinstance(graph.called(node), nn.Conv2d):
+            raise TraceError(
+                f"Layers can't be chosen: {graph.describe(node)} is a convolution, but no nn.Conv2d, and would be "
+                "missing. Write it as one (with torch.nn.utils.parametrize where its weights are computed from "
+                "others), or name the layers to show, those on one side of it, with --layers."
+            )
 
 
 def _concatenating_blocks(graph: NetworkGraph) -> tuple[str, ...]:

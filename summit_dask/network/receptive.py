@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 
 from torch import fx, nn
 
+from summit_dask.facts.errors import TraceError
 from summit_dask.facts.layergraph import Convolution, Window
 from summit_dask.network.operations import ADAPTIVE_POOLING, CONCATENATION, POINTWISE, POOLING, NetworkGraph, geometry
 
@@ -45,11 +46,22 @@ def _window(
 ) -> Window:
     operation = graph.operation(node)
     if isinstance(graph.called(node), nn.Conv2d) or operation in POOLING:
+        _check_fixed(graph, node, inputs)
         return _through_kernel(below[0], geometry(node, graph.called(node)))
     if operation in ADAPTIVE_POOLING:
         return _through_adaptive(below[0], _map(graph, inputs[0]), _map(graph, node), whole)
     same_map = all(_map(graph, n) == _map(graph, node) for n in inputs)
     return _union(below, whole) if operation in _IN_PLACE and same_map else whole
+
+
+def _check_fixed(graph: NetworkGraph, node: fx.Node, inputs: Sequence[fx.Node]) -> None:
+    """A kernel's size may not be computed while the network runs."""
+    if len(node.all_input_nodes) > len(inputs):
+        raise TraceError(
+            f"The kernel of {graph.describe(node)} isn't fixed: its size, stride or padding is computed from a map's "
+            "size. For pooling over a whole map, use adaptive_avg_pool2d(x, 1) or adaptive_max_pool2d(x, 1), which "
+            "give the same; else write the numbers."
+        )
 
 
 def _map(graph: NetworkGraph, node: fx.Node) -> tuple[int, int]:
