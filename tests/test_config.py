@@ -52,6 +52,26 @@ def test_every_wrong_option_is_named_at_once() -> None:
     assert all("here" in line for line in lines)
 
 
+@pytest.mark.parametrize(
+    ("options", "divided"),
+    [
+        ({"mean": [123.675, 116.28, 103.53], "std": [0.2] * 3}, "0.485, 0.456, 0.406"),
+        ({"mean": 0, "std": 255}, "gives 1 here"),
+    ],
+)
+def test_figures_for_pixels_of_0_to_255_are_refused_with_those_for_0_to_1(
+    options: dict[str, Any], divided: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"must be at most 1, .* divided by 255, those of mean and std.*{divided}"):
+        config(**options)
+
+
+def test_the_ends_of_the_range_of_pixels_are_means_and_stds() -> None:
+    assert config(mean=[0, 0.5, 1], std=1).mean == (0, 0.5, 1)
+    with pytest.raises(ConfigError, match=r"'mean' .* must not be below 0"):
+        config(mean=[0.5, -0.1, 0.5])
+
+
 def test_each_option_has_one_stage_and_a_description() -> None:
     by_stage = {stage.name: list(stage.options.model_fields) for stage in STAGES}
     names = [name for own in by_stage.values() for name in own]

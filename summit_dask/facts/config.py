@@ -99,6 +99,19 @@ class ExtractOptions(Options):
             raise ValueError("must be above 0")
         return value
 
+    @field_validator("mean", "std")
+    @classmethod
+    def _of_pixels(cls, value: Floats | None) -> Floats | None:
+        if value is not None and max(value, default=0) > 1:
+            divided = ", ".join(f"{number / 255:.3g}" for number in value)
+            raise ValueError(
+                "must be at most 1, as pixels lie between 0 and 1; figures for pixels of 0 to 255 are divided by 255, "
+                f"those of mean and std alike, which gives {divided} here"
+            )
+        if value is not None and min(value, default=0) < 0:
+            raise ValueError("must not be below 0, as pixels lie between 0 and 1")
+        return value
+
 
 class Exclusion(BaseModel):
     """Channels of a layer to leave out, and why (some networks have channels that fire for every image)."""
