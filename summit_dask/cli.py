@@ -56,7 +56,7 @@ def _option(name: str) -> Callable[[Command], Command]:
     field = RunConfig.model_fields[name]
     flag, help_text = f"--{name.replace('_', '-')}", str(field.description)
     variable = f"{PREFIX}_{name.upper()}"
-    if field.annotation is bool:
+    if field.annotation in (bool, bool | None):
         return click.option(f"{flag}/--no-{flag[2:]}", name, default=None, help=help_text, envvar=variable)
     return click.option(flag, name, default=None, help=help_text, envvar=variable)
 

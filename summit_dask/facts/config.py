@@ -73,6 +73,12 @@ class ExtractOptions(Options):
     weights: str | None = _option(
         None, "a file (safetensors or state dict), or torchvision's name for its weights, or DEFAULT"
     )
+    weights_key: str | None = _option(
+        None, "where in the weights file the network's stand, if it holds several: as in ema or state_dict.net"
+    )
+    transform_input: bool | None = _option(
+        None, "whether torchvision's googlenet or inception_v3 from a file changes the normalisation first"
+    )
     layers: tuple[str, ...] = _option((), "visible layers, instead of the family's own choice")
     images: Path = _option(..., "folder of class folders, or a CSV or Parquet manifest")
     classes: str | None = _option(

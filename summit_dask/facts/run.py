@@ -13,12 +13,17 @@ from summit_dask.facts.stages import Stage, stage_fingerprints
 
 
 class NetworkSpec(BaseModel):
-    """Everything that a network is built from, and the SHA-256 digest that its weights must have."""
+    """Everything that a network is built from, and the SHA-256 digest that its weights must have.
+
+    `weights_key` and `transform_input` are the options of these names, the latter as it was decided.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
     model: str
     weights: str | None
+    weights_key: str | None = None
+    transform_input: bool | None = None
     layers: tuple[str, ...]
     preprocessing: Preprocessing
     digest: str
@@ -28,6 +33,7 @@ class NetworkSpec(BaseModel):
         return {
             "model": Path(self.model).name,
             "weights": self.digest[:16],
+            "transform_input": self.transform_input,
             "preprocessing": asdict(self.preprocessing),
         }
 

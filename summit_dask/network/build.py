@@ -28,12 +28,14 @@ def specified(options: ExtractOptions) -> tuple[NetworkSpec, NetworkFacts]:
     ModelError, ConfigError
         If it can't be loaded or traced.
     """
-    loaded = load_network(options.model, options.weights)
+    loaded = load_network(options.model, options.weights, options.weights_key, options.transform_input)
     preprocessing = Preprocessing.of(options, loaded.preprocessing)
     traced = trace_network(loaded.module, options.layers, preprocessing.input_size)
     spec = NetworkSpec(
         model=options.model,
         weights=options.weights,
+        weights_key=options.weights_key,
+        transform_input=loaded.transform_input,
         layers=options.layers,
         preprocessing=preprocessing,
         digest=loaded.digest,
@@ -50,7 +52,7 @@ def built(spec: NetworkSpec) -> TracedNetwork:
     ClusterError
         If the weights at hand are not those the run began with.
     """
-    loaded = load_network(spec.model, spec.weights)
+    loaded = load_network(spec.model, spec.weights, spec.weights_key, spec.transform_input)
     if loaded.digest != spec.digest:
         raise ClusterError(
             f"The weights of {spec.model} here have the digest {loaded.digest[:16]}, the run began with "
