@@ -4,26 +4,29 @@ Every option is also a key of the YAML file given by --config and an environment
 (SUMMIT_DASK_MODEL for --model). The command line comes before the environment, that before the file.
 """
 
+import errno
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from types import FrameType
+from typing import Any, NoReturn, TypeVar
 
 import click
 
 from summit_dask.cli_formats import COMMANDS
-from summit_dask.facts.config import ClusterOptions, Exclusion, Options, RunConfig, read_yaml
+from summit_dask.facts.config import ClusterOptions, Exclusion, Options, RunConfig, local_path, read_yaml
 from summit_dask.facts.errors import ConfigError, SummitError
 from summit_dask.facts.stages import Stage
 from summit_dask.facts.stages import commands as stage_commands
 
 PREFIX = "SUMMIT_DASK"
 COMMAND_LINE = "the command line"
-INTERRUPTED = 130
+INTERRUPTED, TERMINATED = 130, 143
 DASHBOARD_PORT = 8501
 AT_LEAST_ONE = click.IntRange(min=1)
 PORT = click.IntRange(1, 65535)
@@ -100,18 +103,31 @@ def configured(config: Path | None, values: Mapping[str, Any]) -> RunConfig:
     return RunConfig.of({**base, **_given(values)}, where)
 
 
+class _StorePath(click.Path):
+    """A store's folder; an address is refused in words, instead of being taken for a folder called "s3:"."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """See `click.ParamType`."""
+        try:
+            return Path(str(super().convert(local_path(value), param, ctx))).expanduser()
+        except ValueError as error:
+            self.fail(f"{error}. (summit_dask.open_store reads addresses.)", param, ctx)
+
+
 _config = click.option("--config", type=click.Path(path_type=Path), help="YAML file of options")
-_store = click.argument("store", type=click.Path(path_type=Path))
+_store = click.argument("store", type=_StorePath(path_type=Path))
+_retry = click.option("--retry-unreadable", is_flag=True, help="try the images again that could not be read before")
 
 
 @commands.command()
 @_config
 @options(RunConfig)
-def run(config: Path | None, **values: Any) -> None:
+@_retry
+def run(config: Path | None, retry_unreadable: bool, **values: Any) -> None:
     """All stages, from images to attribution graphs; goes on where it stopped."""
     from summit_dask.stages import pipeline
 
-    made = pipeline.run(configured(config, values))
+    made = pipeline.run(configured(config, values), retry_unreadable)
     click.echo(f"{made} is complete. Look at it with: summit-dask dashboard {made}")
 
 
@@ -150,18 +166,19 @@ def _add_stage_command(name: str, stages: Sequence[Stage]) -> None:
     kinds = [stage.options for stage in stages if not stage.by_partition]
     kinds += [ClusterOptions] if any(stage.on_cluster for stage in stages) else []
 
-    def run_stages(store: Path, **values: Any) -> None:
+    def run_stages(store: Path, retry_unreadable: bool = False, **values: Any) -> None:
         from summit_dask.stages.pipeline import run_command
         from summit_dask.store.status import pending_commands
 
         given = _given(values)
         where = {option: given.pop(option) for option in ClusterOptions.model_fields if option in given}
-        made = run_command(name, store, given, ClusterOptions.of(where, COMMAND_LINE))
+        made = run_command(name, store, given, ClusterOptions.of(where, COMMAND_LINE), retry_unreadable)
         waiting = pending_commands(made)
         click.echo(f"{name} is done." + (f" Still to run: {', '.join(waiting)}." if waiting else ""))
 
     summary = "; ".join(stage.summary for stage in stages)
     command = options(*kinds)(run_stages)
+    command = _retry(command) if any(stage.by_partition for stage in stages) else command
     commands.command(name, help=f"{summary}.")(_store(command))
 
 
@@ -249,9 +266,11 @@ for command in COMMANDS:
 
 
 def main() -> None:
-    """Entry point: a user's error is one message and exit code 2, an interruption 130."""
+    """Entry point: a user's error is one message and exit code 2, an interruption 130, SIGTERM 143."""
+    signal.signal(signal.SIGTERM, _terminated)
     try:
         commands(prog_name="summit-dask", standalone_mode=False)
+        sys.stdout.flush()
     except click.exceptions.Exit as done:
         sys.exit(done.exit_code)
     except click.ClickException as error:
@@ -260,9 +279,37 @@ def main() -> None:
     except SummitError as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(2)
-    except (KeyboardInterrupt, click.Abort):
-        click.echo("\nStopped. What is finished is kept; the same command goes on from there.", err=True)
-        sys.exit(INTERRUPTED)
+    except (KeyboardInterrupt, click.Abort) as stopped:
+        cause = stopped.__cause__ or stopped  # click makes an Abort of every interruption
+        _end(TERMINATED if isinstance(cause, _Terminated) else INTERRUPTED)
+    except OSError as error:
+        _end_without_output(error)
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM, as a batch system sends it when a job's time is up; handled as Ctrl-C is."""
+
+
+def _terminated(number: int, frame: FrameType | None) -> None:
+    raise _Terminated
+
+
+def _end(code: int) -> NoReturn:
+    """Say what an interruption means; a second one, while Python winds up, must not turn this into a crash."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    click.echo("\nStopped. What is finished is kept; the same command goes on from there.", err=True)
+    sys.exit(code)
+
+
+def _end_without_output(error: OSError) -> NoReturn:
+    """What is written can't be taken any more: a full disk behind standard output, or a closed pipe."""
+    if error.errno not in (errno.ENOSPC, errno.EPIPE, errno.EDQUOT, errno.EIO):
+        raise error
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would try again on its way out
+    if error.errno != errno.EPIPE:
+        click.echo(f"Error: Can't write the output: {error.strerror}. Make room where it goes to.", err=True)
+    sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -60,10 +60,14 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
     def call(*arguments: object) -> Outcome:
         monkeypatch.setattr(sys, "argv", ["summit-dask", *map(str, arguments)])
         code = 0
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             cli.main()
         except SystemExit as end:
             code = int(end.code or 0)
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
         return Outcome(code, *capsys.readouterr())
 
     return call
@@ -360,13 +364,30 @@ def test_a_scheduler_without_workers(call: Call, base: RunConfig, tmp_path: Path
 def test_ctrl_c_ends_with_130_and_says_that_nothing_is_lost(
     call: Call, base: RunConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stopped(config: RunConfig) -> Path:
+    def stopped(config: RunConfig, retry_unreadable: bool) -> Path:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(pipeline, "run", stopped)
     outcome = call("run", *flags(base))
     assert outcome.code == 130
     assert "the same command goes on from there" in outcome.err
+
+
+def test_sigterm_is_answered_like_ctrl_c_with_143(call: Call, base: RunConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a batch system sends it when the job's time is up."""
+    monkeypatch.setattr(pipeline, "run", lambda config, retry: os.kill(os.getpid(), signal.SIGTERM))
+    outcome = call("run", *flags(base))
+    assert outcome.code == 143
+    assert "the same command goes on from there" in outcome.err
+
+
+def test_a_full_disk_behind_the_output_is_told(finished: RunConfig) -> None:
+    for entry in (["-m", "summit_dask"], ["-m", "summit_dask.cli"]):
+        with Path("/dev/full").open("w") as full:
+            command = [sys.executable, *entry, "info", str(finished.out)]
+            done = subprocess.run(command, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+        assert done.returncode == 2
+        assert done.stderr == "Error: Can't write the output: No space left on device. Make room where it goes to.\n"
 
 
 # A store that is right

@@ -11,13 +11,15 @@ A changed option makes its stage and those after it run again (see `stages`); op
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
+from urllib.parse import unquote
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 
 from summit_dask.facts.errors import ConfigError, suggestion
@@ -25,6 +27,28 @@ from summit_dask.facts.errors import ConfigError, suggestion
 #: Options of one kind; typing.Self can't be checked while testing.
 Own = TypeVar("Own", bound="Options")
 
+_ADDRESS = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]+):/+", re.IGNORECASE)
+
+
+def local_path(value: Any) -> Any:
+    """The path that a text names; file:// is taken, any other address refused.
+
+    Raises
+    ------
+    ValueError
+        If it is an address such as s3://, which would be taken for a folder called "s3:".
+    """
+    match = _ADDRESS.match(str(value))
+    if match is None:
+        return value
+    if match["scheme"].lower() == "file":
+        return Path(unquote(str(value)[match.end() - 1 :]))
+    raise ValueError(
+        f"{value} is an address; only folders and files of this machine can be used here: mount or copy it"
+    )
+
+
+LocalPath = Annotated[Path, BeforeValidator(local_path)]
 Floats = tuple[float, ...]
 Pixels = Annotated[int, Field(ge=1)]
 
@@ -80,7 +104,7 @@ class ExtractOptions(Options):
         None, "whether torchvision's googlenet or inception_v3 from a file changes the normalisation first"
     )
     layers: tuple[str, ...] = _option((), "visible layers, instead of the family's own choice")
-    images: Path = _option(..., "folder of class folders, or a CSV or Parquet manifest")
+    images: LocalPath = _option(..., "folder of class folders, or a CSV or Parquet manifest")
     classes: str | None = _option(
         None, "JSON or CSV table (index, synset, name) of the outputs, or the word folder-order"
     )
@@ -172,7 +196,7 @@ class ClusterOptions(Options):
 
     workers: int | None = _option(None, "processes of the local cluster; default: one a core", ge=1)
     scheduler: str | None = _option(None, "address of an existing Dask cluster")
-    scheduler_file: Path | None = _option(None, "scheduler file of an existing Dask cluster")
+    scheduler_file: LocalPath | None = _option(None, "scheduler file of an existing Dask cluster")
     wait_for_workers: int | None = _option(None, "workers of an existing cluster to wait for before starting", ge=1)
     worker_timeout: float = _option(300.0, "seconds to wait for workers, at the start and when none are left", gt=0)
 
@@ -184,7 +208,7 @@ class ResultOptions(EmbedOptions, GraphOptions, ExampleOptions, CountOptions, Ex
 class RunConfig(ClusterOptions, ResultOptions):
     """All options of a run."""
 
-    out: Path = _option(..., "the store, a folder that is made")
+    out: LocalPath = _option(..., "the store, a folder that is made")
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

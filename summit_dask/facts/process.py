@@ -1,6 +1,9 @@
-"""How a process keeps its memory: what glibc's malloc can be asked."""
+"""What a process may use: how it keeps its memory, and where compiled code may be kept."""
 
 import ctypes
+import os
+import tempfile
+from pathlib import Path
 
 # Numbers of the options in glibc's <malloc.h>.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
@@ -31,3 +34,30 @@ def _set(option: int, value: int) -> bool:
         return bool(ctypes.CDLL(None).mallopt(option, value))
     except (AttributeError, OSError, TypeError):  # another C library; Windows has none of this name at all
         return False
+
+
+def keep_compiled_code(beside: str) -> None:
+    """Have numba keep what it compiles in a temporary folder, where it may write neither beside the code nor at home.
+
+    Numba looks for a place when it compiles the first function, and without one the import fails: as in a container
+    that runs as another user. To be called before anything of numba is imported.
+
+    Parameters
+    ----------
+    beside
+        A file of the code that will be compiled.
+    """
+    if "NUMBA_CACHE_DIR" in os.environ:
+        return
+    home = os.path.expanduser("~")  # noqa: PTH111 - Path.expanduser fails for a user without a home
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path(home) / ".cache")
+    if not (_can_write(Path(beside).parent) or _can_write(cache)):
+        user = getattr(os, "getuid", int)()  # 0 where there are no user numbers
+        os.environ["NUMBA_CACHE_DIR"] = str(Path(tempfile.gettempdir()) / f"summit-dask-compiled-{user}")
+
+
+def _can_write(folder: Path) -> bool:
+    """Whether files can be made in a folder, which need not exist yet."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return os.access(folder, os.W_OK)

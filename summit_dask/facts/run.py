@@ -64,6 +64,8 @@ class Run(BaseModel):
         Options that the results were made with.
     facts, fingerprint
         What decided the extracted values, in words and as one number; an import has neither, nor has it a network.
+    revision
+        How often images were measured again; what is made from them is renewed.
     network, images_root
         What the images were measured with, and the folder that their paths start from.
     versions
@@ -77,6 +79,7 @@ class Run(BaseModel):
     config: ResultOptions
     facts: Mapping[str, Any] = Field(default_factory=dict)
     fingerprint: int | None = None
+    revision: int = 0
     network: NetworkSpec | None = None
     images_root: Path | None = None
     versions: Mapping[str, str] = Field(default_factory=dict)
@@ -91,7 +94,7 @@ class Run(BaseModel):
 
     def stage_fingerprints(self) -> dict[str, int] | None:
         """What each stage's results depend on; None for an import, which no stage can run on."""
-        return None if self.fingerprint is None else stage_fingerprints(self.fingerprint, self.config)
+        return None if self.fingerprint is None else stage_fingerprints(self.fingerprint, self.config, self.revision)
 
     def with_options_of(self, stage: Stage, options: ResultOptions) -> "Run":
         """The run after a stage was made with other options."""

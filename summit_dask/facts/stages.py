@@ -135,13 +135,15 @@ def commands() -> dict[str, tuple[Stage, ...]]:
     return {name: tuple(stage for stage in STAGES if stage.command == name) for name in names}
 
 
-def stage_fingerprints(extraction: int, options: ResultOptions) -> dict[str, int]:
+def stage_fingerprints(extraction: int, options: ResultOptions, revision: int = 0) -> dict[str, int]:
     """What each stage's results depend on, as one number: the extraction's facts, then the options stage by stage.
 
     Parameters
     ----------
     extraction
         Fingerprint of all that decides the measured values.
+    revision
+        How often images were measured again: the values after that are others, though nothing that decides them is.
     """
     plain = options.plain()
     prints: dict[str, int] = {}
@@ -150,5 +152,6 @@ def stage_fingerprints(extraction: int, options: ResultOptions) -> dict[str, int
             prints[stage.name] = extraction
         else:
             own = {name: plain[name] for name in stage.options.model_fields}
-            prints[stage.name] = fingerprint({"before": prints[stage.after], **own})
+            again = {"revision": revision} if revision else {}
+            prints[stage.name] = fingerprint({"before": prints[stage.after], **again, **own})
     return prints

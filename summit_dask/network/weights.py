@@ -221,7 +221,7 @@ def _only(path: Path, parts: Sequence[_Part], expected: Expected) -> _Part | Non
     first = next(iter(complete), None)
     if first is None:
         return max(parts, key=lambda part: part.matches(expected), default=None)
-    if not all(part.same(first, expected.required) for part in complete):
+    if not all(part.same(first, expected.required) for part in complete[1:]):
         keys = [repr(part.key) if part.key else "'' (the names as they are)" for part in complete]
         raise WeightsError(
             f"{path} holds the network's weights {len(keys)} times, and they differ: under the keys "

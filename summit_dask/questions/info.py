@@ -89,11 +89,17 @@ def _lines(facts: Mapping[str, Any]) -> Iterable[str]:
     yield f"{facts['path']}: {facts['model']}, store format {facts['format']}"
     yield f"{facts['images']} images of {facts['classes']} classes; {facts['outputs']} outputs of the network"
     yield f"Layers: {', '.join(visible)}; {hidden} hidden layers, {facts['hops']} hops"
-    yield f"Partitions extracted: {facts['partitions_done']} of {facts['partitions']}"
+    if facts["imported"]:
+        yield "Imported from the original's files: no images, no network"
+    else:
+        options = facts["options"]
+        yield f"Options: k {options['k']}, mass {options['mass']:g}, p {options['p']:g}"
+        yield f"Partitions extracted: {facts['partitions_done']} of {facts['partitions']}"
     if facts["top1"] is not None:
         yield f"Accuracy: top-1 {facts['top1']:.1%}, top-5 {facts['top5']:.1%}"
     yield f"Still to run: {', '.join(facts['pending']) or 'nothing'}"
-    yield f"Size: {size(total)}, {size(total / max(facts['images'], 1))} per image"
+    each = f", {size(total / facts['images'])} per image" if facts["images"] else ""
+    yield f"Size: {size(total)}{each}"
     yield from (f"  {group}: {size(count)}" for group, count in facts["bytes"].items())
     yield from _unreadable_lines(facts["unreadable"])
 

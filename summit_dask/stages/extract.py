@@ -44,6 +44,14 @@ def extract(store: Store, options: ResultOptions, connect: Connect) -> None:
         say(f"{unreadable} images could not be read and are left out; /images/reason says why.")
 
 
+def forget_unreadable(store: Store) -> int:
+    """Have the partitions of unreadable images measured again; returns the number of such images."""
+    lost = np.flatnonzero(store.read("images/status") == schema.UNREADABLE)
+    if len(lost):
+        store.forget(np.unique(lost // store.header.partition_size).tolist())
+    return len(lost)
+
+
 def measure(store: Store, cluster: Cluster, todo: Sequence[int], key: int, plugin: str) -> int:
     """Measure some partitions on workers that have the plugin; returns the number of unreadable images."""
     n_images = store.header.n_images

@@ -24,6 +24,7 @@ from summit_dask.images.sources import ImageSet, read_image_set
 from summit_dask.network.build import specified
 from summit_dask.store.header import Header
 from summit_dask.store.layout import partition_size
+from summit_dask.store.lock import holding
 from summit_dask.store.progress import say, size
 from summit_dask.store.store import Store
 
@@ -56,27 +57,35 @@ def init(config: RunConfig) -> Store:
     n_classes = len(images.classes)
     header = Header(network.layer_graph, run, n_images, n_classes, network.n_outputs, partition_size(n_images))
     check_exclusions(config, network.layer_graph)
-    if config.out.exists() and not _is_empty_folder(config.out):
+    if _is_there(config.out):
         return _reopened(config.out, run)
-    _say_cost(header)
-    return Store.create(config.out, header, _tables(images, outputs))
+    with holding(config.out):
+        if _is_there(config.out):  # another process was quicker
+            return _reopened(config.out, run)
+        _say_cost(header)
+        return Store.create(config.out, header, _tables(images, outputs))
 
 
-def _is_empty_folder(path: Path) -> bool:
-    return path.is_dir() and not any(path.iterdir())
+def _is_there(path: Path) -> bool:
+    """Whether something lies there already; an empty folder becomes the store."""
+    return path.exists() and not (path.is_dir() and not any(path.iterdir()))
 
 
 def resolved(config: RunConfig) -> RunConfig:
-    """The same options with whole paths, so that the stages can run from anywhere."""
-    changes: dict[str, Any] = {"images": config.images.resolve(), "out": config.out.resolve()}
+    """The same options with whole paths, so that the stages can run from anywhere; ~ stands for the home folder."""
+    changes: dict[str, Any] = {"images": _whole(config.images), "out": _whole(config.out)}
     for name in ("classes", "weights"):
         value = getattr(config, name)
-        if value is not None and Path(value).is_file():
-            changes[name] = str(Path(value).resolve())
+        if value is not None and Path(value).expanduser().is_file():
+            changes[name] = str(_whole(Path(value)))
     file, colon, factory = config.model.rpartition(":")
-    if colon and Path(file).is_file():
-        changes["model"] = f"{Path(file).resolve()}:{factory}"
+    if colon and Path(file).expanduser().is_file():
+        changes["model"] = f"{_whole(Path(file))}:{factory}"
     return config.replaced(**changes)
+
+
+def _whole(path: Path) -> Path:
+    return path.expanduser().resolve()
 
 
 def _facts(options: ResultOptions, images: ImageSet, outputs: Outputs, layer_graph: LayerGraph) -> dict[str, Any]:
@@ -111,7 +120,7 @@ def check_exclusions(options: ResultOptions, layer_graph: LayerGraph) -> None:
 
 def _reopened(path: Path, run: Run) -> Store:
     """The store there, if the same run laid it out; network and images may lie elsewhere by now."""
-    store = Store.open(path, writable=True)
+    store = Store.open(path)
     stored = store.header.run
     differing = _differences(stored.facts, run.facts)
     if differing:
@@ -122,6 +131,7 @@ def _reopened(path: Path, run: Run) -> Store:
     moved = stored.with_options_of(stage_named("extract"), run.config)
     moved = moved.model_copy(update={"network": run.network, "images_root": run.images_root})
     if moved != stored:
+        store = Store.open(path, writable=True)
         with store.changing():
             store.update_run(moved)
     return store

@@ -13,12 +13,12 @@ from summit_dask.facts.config import ClusterOptions, ResultOptions, RunConfig
 from summit_dask.facts.stages import STAGES, Stage, commands
 from summit_dask.stages.cluster import Connect, cluster
 from summit_dask.stages.init import check_exclusions, init, resolved
-from summit_dask.store.lock import holding
+from summit_dask.store.progress import say
 from summit_dask.store.status import check_ready, fingerprints, is_done, pending
 from summit_dask.store.store import Store
 
 
-def run(config: RunConfig) -> Path:
+def run(config: RunConfig, retry_unreadable: bool = False) -> Path:
     """All stages, from images to attribution graphs; goes on where an earlier run stopped.
 
     Parameters
@@ -26,6 +26,8 @@ def run(config: RunConfig) -> Path:
     config
         Made by ``RunConfig.of({"model": ..., "images": ..., "out": ...})``. In a script, call this under
         ``if __name__ == "__main__"``: workers are processes.
+    retry_unreadable
+        Measure the images again that could not be read before.
 
     Returns
     -------
@@ -37,19 +39,26 @@ def run(config: RunConfig) -> Path:
     SummitError
         One of its kinds, for everything that can be mended; what was computed stays in the store.
     """
-    config = resolved(config)
-    with holding(config.out):
-        store = init(config)
-        options = ResultOptions.part_of(config)
-        if pending(store, options):
-            with store.changing(), cluster(config) as connect:
-                run_stages(store, STAGES, options, connect)
-        elif not store.is_consolidated:
-            store.consolidate()
+    store = init(config)
+    options = ResultOptions.part_of(resolved(config))
+    if retry_unreadable or pending(store, options) or not Store.open(store.path).is_consolidated:
+        with store.changing(), cluster(config) as connect:
+            if retry_unreadable:
+                retry(store)
+            run_stages(store, STAGES, options, connect)
     return store.path
 
 
-def run_command(name: str, path: Path, results: Mapping[str, Any], where: ClusterOptions) -> Store:
+def retry(store: Store) -> None:
+    """Have unreadable images measured again by the next run of the extract stage; says how many there are."""
+    from summit_dask.stages.extract import forget_unreadable
+
+    say(f"{forget_unreadable(store)} images could not be read before; they are tried again.")
+
+
+def run_command(
+    name: str, path: Path, results: Mapping[str, Any], where: ClusterOptions, retry_unreadable: bool = False
+) -> Store:
     """The stages of one command on an existing store, with some options changed.
 
     Parameters
@@ -58,6 +67,8 @@ def run_command(name: str, path: Path, results: Mapping[str, Any], where: Cluste
         Options that differ from the store's.
     where
         The cluster to run on.
+    retry_unreadable
+        Measure the images again that could not be read before.
 
     Raises
     ------
@@ -69,6 +80,8 @@ def run_command(name: str, path: Path, results: Mapping[str, Any], where: Cluste
     options = store.header.run.config.replaced(**results)
     check_exclusions(options, store.layer_graph)
     with store.changing(), cluster(where) as connect:
+        if retry_unreadable:
+            retry(store)
         run_stages(store, commands()[name], options, connect)
     return store
 

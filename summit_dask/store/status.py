@@ -20,7 +20,7 @@ def fingerprints(store: Store, options: ResultOptions | None = None) -> dict[str
             f"{store.path} was imported; it has neither images nor a network to run this stage with. "
             "Make a store of your own with 'summit-dask run'."
         )
-    return stage_fingerprints(run.fingerprint, options or run.config)
+    return stage_fingerprints(run.fingerprint, options or run.config, run.revision)
 
 
 def is_done(store: Store, stage: Stage, key: int) -> bool:

@@ -335,6 +335,12 @@ class Store:
         """Say that a partition is complete; written after all its values."""
         self.write("partitions/fingerprint", np.array([fingerprint], "uint64"), partition)
 
+    def forget(self, partitions: Iterable[int]) -> None:
+        """Take back that some partitions are complete: they are measured again, and all that is made from them too."""
+        self.update_run(self.header.run.model_copy(update={"revision": self.header.run.revision + 1}))
+        for index in partitions:
+            self.mark_done(index, 0)
+
     # Groups that stages make
 
     def finished(self, group: str) -> int | None:
@@ -428,6 +434,8 @@ class Store:
         shutil.rmtree(self._draft_path, ignore_errors=True)
         self.group = zarr.open_group(self.path, mode="r+", use_consolidated=False)
         self.group.update_attributes({})
+        self._opened.clear()
+        self.__dict__.pop("header", None)  # another process may have changed it
 
     def consolidate(self) -> None:
         """Gather all metadata in one file, so that opening is one read."""

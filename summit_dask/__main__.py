@@ -1,0 +1,5 @@
+"""``python -m summit_dask`` is the command line."""
+
+from summit_dask.cli import main
+
+main()
