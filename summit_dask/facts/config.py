@@ -106,13 +106,16 @@ class ExtractOptions(Options):
     layers: tuple[str, ...] = _option((), "visible layers, instead of the family's own choice")
     images: LocalPath = _option(..., "folder of class folders, or a CSV or Parquet manifest")
     classes: str | None = _option(
-        None, "JSON or CSV table (index, synset, name) of the outputs, or the word folder-order"
+        None, "table or list of the outputs (CSV, JSON, Parquet, .txt), or the word folder-order"
     )
     images_per_class: int | None = _option(None, "take a fixed sample of each class", ge=1)
     resize: Pixels | Literal["none"] | None = _option(None, "shorter side in pixels, or none")
     crop: Pixels | tuple[Pixels, Pixels] | None = _option(None, "centre crop in pixels, one number or HxW")
     mean: Floats | None = _option(None, "mean of each colour; one value means grey input")
     std: Floats | None = _option(None, "standard deviation of each colour")
+    orientation: Literal["ignore", "apply"] = _option(
+        "ignore", "what a camera's orientation tag does: ignore (as torchvision), or apply (turn the image)"
+    )
     k: int = _option(5, "strongest sources kept per channel and image", ge=1, le=100)
     influence_values: bool = _option(True, "store the influences beside their sources")
     batch_size: int = _option(8, "images in one forward pass", ge=1)

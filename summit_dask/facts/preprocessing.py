@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from summit_dask.facts.config import ExtractOptions
 from summit_dask.facts.errors import ConfigError
@@ -13,13 +13,15 @@ class Preprocessing:
     """How an image file becomes the network's input: resize, centre crop, ``(x / 255 - mean) / std``.
 
     `resize` is the shorter side in pixels (bilinear, antialias), None for none; `crop` is (height, width).
-    A mean of one value means grey input. Orientation tags of cameras are not applied, as in torchvision.
+    A mean of one value means grey input. `orientation` says whether a camera's orientation tag turns the image
+    before anything else: "ignore", as torchvision does, or "apply".
     """
 
     resize: int | None = 256
     crop: tuple[int, int] = (224, 224)
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
+    orientation: Literal["ignore", "apply"] = "ignore"
 
     @property
     def input_size(self) -> tuple[int, int, int]:
@@ -42,7 +44,7 @@ class Preprocessing:
             facts["resize"] = None
         if isinstance(crop := facts.get("crop"), int):
             facts["crop"] = (crop, crop)
-        made = cls(**facts)
+        made = cls(**facts, orientation=config.orientation)
         if len(made.mean) != len(made.std) or len(made.mean) not in (1, 3):
             raise ConfigError(
                 f"mean has {len(made.mean)} values and std {len(made.std)}; both need 3 (RGB) or 1 (grey input)."

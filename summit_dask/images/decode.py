@@ -1,25 +1,57 @@
-"""From an image file to pixels: opened in the network's colours, resized and cropped as torchvision does it."""
+"""From an image file to pixels: opened in the network's colours, resized and cropped as torchvision does it.
+
+Grey files of more than eight bits get eight by the range of their kind, the same for every image:
+
+    unsigned integers of up to 16 bits      0 to 2**bits - 1; the upper eight bits are kept
+    (TIFF, PNG, PGM, JPEG 2000)
+    other integers (32 bits, or signed)     0 to 255
+    floats (TIFF, PFM)                      0 to 1
+
+A file with values outside its range, or so far below its end that everything would be black, is unreadable. Scaled
+by its own values it would be brighter than others; clipped or black it would count as read without having been.
+"""
 
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.ImageFile import ImageFile
+from PIL.TiffImagePlugin import TiffImageFile
 from torchvision.transforms import InterpolationMode, functional
 
 from summit_dask.facts.preprocessing import Preprocessing
+
+BITS_PER_SAMPLE = 258
+PHOTOMETRIC_INTERPRETATION = 262
+WHITE_IS_ZERO = 0
 
 
 def open_image(preprocessing: Preprocessing, path: Path) -> Image.Image:
     """Picture of an image file in the colours that the network takes, neither resized nor cropped.
 
+    The file's orientation tag is applied or ignored as `preprocessing` says; that of a TIFF file Pillow applies.
+
     Raises
     ------
+    ValueError
+        If the values don't fit the range of the file's kind.
     Exception
         Whatever Pillow raises for a file that it can't read.
     """
-    with Image.open(path) as image:
-        return _plain_mode(image).convert("RGB" if len(preprocessing.mean) == 3 else "L")
+    # Given a path, Pillow maps uncompressed files into memory and scrambles those that it turns.
+    with path.open("rb") as file, _opened(file) as image:
+        white = _white(image)
+        negative = _is_negative(image)
+        deep_colour = white is None and any(";16" in str(tile) for tile in image.tile)
+        upright = ImageOps.exif_transpose(image) if preprocessing.orientation == "apply" else image
+        eight = _plain_palette(upright) if white is None else _eight_bits(np.asarray(upright), white, negative)
+        picture = eight.convert("RGB" if len(preprocessing.mean) == 3 else "L")
+    if deep_colour and picture.getbbox() is None:
+        raise ValueError("the upper eight of its sixteen bits are 0 everywhere, so it would be black; save it with 8")
+    return picture
 
 
 def decode(preprocessing: Preprocessing, path: Path) -> UInt8[np.ndarray, "height width colour"]:
@@ -27,6 +59,8 @@ def decode(preprocessing: Preprocessing, path: Path) -> UInt8[np.ndarray, "heigh
 
     Raises
     ------
+    ValueError
+        If the values don't fit the range of the file's kind.
     Exception
         Whatever Pillow raises for a file that it can't read.
     """
@@ -37,8 +71,51 @@ def decode(preprocessing: Preprocessing, path: Path) -> UInt8[np.ndarray, "heigh
     return pixels.reshape(*preprocessing.crop, len(preprocessing.mean))
 
 
-def _plain_mode(image: Image.Image) -> Image.Image:
-    """Sixteen-bit grey is scaled to eight bits, where Pillow would clip it; transparent palettes lose theirs."""
-    if image.mode.startswith("I"):
-        return Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
+def _opened(file: BinaryIO) -> ImageFile:
+    try:
+        return Image.open(file)
+    except UnidentifiedImageError as error:
+        raise UnidentifiedImageError("not a picture that Pillow can read") from error
+
+
+def _plain_palette(image: Image.Image) -> Image.Image:
+    """Palettes with transparent colours lose the transparency, not the colours."""
     return image.convert("RGBA") if image.mode == "P" and "transparency" in image.info else image
+
+
+def _white(image: Image.Image) -> float | None:
+    """The value that is white, of grey files of more than eight bits; else None."""
+    if image.mode == "F":
+        return 1.0
+    if image.mode == "I" and image.format not in ("PPM", "PNG"):
+        return 255.0
+    if not image.mode.startswith("I"):
+        return None
+    bits = image.tag_v2[BITS_PER_SAMPLE][0] if isinstance(image, TiffImageFile) else 16
+    return float(2**bits - 1)
+
+
+def _is_negative(image: Image.Image) -> bool:
+    return isinstance(image, TiffImageFile) and image.tag_v2.get(PHOTOMETRIC_INTERPRETATION) == WHITE_IS_ZERO
+
+
+def _eight_bits(values: NDArray[np.number], white: float, negative: bool) -> Image.Image:
+    """Grey levels 0 to 255 of values from 0 to `white`, or from `white` to 0 of a negative.
+
+    Raises
+    ------
+    ValueError
+        If values lie outside (or are NaN), or all levels would be 0 though the values are not.
+    """
+    low, high = float(values.min()), float(values.max())
+    if np.isnan(low):
+        raise ValueError("some grey values are no numbers (NaN); save it with 8 bits")
+    if low < 0 or high > white:
+        raise ValueError(
+            f"grey values from {low:g} to {high:g}, where such files hold 0 to {white:g}; save it with 8 bits"
+        )
+    from_black = white - values.astype(np.float64) if negative else values.astype(np.float64)
+    levels = np.round(from_black * 255) if values.dtype.kind == "f" else np.floor(from_black * 256 / (white + 1))
+    if levels.max() == 0 and from_black.max() > 0:
+        raise ValueError(f"grey values up to {high:g} of {white:g}, so it would be black; save it with 8 bits")
+    return Image.fromarray(levels.astype(np.uint8))
