@@ -1,9 +1,8 @@
-"""Finding images, reading them as torchvision would, and matching classes to outputs."""
+"""Finding images in folders and manifests, and saying what is not used, twice there, or not there."""
 
-import json
 import math
 import os
-from collections.abc import Callable
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -11,32 +10,21 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from PIL import Image
-from torchvision import transforms
 
-from summit_dask.facts.config import RunConfig
-from summit_dask.facts.errors import ClassMappingError, ConfigError, DatasetError
-from summit_dask.facts.preprocessing import Preprocessing
-from summit_dask.images.classes import FOLDER_ORDER, Outputs, map_classes
-from summit_dask.images.decode import decode
+from summit_dask.facts.errors import DatasetError
+from summit_dask.images.readable import check_readable
 from summit_dask.images.sources import read_image_set
 from summit_dask.stages.init import init
-from tests.networks import SIDE, tiny_config
+from tests.networks import tiny_config
 
-AS_IT_IS = Preprocessing(None, (SIDE, SIDE), (0.0,) * 3, (1.0,) * 3)
-
-
-def picture(seed: int = 0, size: tuple[int, int] = (SIDE, SIDE)) -> Image.Image:
-    """Smooth colours, so that lossy formats keep them."""
-    corners = np.random.default_rng(seed).integers(0, 256, (2, 2, 3), dtype=np.uint8)
-    return Image.fromarray(corners).resize(size, Image.Resampling.BILINEAR)
+CAFE = unicodedata.normalize("NFC", "café")
+DECOMPOSED = unicodedata.normalize("NFD", "café")
 
 
-def save(path: Path, seed: int = 0) -> Path:
+def save(path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    picture(seed).save(path)
+    Image.new("RGB", (2, 2)).save(path)
     return path
 
 
@@ -49,18 +37,10 @@ def found(folder: Path, **options: Any) -> dict[str, list[str]]:
 def test_images_lie_at_any_depth_and_the_first_folder_names_the_class(tmp_path: Path) -> None:
     for name in ("bee/b.png", "bee/a/deep/er/z.JPEG", "ant/x.webp", "stray.png"):
         save(tmp_path / name)
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "bee" / "notes.txt").write_text("no image")
     assert found(tmp_path) == {"ant": ["ant/x.webp"], "bee": ["bee/a/deep/er/z.JPEG", "bee/b.png"]}
     images = read_image_set(tmp_path)
     assert images.classes == ("ant", "bee")
     assert images.class_index.tolist() == [0, 1, 1]
-
-
-def test_hidden_files_and_folders_are_no_images(tmp_path: Path) -> None:
-    for name in ("ant/x.png", "ant/._x.png", "ant/.thumbnails/y.png", ".git/z.png"):
-        save(tmp_path / name)
-    assert found(tmp_path) == {"ant": ["ant/x.png"]}
 
 
 def test_links_are_followed_but_never_round_a_circle(tmp_path: Path) -> None:
@@ -80,11 +60,47 @@ def test_links_are_followed_but_never_round_a_circle(tmp_path: Path) -> None:
     assert found(tmp_path / "link") == {"ant": ["ant/a.png"], "bee": ["bee/linked.png", "bee/one/a.png"]}
 
 
-@pytest.mark.parametrize("make", [lambda path: None, Path.mkdir, lambda path: save(path / "flat.png")])
-def test_a_source_without_images_is_refused(tmp_path: Path, make: Callable[[Path], Any]) -> None:
-    make(tmp_path / "images")
-    with pytest.raises(DatasetError, match=r"no image folder|holds no images.*folder for each class"):
-        read_image_set(tmp_path / "images")
+def test_what_is_in_a_folder_and_not_used_is_counted_and_said(tmp_path: Path) -> None:
+    save(tmp_path / "ant" / "x.png")
+    for name in ("ant/b.heic", "ant/in/c.HEIC", "ant/scan", "bee/notes.txt", "labels.csv"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("")
+    save(tmp_path / "stray.png")
+    (tmp_path / "cat").mkdir()
+    assert read_image_set(tmp_path).remarks == (
+        "5 files passed over, of endings that are not read as images: 2 .heic, 1 without ending, 1 .csv, 1 .txt. "
+        "Convert images of other formats; a manifest may list images without an ending.",
+        "1 image directly in the image folder passed over: no folder names the class.",
+        "2 folders without images passed over: bee, cat.",
+    )
+
+
+def test_what_is_hidden_or_left_behind_by_systems_is_not_used_and_needs_no_word(tmp_path: Path) -> None:
+    for name in ("ant/x.png", "ant/._x.png", "ant/.thumbs/y.png", ".git/z.png", "ant/@eaDir/x.png", "__MACOSX/x.png"):
+        save(tmp_path / name)
+    for name in (".DS_Store", "Thumbs.db", "ant/desktop.ini"):
+        (tmp_path / name).write_text("")
+    images = read_image_set(tmp_path)
+    assert images.table["path"].tolist() == ["ant/x.png"]
+    assert images.remarks == ()
+
+
+def test_a_folder_that_is_not_there_or_holds_no_images_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"There is no image folder or manifest at .*nowhere; check --images"):
+        read_image_set(tmp_path / "nowhere")
+    (tmp_path / "ant").mkdir()
+    with pytest.raises(DatasetError, match=r"holds no images\. Expected a folder for each class"):
+        read_image_set(tmp_path)
+    (tmp_path / "ant" / "x.heic").write_text("")
+    with pytest.raises(DatasetError, match=r"holds no images.* 1 file passed over, .*1 \.heic"):
+        read_image_set(tmp_path)
+
+
+def test_a_folder_one_level_too_deep_names_the_one_above(tmp_path: Path) -> None:
+    save(tmp_path / "ant" / "x.png")
+    above = f"holds 1 image but no folders of images.*the folder above.*: {tmp_path} if 'ant' is a class"
+    with pytest.raises(DatasetError, match=above):
+        read_image_set(tmp_path / "ant")
 
 
 def test_a_file_name_that_is_no_text_is_refused_by_name(tmp_path: Path) -> None:
@@ -119,6 +135,47 @@ def test_a_sample_is_fixed_and_does_not_depend_on_the_other_classes(tmp_path: Pa
     assert both == {**first, "bee": ["bee/0.png"]}
     assert set(found(tmp_path, images_per_class=3)["ant"]) < set(first["ant"])
     assert found(tmp_path, images_per_class=99)["ant"] == found(tmp_path)["ant"]
+
+
+def test_labels_in_both_unicode_forms_are_one_class(tmp_path: Path) -> None:
+    save(tmp_path / DECOMPOSED / "x.png")
+    save(tmp_path / CAFE / "y.png")
+    assert found(tmp_path) == {CAFE: [f"{DECOMPOSED}/x.png", f"{CAFE}/y.png"]}
+
+
+@pytest.mark.parametrize(
+    ("labels", "ordered"),
+    [
+        (["10", "9", "2", "-1"], ("-1", "2", "9", "10")),
+        (["1.5", "10.0", "1.25"], ("1.25", "1.5", "10.0")),
+        (["10", "9", "2a"], ("10", "2a", "9")),
+        (["1", "01"], ("01", "1")),
+    ],
+)
+def test_classes_and_images_are_ordered_as_numbers_if_all_labels_are_numbers(
+    tmp_path: Path, labels: list[str], ordered: tuple[str, ...]
+) -> None:
+    for label in labels:
+        save(tmp_path / label / "x.png")
+    images = read_image_set(tmp_path)
+    assert images.classes == ordered
+    assert images.table["label"].tolist() == list(ordered)
+    assert images.class_index.tolist() == list(range(len(ordered)))
+
+
+def test_files_that_occur_twice_are_counted_and_said(tmp_path: Path) -> None:
+    """Under one label twice; by links under two labels; a label that is a link to another's folder."""
+    for name in ("ant/a.png", "ant/b.png", "bee/c.png"):
+        save(tmp_path / name)
+    (tmp_path / "ant" / "again.png").symlink_to(tmp_path / "ant" / "a.png")
+    (tmp_path / "bee" / "b.png").symlink_to(tmp_path / "ant" / "b.png")
+    (tmp_path / "wasp").symlink_to(tmp_path / "bee")
+    assert read_image_set(tmp_path).remarks == (
+        "Files that occur more than once under the same label: 1, for example 'ant/a.png' as 'ant' and "
+        "'ant/again.png' as 'ant'. Each time counts as an image.",
+        "Files that occur under more than one label: 2, for example 'ant/b.png' as 'ant' and 'bee/b.png' as 'bee' and "
+        "'wasp/b.png' as 'wasp'. They count for each of their classes.",
+    )
 
 
 # Manifests
@@ -180,8 +237,10 @@ def test_columns_of_every_kind_become_plain_arrays(tmp_path: Path, column: Any, 
 
 
 def test_labels_of_a_manifest_are_texts(tmp_path: Path) -> None:
-    path = write_manifest(tmp_path / "list.csv", {}, ("007", "NA", "1.50"))
-    assert read_image_set(path).classes == ("007", "1.50", "NA")
+    numbers = write_manifest(tmp_path / "numbers.csv", {}, ("007", "08", "1.50"))
+    assert read_image_set(numbers).classes == ("1.50", "007", "08")
+    missing = write_manifest(tmp_path / "missing.csv", {}, ("null", "NA", "ant"))
+    assert read_image_set(missing).classes == ("NA", "ant", "null")
     integers = pd.DataFrame({"path": ["a.png"], "label": [7]})
     integers.to_parquet(tmp_path / "list.parquet")
     assert read_image_set(tmp_path / "list.parquet").classes == ("7",)
@@ -213,172 +272,92 @@ def test_a_damaged_parquet_manifest_says_so(tmp_path: Path) -> None:
         read_image_set(tmp_path / "list.parquet")
 
 
+def listed(folder: Path, *rows: str) -> Path:
+    """A manifest of rows of path and label."""
+    (folder / "list.csv").write_text("\n".join(["path,label", *rows]))
+    return folder / "list.csv"
+
+
+def test_rows_of_a_manifest_for_the_same_file_are_counted_and_said(tmp_path: Path) -> None:
+    rows = ("a.png,ant", "x/../a.png,ant", f"{tmp_path}/b.png,ant", "b.png,bee", "c.png,ant")
+    once, twice = read_image_set(listed(tmp_path, *rows)).remarks
+    assert "same label: 1, for example 'a.png' as 'ant' and 'x/../a.png' as 'ant'." in once
+    assert f"one label: 1, for example '{tmp_path}/b.png' as 'ant' and 'b.png' as 'bee'." in twice
+
+
+@pytest.mark.parametrize(
+    ("written", "file"),
+    [
+        ("in\\b c.png", "in/b c.png"),
+        ("file://{folder}/in/b%20c.png", "{folder}/in/b c.png"),
+        ("file://localhost{folder}/in/b c.png", "{folder}/in/b c.png"),
+        ("file:{folder}/in/b c.png", "{folder}/in/b c.png"),
+        (f"{CAFE}.png", f"{DECOMPOSED}.png"),
+        ("in\\nowhere.png", "in\\nowhere.png"),
+        ("odd\\name.png", "odd\\name.png"),
+        (f"{'x' * 300}é.png", f"{'x' * 300}é.png"),
+    ],
+)
+def test_paths_that_other_systems_write_are_those_of_the_files(tmp_path: Path, written: str, file: str) -> None:
+    for name in ("in/b c.png", f"{DECOMPOSED}.png", "odd\\name.png"):
+        save(tmp_path / name)
+    images = read_image_set(listed(tmp_path, f"{written.format(folder=tmp_path)},ant"))
+    assert images.table["path"].tolist() == [file.format(folder=tmp_path)]
+
+
+def test_a_manifest_may_begin_with_a_byte_order_mark_and_join_labels_of_both_unicode_forms(tmp_path: Path) -> None:
+    text = f"path,label\na.png,{CAFE}\nb.png,{DECOMPOSED}\n"
+    (tmp_path / "list.csv").write_text(text, encoding="utf-8-sig")
+    assert found(tmp_path / "list.csv") == {CAFE: ["a.png", "b.png"]}
+
+
 def test_the_digest_sees_paths_labels_and_columns(tmp_path: Path) -> None:
-    first = write_manifest(tmp_path / "a.csv", {"fold": [1, 2, 3]})
-    same, other = (write_manifest(tmp_path / f"{n}.csv", {"fold": [1, 2, n]}) for n in (3, 4))
-    digest = read_image_set(first).digest()
-    assert digest == read_image_set(same).digest() != read_image_set(other).digest()
+    variants = ("a.png,ant,1", "b.png,ant,1", "a.png,bee,1", "a.png,ant,2", "a.png,ant,1")
+    for number, row in enumerate(variants):
+        (tmp_path / f"{number}.csv").write_text(f"path,label,fold\n{row}\n")
+    first, *others, same = (read_image_set(tmp_path / f"{n}.csv").digest() for n in range(len(variants)))
+    assert first == same
+    assert first not in others
 
 
-# Pixels
+# Whether anything can be read
 
 
-@pytest.mark.parametrize(
-    ("suffix", "mode", "tolerance"),
-    [
-        (".png", "RGB", 0),
-        (".png", "RGBA", 0),
-        (".png", "L", 0),
-        (".png", "LA", 0),
-        (".png", "1", 0),
-        (".png", "P", 0),
-        (".gif", "P", 0),
-        (".bmp", "RGB", 0),
-        (".tif", "RGB", 0),
-        (".tif", "CMYK", 0),
-        (".ppm", "RGB", 0),
-        (".tga", "RGB", 0),
-        (".webp", "RGB", 12),
-        (".jpg", "RGB", 12),
-        (".jpg", "L", 12),
-        (".jpg", "CMYK", 12),
-        (".jp2", "RGB", 12),
-    ],
-)
-def test_pixels_of_every_kind_of_file(tmp_path: Path, suffix: str, mode: str, tolerance: int) -> None:
-    image = picture().convert(mode)
-    path = tmp_path / f"x{suffix}"
-    image.save(path)
-    pixels = decode(AS_IT_IS, path)
-    assert pixels.dtype == np.uint8
-    np.testing.assert_allclose(pixels.astype(int), np.asarray(image.convert("RGB"), int), atol=tolerance)
-
-
-def test_sixteen_bits_are_scaled_to_eight(tmp_path: Path) -> None:
-    deep = np.random.default_rng(0).integers(0, 2**16, (SIDE, SIDE), dtype=np.uint16)
-    Image.fromarray(deep).save(tmp_path / "x.png")
-    np.testing.assert_array_equal(decode(AS_IT_IS, tmp_path / "x.png"), (deep >> 8)[..., None].repeat(3, 2))
-
-
-def test_transparent_palettes_keep_their_colours(tmp_path: Path) -> None:
-    image = picture().quantize(8)
-    image.save(tmp_path / "x.png", transparency=bytes(range(8)))
-    np.testing.assert_array_equal(decode(AS_IT_IS, tmp_path / "x.png"), np.asarray(image.convert("RGB")))
-
-
-def test_grey_input_takes_coloured_files(tmp_path: Path) -> None:
-    grey = Preprocessing(None, (SIDE, SIDE), (0.5,), (0.5,))
-    pixels = decode(grey, save(tmp_path / "x.png"))
-    assert grey.input_size == (1, SIDE, SIDE)
-    np.testing.assert_array_equal(pixels[..., 0], np.asarray(picture().convert("L")))
-
-
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    size=st.tuples(st.integers(1, 90), st.integers(1, 90)),
-    resize=st.none() | st.integers(1, 60),
-    crop=st.tuples(st.integers(1, 50), st.integers(1, 50)),
-    seed=st.integers(0, 99),
-)
-def test_preprocessing_is_torchvision_s(
-    tmp_path: Path, size: tuple[int, int], resize: int | None, crop: tuple[int, int], seed: int
-) -> None:
-    """Resize, CenterCrop, ToTensor, Normalize; also where the picture is smaller than the crop."""
-    pixels = np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype=np.uint8)
-    Image.fromarray(pixels).save(tmp_path / "x.png")
-    ours = Preprocessing(resize, crop)
-    steps = [transforms.CenterCrop(crop), transforms.ToTensor(), transforms.Normalize(ours.mean, ours.std)]
-    theirs = transforms.Compose([*([transforms.Resize(resize, antialias=True)] if resize else []), *steps])
-    expected = theirs(Image.open(tmp_path / "x.png"))
-    mean, std = (np.array(values, np.float32) for values in (ours.mean, ours.std))
-    normalised = (decode(ours, tmp_path / "x.png").astype(np.float32) / np.float32(255) - mean) / std
-    np.testing.assert_array_equal(normalised.transpose(2, 0, 1), expected.numpy())
-
-
-def preprocessing(preset: dict[str, Any] | None = None, **options: Any) -> Preprocessing:
-    return Preprocessing.of(RunConfig.of({"model": "m", "images": "i", "out": "o", **options}), preset)
-
-
-def test_preprocessing_comes_from_options_then_the_weights_then_imagenet() -> None:
-    preset = {"resize": 342, "crop": (299, 299), "mean": (0.5,) * 3, "std": (0.25,) * 3, "other": 1}
-    assert preprocessing() == Preprocessing(256, (224, 224), (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-    assert preprocessing(preset) == Preprocessing(342, (299, 299), (0.5,) * 3, (0.25,) * 3)
-    assert preprocessing(preset, resize="none", crop=64, mean=[0, 0, 0]) == Preprocessing(
-        None, (64, 64), (0.0,) * 3, (0.25,) * 3
+def test_a_class_needs_one_image_that_can_be_opened(tmp_path: Path) -> None:
+    save(tmp_path / "good.png")
+    (tmp_path / "bad.png").write_text("no picture")
+    check_readable(read_image_set(listed(tmp_path, "bad.png,ant", "gone.png,ant", "good.png,ant")))
+    lost = listed(tmp_path, "good.png,ant", "bad.png,bee", "gone.png,bee")
+    message = (
+        r"No image of 1 of the 2 classes can be read \('bee'; 2 images of 3\)\. For example 'bad\.png': "
+        rf"{tmp_path}/bad\.png \(10 bytes\) holds no picture that Pillow can read\.$"
     )
-    assert preprocessing(crop=(10, 20), mean=0.5, std=0.5).input_size == (1, 10, 20)
-
-
-@pytest.mark.parametrize("options", [{"mean": [0.5]}, {"mean": [0.5] * 2, "std": [0.5] * 2}])
-def test_mean_and_std_must_fit_each_other(options: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match=r"mean has \d values and std \d; both need 3"):
-        preprocessing(**options)
-
-
-# Classes
-
-TABLE = [
-    {"index": 0, "synset": "n01", "name": "crane"},
-    {"index": 2, "synset": "n03", "name": "crane"},
-    {"index": 1, "synset": "n02", "name": "tench"},
-]
-
-
-def mapped(path: Path, labels: list[str], content: Any, n_outputs: int = 3) -> Outputs:
-    path.write_text(content if isinstance(content, str) else json.dumps(content))
-    return map_classes(labels, n_outputs, str(path), None)
-
-
-def test_classes_are_found_by_synset_and_by_a_name_that_is_unique(tmp_path: Path) -> None:
-    outputs = mapped(tmp_path / "t.json", ["tench", "n03"], TABLE)
-    assert outputs == Outputs(("crane", "tench", "crane"), ("n01", "n02", "n03"), {"tench": 1, "n03": 2})
-
-
-def test_a_folder_column_comes_before_synset_and_name(tmp_path: Path) -> None:
-    table = "index,synset,name,folder\n0,n01,crane,tench\n1,n02,tench,\n2,,,007\n"
-    assert mapped(tmp_path / "t.csv", ["tench", "n02", "007"], table).of_class == {"tench": 0, "n02": 1, "007": 2}
-
-
-@pytest.mark.parametrize("table", [{"0": ["n01", "ant"], "2": ["n03", "bee"]}, {"0": "ant", "2": "bee"}])
-def test_a_table_may_be_an_object_by_index_and_hold_some_outputs(tmp_path: Path, table: Any) -> None:
-    outputs = mapped(tmp_path / "t.json", ["ant", "bee"], table)
-    assert outputs.of_class == {"ant": 0, "bee": 2}
-    assert outputs.names == ("ant", "", "bee")
-
-
-def test_classes_by_the_weights_own_names_and_by_folder_order() -> None:
-    assert map_classes(["bee"], 2, None, ["ant", "bee"]) == Outputs(("ant", "bee"), ("", ""), {"bee": 1})
-    assert map_classes(["x", "y"], 2, FOLDER_ORDER, ["y", "x"]).of_class == {"x": 0, "y": 1}
+    with pytest.raises(DatasetError, match=message):
+        check_readable(read_image_set(lost))
 
 
 @pytest.mark.parametrize(
-    ("labels", "table", "match"),
+    ("path", "hint"),
     [
-        (["tensch"], TABLE, r"1 of 1 classes match no output.*'tensch'.*Did you mean 'tench'"),
-        (["crane"], TABLE, "match no output"),
-        (["tench", "n02"], TABLE, r"\['tench', 'n02'\] map to the same output"),
-        (["a"], [{"index": 3, "name": "a"}], "from 0 to 2 .*found 3 to 3"),
-        (["a"], [{"index": 0.5, "name": "a"}], "from 0 to 2"),
-        (["a"], [{"index": 1, "name": "a"}, {"index": 1, "name": "b"}], "1 repeated"),
-        (["a"], [{"index": "first", "name": "a"}], "from 0 to 2"),
-        (["a"], [{"place": 1, "name": "a"}], r"\['place', 'name'\]; it needs index"),
-        (["a"], [{"index": 1}], "at least one of synset, name and folder"),
-        (["a"], [], "it needs index"),
-        (["a"], "no json", "Can't read the table of classes"),
-        (["a"], "7", "Can't read the table of classes"),
-        (["a"], {"0": ["n01", "ant", "more"]}, "Can't read the table of classes"),
+        ("in\\a.png", "The path has backslashes, and with slashes there is no such file either. Paths of a manifest"),
+        ("C:\\in\\a.png", "has backslashes"),
+        ("in/a.png", "Paths of a manifest start at its own folder, {folder}/lists, or are absolute."),
+        ("images/a.png", "From {folder} the path would be right: move the manifest there."),
+        ("images\\a.png", "From {folder} the path would be right"),
+        ("{folder}/in/a.png", "Is that the path on this machine, and is its disk mounted?"),
+        ("file://{folder}/in/a.png", "Is that the path on this machine"),
+        ("file://server/share/a.png", "That is an address; images are read from files of this machine."),
+        ("s3://bucket/a.png", "That is an address"),
+        ("link.png", "It is a link to gone/a.png."),
+        ("x" * 300, "File name too long"),
     ],
 )
-def test_a_mapping_is_never_guessed(tmp_path: Path, labels: list[str], table: Any, match: str) -> None:
-    with pytest.raises(ClassMappingError, match=match):
-        mapped(tmp_path / "t.json", labels, table)
-
-
-def test_without_a_table_of_fitting_length_the_ways_out_are_named() -> None:
-    for categories in (None, ["too", "few"]):
-        with pytest.raises(ClassMappingError, match=r"3 outputs the 1 classes.*--classes folder-order"):
-            map_classes(["a"], 3, None, categories)
-    with pytest.raises(ClassMappingError, match="there are 1 classes and 3 outputs"):
-        map_classes(["a"], 3, FOLDER_ORDER, None)
-    with pytest.raises(ClassMappingError, match=r"Can't read the table of classes nowhere\.csv"):
-        map_classes(["a"], 3, "nowhere.csv", None)
+def test_if_nothing_can_be_read_one_path_is_shown_with_a_hint(tmp_path: Path, path: str, hint: str) -> None:
+    (tmp_path / "lists").mkdir()
+    save(tmp_path / "images" / "a.png")
+    (tmp_path / "lists" / "link.png").symlink_to("gone/a.png")
+    images = read_image_set(listed(tmp_path / "lists", f"{path.format(folder=tmp_path)},ant"))
+    with pytest.raises(DatasetError) as error:
+        check_readable(images)
+    assert "No image of 1 of the 1 classes can be read ('ant'; 1 images of 1). For example" in str(error.value)
+    assert hint.format(folder=tmp_path) in str(error.value)

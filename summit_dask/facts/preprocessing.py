@@ -44,7 +44,7 @@ class Preprocessing:
             facts["resize"] = None
         if isinstance(crop := facts.get("crop"), int):
             facts["crop"] = (crop, crop)
-        made = cls(**facts, orientation=config.orientation)
+        made = cls(**facts, orientation=options.orientation)
         if len(made.mean) != len(made.std) or len(made.mean) not in (1, 3):
             raise ConfigError(
                 f"mean has {len(made.mean)} values and std {len(made.std)}; both need 3 (RGB) or 1 (grey input)."

@@ -2,38 +2,41 @@
 
 import hashlib
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 
 from summit_dask.facts import schema
 from summit_dask.facts.errors import DatasetError
-from summit_dask.images.tables import read_table
+from summit_dask.facts.names import in_order
+from summit_dask.images.duplicates import Duplicates, find_duplicates
+from summit_dask.images.folder import Unused, counted, extensions, scan
+from summit_dask.images.manifest import read_manifest
 
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Images with labels, ordered by label, then path.
+    """Images with labels, ordered by label, then path; labels that are all numbers are ordered as numbers.
 
     `table` has the columns path (relative to `root` or absolute), label, and any further ones.
     """
 
     root: Path
     table: pd.DataFrame
+    unused: Unused
+    duplicates: Duplicates
 
     @property
     def classes(self) -> tuple[str, ...]:
         """Labels that occur, ascending."""
-        return tuple(sorted(self.table["label"].unique()))
+        return tuple(in_order(self.table["label"]))
 
     @property
     def class_index(self) -> np.ndarray:
-        """Place of each image's label in `classes`."""
+        """Index of each image's label in `classes`."""
         return pd.Categorical(self.table["label"], categories=list(self.classes)).codes.astype(np.int32)
 
     @property
@@ -41,6 +44,11 @@ class ImageSet:
         """The manifest's further columns."""
         extra = self.table.drop(columns=["path", "label"])
         return {str(name): _plain(extra[name]) for name in extra}
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What the user should know of the images, a sentence each: what is not used, what occurs twice."""
+        return (*self.unused.sentences(), *self.duplicates.sentences())
 
     def digest(self) -> str:
         """A fingerprint of paths, labels and further columns."""
@@ -71,85 +79,45 @@ def read_image_set(source: Path, images_per_class: int | None = None) -> ImageSe
     DatasetError
         If there is nothing there, no image, a folder can't be read, or the manifest lacks a column.
     """
-    if source.is_dir():
-        root, table = source, _scan(source)
-    elif source.is_file():
-        root, table = source.parent, _read_manifest(source)
-    else:
+    if not source.exists():
         raise DatasetError(f"There is no image folder or manifest at {source}; check --images.")
+    source = source.resolve()
+    if source.is_dir():
+        root = source
+        table, files, unused = scan(root)
+    else:
+        root = source.parent
+        table = read_manifest(source)
+        files = [os.path.normpath(root / path) for path in table["path"]]
+        unused = Unused()
     if table.empty:
-        raise DatasetError(
-            f"{source} holds no images. Expected a folder for each class with images in it "
-            f"({', '.join(sorted(_extensions())[:6])} …), or a manifest with the columns path and label."
-        )
-    table = table.sort_values(["label", "path"], kind="stable", ignore_index=True)
-    if images_per_class is not None:
-        table = _sample(table, images_per_class)
-    return ImageSet(root.resolve(), table)
-
-
-def _extensions() -> set[str]:
-    return {ext for ext, kind in Image.registered_extensions().items() if kind in Image.OPEN}
-
-
-def _scan(root: Path) -> pd.DataFrame:
-    known = _extensions()
-    try:
-        rows = [
-            (str(path.relative_to(root)), folder.name)
-            for folder in root.iterdir()
-            if folder.is_dir() and not folder.name.startswith(".")
-            for path in _files_below(folder)
-            if path.suffix.lower() in known and not path.name.startswith(".")
-        ]
-    except OSError as error:
-        raise DatasetError(f"Can't read {error.filename}: {error.strerror}; its images would be missing.") from error
-    if odd := [path for path, _ in rows if path != path.encode(errors="replace").decode()]:
-        raise DatasetError(f"The names of {len(odd)} images in {root} are not UTF-8, as {odd[0]!r}; rename them.")
-    return pd.DataFrame(rows, columns=["path", "label"])
-
-
-def _files_below(folder: Path) -> Iterator[Path]:
-    """All files below a folder, following links, but into each folder only once, or a circle would never end.
-
-    Raises
-    ------
-    OSError
-        If a folder can't be read.
-    """
-    seen = set()
-    for place, inner, names in os.walk(folder, followlinks=True, onerror=_raise):
-        if (real := Path(place).resolve()) in seen:
-            inner.clear()
-            continue
-        seen.add(real)
-        inner[:] = sorted(name for name in inner if not name.startswith("."))
-        yield from (Path(place, name) for name in names)
-
-
-def _raise(error: OSError) -> None:
-    raise error
-
-
-def _read_manifest(path: Path) -> pd.DataFrame:
-    table = read_table(path, DatasetError, "manifest")
-    if missing := {"path", "label"} - set(table.columns):
-        raise DatasetError(
-            f"The manifest {path} lacks the column {' and '.join(sorted(missing))}; it has {list(table.columns)}."
-        )
-    table.columns = table.columns.astype(str).str.replace(r"[\s/]+", "_", regex=True)
-    stored = schema.variables("images")
-    reserved = {"class", *(v.name for v in stored), *(dim for v in stored for dim in v.dims)} - {"path"}
-    if taken := sorted(reserved & set(table.columns) | set(table.columns[table.columns.duplicated()])):
-        raise DatasetError(
-            f"The manifest {path} has the columns {taken} twice or the store uses the name itself; rename them."
-        )
-    if empty := int(table[["path", "label"]].isna().any(axis=1).sum()):
-        raise DatasetError(f"The manifest {path} has {empty} rows without a path or a label; fill or remove them.")
-    return table.astype({"path": str, "label": str})
+        raise DatasetError(_no_images(source, unused))
+    kept = table if images_per_class is None else _sample(table, images_per_class)
+    return ImageSet(root, _ordered(kept), unused, find_duplicates(table, files))
 
 
 def _sample(table: pd.DataFrame, count: int) -> pd.DataFrame:
     draw = table["path"].map(lambda path: hashlib.sha256(path.encode()).hexdigest())
-    kept = table.assign(draw=draw).sort_values(["label", "draw"]).groupby("label").head(count)
-    return kept.sort_values(["label", "path"], kind="stable", ignore_index=True).drop(columns="draw")
+    return table.assign(draw=draw).sort_values("draw", kind="stable").groupby("label").head(count).drop(columns="draw")
+
+
+def _ordered(table: pd.DataFrame) -> pd.DataFrame:
+    """By label, then path."""
+    rank = pd.Categorical(table["label"], categories=in_order(table["label"])).codes
+    ordered = table.assign(rank=rank).sort_values(["rank", "path"], kind="stable", ignore_index=True)
+    return ordered.drop(columns="rank")
+
+
+def _no_images(source: Path, unused: Unused) -> str:
+    if unused.loose:
+        return (
+            f"{source} holds {counted(unused.loose, 'image')} but no folders of images; --images needs the folder "
+            f"above, whose folders name the classes: {source.parent} if {source.name!r} is a class."
+        )
+    expected = f"a folder for each class with images in it ({', '.join(sorted(extensions())[:6])} …)"
+    return " ".join(
+        [
+            f"{source} holds no images. Expected {expected}, or a manifest with the columns path and label.",
+            *unused.sentences(),
+        ]
+    )

@@ -1,6 +1,9 @@
-"""Tables that users write: manifests of images and lists of the network's outputs, as CSV, Parquet or JSON."""
+"""Tables that users write, manifests of images and tables of the network's outputs: UTF-8 in every locale."""
 
 import json
+import re
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -8,30 +11,41 @@ import pandas as pd
 
 from summit_dask.facts.errors import DatasetError
 
-TEXTS = frozenset({"path", "label", "synset", "name", "folder"})
+#: A byte order mark at the start, as Windows writes it, is no part of the text.
+ENCODING = "utf-8-sig"
 
 
-def read_table(path: Path, error: type[DatasetError], what: str) -> pd.DataFrame:
+@contextmanager
+def reading(path: Path, error: type[DatasetError], what: str) -> Iterator[None]:
+    """Turns whatever goes wrong in reading a file into one message."""
     try:
-        if path.suffix.lower() in (".parquet", ".pq"):
-            return pd.read_parquet(path)
-        if path.suffix.lower() == ".json":
-            return pd.DataFrame(_json_rows(path))
-        return _read_csv(path)
+        yield
+    except UnicodeDecodeError as problem:
+        raise error(f"Can't read the {what} {path}: it is not UTF-8 ({problem}). Save it as UTF-8.") from problem
     except (OSError, ValueError, TypeError, AttributeError) as problem:
         raise error(f"Can't read the {what} {path}: {problem}") from problem
 
 
-def _read_csv(path: Path) -> pd.DataFrame:
+def plain_header(header: str) -> str:
+    """``class_name`` of `` Class Name``."""
+    return re.sub(r"\s+", "_", header.strip().lower())
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file holds."""
+    return json.loads(path.read_text(encoding=ENCODING))
+
+
+def read_columns(path: Path, texts: Collection[str]) -> pd.DataFrame:
+    """A Parquet or CSV file; in a CSV file the columns `texts` hold text, whatever they look like."""
+    if path.suffix.lower() in (".parquet", ".pq"):
+        return pd.read_parquet(path)
+    return _read_csv(path, texts)
+
+
+def _read_csv(path: Path, texts: Collection[str]) -> pd.DataFrame:
     """In columns of texts an empty cell alone is missing; a class may be called NA or 007."""
-    texts = pd.read_csv(path, usecols=TEXTS.__contains__, dtype=str, keep_default_na=False)
-    return pd.read_csv(path).assign(**texts.where(texts != ""))
-
-
-def _json_rows(path: Path) -> list[dict[str, Any]]:
-    """Rows of a table of outputs: a list of objects, or {"0": ["n01440764", "tench"], …} or {"0": "tench", …}."""
-    data = json.loads(path.read_text())
-    if isinstance(data, list):
-        return data
-    pairs = ((index, value if isinstance(value, list) else ["", value]) for index, value in data.items())
-    return [{"index": int(index), "synset": synset, "name": name} for index, (synset, name) in pairs]
+    table = pd.read_csv(path, encoding=ENCODING)
+    kept = {name: str for name in table.columns if plain_header(name) in texts}
+    as_text = pd.read_csv(path, encoding=ENCODING, usecols=list(kept), dtype=str, keep_default_na=False)
+    return table.assign(**as_text.where(as_text != ""))
