@@ -450,7 +450,7 @@ def test_an_error_on_a_worker_is_one_message(base: RunConfig, tmp_path: Path) ->
     said = process.communicate()[1].splitlines()
     assert process.returncode == 2
     assert said[-1].startswith("Error: ") and "upper" in said[-1] and "nan" in said[-1].lower()
-    assert {line.partition(" ")[0] for line in said[:-1]} <= {"90", "extract:", "Compiled"}
+    assert {line.partition(" ")[0] for line in said[:-1]} <= {"90", "Class", "extract:", "Compiled"}
 
 
 def test_ctrl_c_is_answered_once(base: RunConfig, tmp_path: Path) -> None:

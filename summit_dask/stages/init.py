@@ -20,6 +20,7 @@ from summit_dask.facts.layergraph import LayerGraph
 from summit_dask.facts.run import Run
 from summit_dask.facts.stages import stage_named
 from summit_dask.images.classes import Outputs, map_classes
+from summit_dask.images.readable import check_readable
 from summit_dask.images.sources import ImageSet, read_image_set
 from summit_dask.network.build import specified
 from summit_dask.store.header import Header
@@ -43,6 +44,9 @@ def init(config: RunConfig) -> Store:
     spec, network = specified(config)
     images = read_image_set(config.images, config.images_per_class)
     outputs = map_classes(images.classes, network.n_outputs, config.classes, network.categories)
+    check_readable(images)
+    for sentence in (*images.remarks, outputs.summary):
+        say(sentence)
     facts = {**spec.facts(), **_facts(config, images, outputs, network.layer_graph)}
     facts = json.loads(json.dumps(facts))  # as they come back from the store
     run = Run(
