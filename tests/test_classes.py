@@ -163,15 +163,6 @@ def test_all_of_a_few_classes_are_said_with_the_names_of_their_outputs(tmp_path:
     assert outputs.summary == "Class to output of the network: 'n02' → 1 (tench), 'n03' → 2 (crane)."
 
 
-def test_one_output_is_no_two_classes_whatever_says_so(tmp_path: Path) -> None:
-    (tmp_path / "t.csv").write_text("index,name\n0,cat\n1,dog\n")
-    for classes in (FOLDER_ORDER, str(tmp_path / "t.csv"), None):
-        with pytest.raises(
-            ClassMappingError, match=r"one output and the images 2 classes \('cat', 'dog'\).*torch\.cat"
-        ):
-            map_classes(["cat", "dog"], 1, classes, None)
-
-
 @pytest.mark.parametrize("word", ["folder_order", "Folder-Order", "folderorder"])
 def test_a_mistyped_folder_order_is_recognised(word: str) -> None:
     with pytest.raises(

@@ -61,8 +61,6 @@ def map_classes(
     ClassMappingError
         If the counts disagree, a class maps to nothing, or two map to the same output.
     """
-    if n_outputs == 1 and len(labels) > 1:
-        raise ClassMappingError(_one_output(labels))
     if classes == FOLDER_ORDER:
         return _by_order(labels, n_outputs)
     table = _table(labels, n_outputs, classes, categories)
@@ -72,16 +70,6 @@ def map_classes(
         raise ClassMappingError(_no_output(labels, lost, table, by_text))
     _check_own(of_class)
     return Outputs(_column(table, "name", n_outputs), _column(table, "synset", n_outputs), of_class)
-
-
-def _one_output(labels: Sequence[str]) -> str:
-    """A single logit z says p = 1 / (1 + exp(-z)), which the softmax of -z/2 and z/2 says too."""
-    return (
-        f"The network has one output and the images {len(labels)} classes ({', '.join(map(repr, labels[:4]))}), and "
-        "each class needs an output of its own. If the output z is the logit of the second of two classes, give "
-        "--model a module with two outputs around yours, whose forward returns torch.cat([-z / 2, z / 2], 1): its "
-        "softmax is the same probability as the sigmoid of z."
-    )
 
 
 def _by_order(labels: Sequence[str], n_outputs: int) -> Outputs:
