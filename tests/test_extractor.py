@@ -9,7 +9,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from summit_dask.arrays.influence.maximum import Strongest
 from summit_dask.facts import schema
@@ -21,6 +21,7 @@ from summit_dask.facts.preprocessing import Preprocessing
 from summit_dask.images.decode import decode
 from summit_dask.measure.extractor import Extraction, Extractor
 from summit_dask.measure.partition import Arrays, Partition, extract_partition
+from summit_dask.measure.probabilities import gives_probabilities
 from summit_dask.network.trace import trace_network
 from tests import oracles_extract as oracle
 from tests.networks import CLASSES, SIDE, TinyInception, write_images, write_weights
@@ -261,6 +262,13 @@ def test_outputs_that_are_probabilities_are_kept(
 ) -> None:
     stored, own = probabilities(network, files, end, *modules)
     np.testing.assert_allclose(stored, own, rtol=1e-5, atol=1e-6)
+
+
+def test_outputs_that_sum_to_1_for_a_grey_image_alone_are_logits() -> None:
+    module = nn.Sequential(nn.Flatten(), nn.Linear(3, 2))
+    with torch.no_grad():
+        module[1].bias.copy_(torch.tensor([0.25, 0.75]))
+    assert not gives_probabilities(fx.symbolic_trace(module), (3, 1, 1), torch.device("cpu"))
 
 
 @pytest.mark.parametrize(

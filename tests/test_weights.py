@@ -114,6 +114,13 @@ def test_a_network_that_was_wrapped_after_its_weights_were_saved(tmp_path: Path)
         check_read(path, own=own)
 
 
+def test_a_wrapper_whose_name_stands_in_the_network_too(tmp_path: Path) -> None:
+    inner = {name: torch.full((2,), float(index)) for index, name in enumerate(["a", "net.a", "b"])}
+    wrapped = {f"net.{name}": tensor for name, tensor in inner.items()}
+    state = read_state(saved(tmp_path / "w.pt", inner), Expected(wrapped))
+    assert all(torch.equal(state[name], tensor) for name, tensor in wrapped.items())
+
+
 def test_numbers_of_numpy_1_are_read(tmp_path: Path) -> None:
     """Its module had another name."""
     new = saved(tmp_path / "new.pt", {"model": STATE, "best": np.float32(0.9)})
@@ -139,6 +146,7 @@ def test_numbers_of_numpy_1_are_read(tmp_path: Path) -> None:
         ({"state_dict": {**longer(STATE, "student"), **longer(OTHER, "teacher")}},
          ("state_dict.student", "state_dict.teacher")),
         ({**STATE, "ema": OTHER}, ("", "ema")),
+        ({"model": {**STATE, "ema": OTHER}}, ("model", "model.ema")),
         ({"first": STATE, "more": {"model": OTHER, "epoch": 1}}, ("first", "more")),
     ],
 )  # fmt: skip
@@ -149,6 +157,12 @@ def test_of_several_networks_one_has_to_be_named(tmp_path: Path, content: Any, k
     assert all(f"'{key}" in str(caught.value) for key in keys)
     for key, state in zip(keys, (STATE, OTHER), strict=True):
         check_read(path, key, expected=state)
+
+
+def test_another_precision_is_another_network(tmp_path: Path) -> None:
+    half = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in STATE.items()}
+    with pytest.raises(WeightsError, match=r"2 times, .*'model', 'half'"):
+        check_read(saved(tmp_path / "w.pt", {"model": STATE, "half": half}))
 
 
 def test_equal_networks_need_no_name(tmp_path: Path) -> None:
@@ -179,7 +193,8 @@ def test_a_key_that_leads_nowhere(tmp_path: Path) -> None:
         ({"epoch": 1, "lr": 0.1}, "holds a dict with the keys epoch, lr, expected"),
         ({"model": {"body.weight": torch.ones(1)}, "ema": {"a": torch.ones(1)}},
          r"None of the tensors .* file has under 'model' body\.weight; under 'ema' a; the network has conv\.weight, "),
-        ({"net": {k: v for k, v in STATE.items() if k != "norm.bias"}}, r"key 'net',.* 1 missing \(norm\.bias\)"),
+        ({"some": {"fc.bias": torch.ones(2)}, "net": {k: v for k, v in STATE.items() if k != "norm.bias"}},
+         r"key 'net',.* 1 missing \(norm\.bias\)"),
         ({**STATE, "fc2.weight": torch.ones(1)}, r"1 unexpected \(fc2\.weight\)"),
         ({**STATE, "temperature": torch.tensor(0.5)}, r"1 unexpected \(temperature\)"),
         ({**STATE, "fc.bias": torch.ones(3)}, r"1 of another shape \(fc\.bias \(3,\) instead of \(2,\)\)"),
