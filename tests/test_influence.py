@@ -11,6 +11,7 @@ import pytest
 import torch
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
+from numba import types
 from numpy.typing import NDArray
 
 from summit_dask.arrays import activations
@@ -219,3 +220,5 @@ def test_one_compilation_serves_every_hop() -> None:
         prepare_hop(Convolution(kernel, stride, padding, groups=groups), weight, 4, 3, "hop")(maps)
     for function in (kernels.rank_closed, kernels.rank_patches, kernels.rank_depthwise, activations._extremes):
         assert len(function.signatures) == 1
+        # A cache on disk that names a class of ours could not be read by a later version without that class.
+        assert not any(isinstance(argument, types.BaseNamedTuple) for argument in function.signatures[0])

@@ -1,10 +1,10 @@
-"""The inner loop of the widest paths, compiled; kept apart because importing numba takes most of a second.
+"""Widest paths from the channels of one layer to those of another, compiled.
 
     target j  ──direct────────────────────────> source i
     target j  ──last──> hidden channel h ──reach──> source i
 
-A path is as wide as the smallest count along it. `no_type_check` keeps jaxtyping's import hook, on while testing, from
-wrapping the functions that numba has to compile.
+A path is as wide as the smallest count along it. Kept apart because importing numba takes most of a second.
+`no_type_check` keeps jaxtyping's import hook, on while testing, from wrapping what numba has to compile.
 """
 
 from typing import no_type_check
@@ -15,29 +15,27 @@ from numba import njit
 from summit_dask.arrays.graph.rows import Rows
 
 
-@njit(cache=True)
-@no_type_check
-def widest_rows(direct, last, reach, n_sources, keep):
+def widest_rows(direct: Rows, last: Rows, reach: Rows, n_sources: int, keep: int) -> Rows:
     """Sources of every target, each with its widest path.
 
     Parameters
     ----------
-    direct : Rows
+    direct
         (target, source) counts of hops straight from the sources; an entry may occur twice.
-    last : Rows
+    last
         (target, hidden channel) counts of hops from hidden channels; an entry may occur twice.
-    reach : Rows
+    reach
         (hidden channel, source): widest paths of the hidden channels.
-    n_sources : int
+    n_sources
         Number of source channels.
-    keep : int
+    keep
         Sources kept per target of those that come through hidden channels, the widest first; ties: the lower source.
         Sources that also come directly are kept beside them.
 
     Returns
     -------
     Rows
-        (target, source) int32, sources ascending, none of width 0.
+        (target, source), sources ascending, none of width 0.
 
     Examples
     --------
@@ -46,10 +44,21 @@ def widest_rows(direct, last, reach, n_sources, keep):
     >>> from scipy.sparse import csr_array
     >>> from summit_dask.arrays.graph.rows import stacked
     >>> direct, last, reach = (stacked([csr_array(m)]) for m in ([[2, 0, 0]], [[5]], [[0, 9, 4]]))
-    >>> found = widest_rows(direct, last, reach, 3, 1)
+    >>> found = widest_rows(direct, last, reach, n_sources=3, keep=1)
     >>> found.indices, found.data
     (array([0, 1], dtype=int32), array([2, 5], dtype=int32))
     """
+    # Plain tuples: numba's cache on disk keeps a class by name, and could not be read once that had changed.
+    return Rows(*_widest(tuple(direct), tuple(last), tuple(reach), n_sources, keep))
+
+
+@njit(cache=True)
+@no_type_check
+def _widest(direct, last, reach, n_sources, keep):
+    """`widest_rows` of plain tuples."""
+    direct = Rows(*direct)
+    last = Rows(*last)
+    reach = Rows(*reach)
     n_targets = direct.indptr.size - 1
     room = _room(direct, last, reach, n_sources)
     indptr = np.zeros(n_targets + 1, np.int32)
@@ -65,10 +74,10 @@ def widest_rows(direct, last, reach, n_sources, keep):
         indptr[target + 1] = stored
         straight[:] = 0
         through[:] = 0
-    return Rows(indptr, indices[:stored].copy(), data[:stored].copy())
+    return indptr, indices[:stored].copy(), data[:stored].copy()
 
 
-@njit(cache=True)
+@njit
 @no_type_check
 def _room(direct, last, reach, n_sources):
     """Most entries that the result can have."""
@@ -82,7 +91,7 @@ def _room(direct, last, reach, n_sources):
     return room
 
 
-@njit(cache=True)
+@njit
 @no_type_check
 def _widen_straight(direct, target, width):
     """Raise the width of each source to the target's largest direct count of it."""
@@ -91,7 +100,7 @@ def _widen_straight(direct, target, width):
         width[source] = max(width[source], direct.data[entry])
 
 
-@njit(cache=True)
+@njit
 @no_type_check
 def _widen_through(last, reach, target, width):
     """Raise the width of each source to that of the target's widest path through a hidden channel."""
@@ -103,7 +112,7 @@ def _widen_through(last, reach, target, width):
             width[source] = max(width[source], min(count, reach.data[way]))
 
 
-@njit(cache=True)
+@njit
 @no_type_check
 def _append(straight, through, keep, indices, data, stored):
     """Append the sources that a target keeps; returns the new number of entries."""
@@ -120,7 +129,7 @@ def _append(straight, through, keep, indices, data, stored):
     return stored
 
 
-@njit(cache=True)
+@njit
 @no_type_check
 def _cut(width, keep):
     """Width above which all are kept, and how many of those equal to it; (0, 0) keeps all that are positive.

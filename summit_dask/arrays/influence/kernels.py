@@ -2,7 +2,10 @@
 
 Targets are handled in tiles of 16 neighbours (`LANES`); weights are laid out so that a tile's lie together.
 All of this file is numba; `no_type_check` keeps jaxtyping's import hook, on while testing, from wrapping it. Hot
-loops index flat arrays rather than slice, which would count references.
+loops index flat arrays rather than slice or look into tuples, which would count references.
+
+The three functions that are called from outside are compiled with all others in them, and kept on disk. They take
+plain tuples: numba's cache keeps a class by name, and could not be read once that had changed.
 
 Only the k strongest sources of each target are wanted, and most of the work can be proved useless beforehand.
 A patch x (the pixels of one source under the kernel at one position) can't contribute more than the lengths of
@@ -14,9 +17,10 @@ The floor comes from one cheap round, the influence of every source at its patch
 while the sources are gone through. Zero patches have no energy and drop out by the same rule.
 """
 
-from typing import no_type_check
+from typing import NamedTuple, no_type_check
 
 import numpy as np
+from jaxtyping import Float32, Int64, UInt64
 from numba import njit
 
 from summit_dask.arrays.influence.simd import LANES, lanes_above, least_lane, raise_peaks
@@ -25,7 +29,8 @@ from summit_dask.arrays.influence.simd import LANES, lanes_above, least_lane, ra
 GROUP = 6
 
 # The number of patches as a tuple's length, which numba knows while compiling.
-_ALONE, _GROUP = (0,), (0,) * GROUP
+_ALONE = (0,)
+_GROUP = (0,) * GROUP
 
 #: Energy classes that the patches of a source are sorted into, four to an octave.
 _CLASSES = 64
@@ -39,133 +44,217 @@ _MARGIN = np.float32(0.999)
 _HUGE = np.float32(3e38)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+class Weights(NamedTuple):
+    """Kernel slices of a hop, in tiles of `LANES` targets; lanes without a target hold zeros.
+
+    A group's sources lie together, and each has the tiles of its group's targets alone.
+    """
+
+    tiles: Float32[np.ndarray, "source tile tap lane"]
+    groups: int
+
+
+class Bounds(NamedTuple):
+    """What is known of a hop's targets beforehand.
+
+    `inverse` is 1 / |w|^2 of every kernel slice; `floor` a first lower bound of each target's k-th largest influence:
+    0, or infinite where there is nothing to find.
+    """
+
+    inverse: Float32[np.ndarray, "source target_in_group"]
+    floor: Float32[np.ndarray, " target"]
+
+
+class Patches(NamedTuple):
+    """Where the patches of a k x k hop lie in a plane: a source's map with zeros around, row after row.
+
+    For a 3 x 3 kernel on a plane of width w, `bases` are the places of the first pixels b of the patches::
+
+        b  b+1  b+2            columns     0, 1, 2
+           ...                 rows        0, w, 2w
+        b+2w    b+2w+2         taps        0, 1, 2, w, w+1, w+2, 2w, 2w+1, 2w+2
+    """
+
+    padding: tuple[int, int]
+    bases: UInt64[np.ndarray, " position"]
+    rows: Int64[np.ndarray, " kh"]
+    columns: Int64[np.ndarray, " kw"]
+    taps: Int64[np.ndarray, " tap"]
+
+
+class _Planes(NamedTuple):
+    """One image's maps, zeros around; energy of the patch that begins at each pixel; where each source's largest is."""
+
+    pixels: Float32[np.ndarray, "source pixel"]
+    energy: Float32[np.ndarray, "source pixel"]
+    strongest: UInt64[np.ndarray, " source"]
+
+
+@njit(error_model="numpy")
 @no_type_check
-def _insert(source, value, target, i, peak):
-    """Put a source that beats the target's last into its place; they come in ascending order, so ties stay."""
-    place = value.shape[1] - 1
-    while place > 0 and peak > value[target, place - 1]:
-        value[target, place] = value[target, place - 1]
-        source[target, place] = source[target, place - 1]
-        place -= 1
-    value[target, place] = peak
-    source[target, place] = i
+def _insert(source, value, target, new, peak):
+    """Put a source that beats the target's last into its rank; they come in ascending order, so ties stay."""
+    rank = value.shape[1] - 1
+    while rank > 0 and peak > value[target, rank - 1]:
+        value[target, rank] = value[target, rank - 1]
+        source[target, rank] = source[target, rank - 1]
+        rank -= 1
+    value[target, rank] = peak
+    source[target, rank] = new
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(error_model="numpy")
 @no_type_check
 def _keep_best(best, peaks):
     """Let `peaks` compete with the k best of their lanes, (k, lane), descending; `peaks` is used up."""
     for r in range(len(best)):
         row = best[r]
         for j in range(len(peaks)):
-            a, b = row[j], peaks[j]
-            row[j] = a if a > b else b
-            peaks[j] = b if a > b else a
+            kept = row[j]
+            new = peaks[j]
+            row[j] = kept if kept > new else new
+            peaks[j] = new if kept > new else kept
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 @no_type_check
-def rank_closed(weights, maximum, minimum, groups, source, value):
+def rank_closed(weights, groups, maximum, minimum, source, value):
     """Rank the sources of a 1x1 hop by their extremes.
 
     weights (source, target of its group) · maximum, minimum (image, source) · source, value (image, target, k),
     -1 and 0 · the targets of a group are padded to whole tiles
-
-    The floor of a target is the k-th largest of the influences of whole runs of sources.
     """
-    sources, targets = weights.shape
-    k = value.shape[2]
-    run = max(1, sources // groups // (4 * k))
-    peaks = np.empty(targets, np.float32)
+    sources = weights.shape[0] // groups
+    targets = weights.shape[1]
     for n in range(len(maximum)):
         for g in range(groups):
-            first, last = g * sources // groups, (g + 1) * sources // groups
-            best = np.zeros((k, targets), np.float32)
-            for start in range(first, last, run):
-                peaks[:] = 0
-                for i in range(start, min(start + run, last)):
-                    _raise_closed(weights[i], maximum[n, i], minimum[n, i], peaks)
-                _keep_best(best, peaks)
-            floor = best[k - 1] * _MARGIN
-            _rank_closed(weights, maximum[n], minimum[n], first, last, g * targets, floor, source[n], value[n])
+            first = g * sources
+            last = first + sources
+            high = maximum[n, first:last]
+            low = minimum[n, first:last]
+            found = slice(g * targets, (g + 1) * targets)
+            _rank_group(weights[first:last], high, low, first, source[n, found], value[n, found])
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(error_model="numpy")
 @no_type_check
-def _raise_closed(weights, high, low, peaks):
-    if high == 0 and low == 0:
-        return
-    for j in range(len(peaks)):
-        a, b = weights[j] * high, weights[j] * low
-        peak = a if a > b else b
-        peaks[j] = peak if peak > peaks[j] else peaks[j]
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-@no_type_check
-def _rank_closed(weights, maximum, minimum, first, last, offset, least, source, value):
+def _rank_group(weights, high, low, first, source, value):
+    """Rank the sources of one group's targets; `first` is the group's first source."""
+    least = _closed_floor(weights, high, low, value.shape[1])
     peaks = np.empty(len(least), np.float32)
-    for i in range(first, last):
-        if maximum[i] == 0 and minimum[i] == 0:
+    for i in range(len(weights)):
+        if high[i] == 0 and low[i] == 0:
             continue
         peaks[:] = 0
-        _raise_closed(weights[i], maximum[i], minimum[i], peaks)
+        _raise_closed(weights[i], high[i], low[i], peaks)
         for start in range(0, len(least), LANES):
             above = lanes_above(peaks, least, start)
             j = start
             while above:
                 if above & 1:
-                    _insert(source, value, offset + j, i, peaks[j])
-                    least[j] = max(least[j], value[offset + j, -1])
+                    _insert(source, value, j, first + i, peaks[j])
+                    least[j] = max(least[j], value[j, -1])
                 above >>= 1
                 j += 1
 
 
+@njit(error_model="numpy")
+@no_type_check
+def _closed_floor(weights, high, low, k):
+    """A lower bound of each target's k-th largest influence: the k-th largest over whole runs of sources.
+
+    sources     | 4 1 7 | 0 2 2 | 5 3 1 | ...       k = 2: runs have 7, 2, 5; two sources have 5 at least
+    """
+    sources, targets = weights.shape
+    run = max(1, sources // (4 * k))
+    best = np.zeros((k, targets), np.float32)
+    peaks = np.empty(targets, np.float32)
+    for start in range(0, sources, run):
+        peaks[:] = 0
+        for i in range(start, min(start + run, sources)):
+            _raise_closed(weights[i], high[i], low[i], peaks)
+        _keep_best(best, peaks)
+    return best[k - 1] * _MARGIN
+
+
+@njit(error_model="numpy")
+@no_type_check
+def _raise_closed(weights, high, low, peaks):
+    """Raise each target's peak to the influence of a source of these extremes."""
+    if high == 0 and low == 0:
+        return
+    for j in range(len(peaks)):
+        at_high = weights[j] * high
+        at_low = weights[j] * low
+        peak = at_high if at_high > at_low else at_low
+        peaks[j] = peak if peak > peaks[j] else peaks[j]
+
+
 @njit(cache=True, nogil=True, error_model="numpy")
 @no_type_check
-def rank_patches(maps, padding, bases, rows, columns, weights, bound, floor, groups, source, value):
+def rank_patches(maps, patches, weights, bounds, source, value):
     """Rank the sources of a k x k hop.
 
-    maps (image, y, x, source) · bases (position): first pixel of each patch in a zero-padded plane · rows,
-    columns: offsets of the kernel's rows and columns in it · weights (source, tile in group, tap, lane) ·
-    bound (source, target of its group): 1 / |w|^2 · floor (target): 0, infinite where there is nothing to find ·
-    source, value (image, target, k), -1 and 0 · the targets of a group are padded to whole tiles
+    maps (image, y, x, source) · patches, weights, bounds: plain tuples of what those of that name hold · source, value
+    (image, target, k), -1 and 0 · the targets of a group are padded to whole tiles
     """
-    images, height, width, sources = maps.shape
-    padded_width = width + 2 * padding[1]
-    size = (height + 2 * padding[0]) * padded_width
-    # Sums of energy run on past the last patch; what they read there is never used.
-    planes = np.zeros((sources, size + rows[-1] + columns[-1]), np.float32)
-    energy = np.empty((sources, size), np.float32)
-    strongest = np.empty(sources, np.uint64)
-    taps = (rows.reshape(-1, 1) + columns).reshape(-1)
-    for n in range(images):
-        _spread_planes(maps[n], padding, padded_width, planes)
-        for i in range(sources):
-            _energies(planes[i], rows, columns, energy[i])
-            strongest[i] = _strongest(energy[i], bases)
-        least = floor.copy()
-        if len(bases) > GROUP:
-            _raise_floor(planes, strongest, taps, weights, groups, value.shape[2], least)
-        _rank_image(planes, energy, strongest, bases, taps, weights, bound, groups, least, source[n], value[n])
+    patches = Patches(*patches)
+    weights = Weights(*weights)
+    bounds = Bounds(*bounds)
+    planes = _empty_planes(maps, patches)
+    for n in range(len(maps)):
+        _spread(maps[n], patches.padding, planes.pixels)
+        _measure(planes, patches)
+        floor = bounds.floor.copy()
+        if len(patches.bases) > GROUP:
+            _raise_floor(planes, patches.taps, weights, value.shape[2], floor)
+        _rank_image(planes, patches, weights, bounds.inverse, floor, source[n], value[n])
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(error_model="numpy")
 @no_type_check
-def _spread_planes(image, padding, padded_width, planes):
+def _empty_planes(maps, patches):
+    """Memory for the planes of one image, zero so far."""
+    _, height, width, sources = maps.shape
+    size = (height + 2 * patches.padding[0]) * (width + 2 * patches.padding[1])
+    # Sums of energy run on past the last patch; what they read there is never used.
+    pixels = np.zeros((sources, size + patches.taps[-1]), np.float32)
+    energy = np.empty((sources, size), np.float32)
+    return _Planes(pixels, energy, np.empty(sources, np.uint64))
+
+
+@njit(error_model="numpy")
+@no_type_check
+def _spread(image, padding, pixels):
     """Copy an image (y, x, source) into planes (source, pixel) whose borders are zero, 16 sources at a time."""
     height, width, sources = image.shape
+    plane_width = width + 2 * padding[1]
     for first in range(0, sources, LANES):
         last = min(first + LANES, sources)
         for y in range(height):
-            start = (y + padding[0]) * padded_width + padding[1]
+            start = (y + padding[0]) * plane_width + padding[1]
             for x in range(width):
                 for i in range(first, last):
-                    planes[i, start + x] = image[y, x, i]
+                    pixels[i, start + x] = image[y, x, i]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(error_model="numpy")
+@no_type_check
+def _measure(planes, patches):
+    """Fill the energies, and where the patch of most energy is."""
+    # Taken out of their tuples once: each taking counts a reference.
+    pixels = planes.pixels
+    energy = planes.energy
+    strongest = planes.strongest
+    bases = patches.bases
+    rows = patches.rows
+    columns = patches.columns
+    for i in range(len(pixels)):
+        _energies(pixels[i], rows, columns, energy[i])
+        strongest[i] = _strongest(energy[i], bases)
+
+
+@njit(error_model="numpy")
 @no_type_check
 def _energies(plane, rows, columns, energy):
     """Energy of the patch at every pixel: squares summed along the kernel's columns, then its rows."""
@@ -184,7 +273,7 @@ def _energies(plane, rows, columns, energy):
             energy[p] += shifted[p]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(error_model="numpy")
 @no_type_check
 def _strongest(energy, bases):
     """First pixel of the patch of most energy."""
@@ -194,42 +283,56 @@ def _strongest(energy, bases):
     return best
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(error_model="numpy")
 @no_type_check
-def _raise_floor(planes, strongest, taps, weights, groups, k, floor):
+def _raise_floor(planes, taps, weights, k, floor):
     """Raise each target's floor to the k-th largest influence of sources at their strongest patch alone."""
-    sources, tiles = weights.shape[:2]
-    pixels, numbers = planes.reshape(-1), weights.reshape(-1)
-    targets, step = tiles * LANES, len(taps) * LANES
-    best = np.zeros((groups, k, targets), np.float32)
+    sources, tiles = weights.tiles.shape[:2]
+    pixels = planes.pixels.reshape(-1)
+    numbers = weights.tiles.reshape(-1)
+    targets = tiles * LANES
+    step = len(taps) * LANES
+    best = np.zeros((weights.groups, k, targets), np.float32)
     peaks = np.empty(targets, np.float32)
     base = np.empty(1, np.uint64)
     for i in range(sources):
-        base[0] = i * planes.shape[1] + strongest[i]
+        base[0] = i * planes.pixels.shape[1] + planes.strongest[i]
         peaks[:] = 0
         for t in range(tiles):
             raise_peaks(_ALONE, pixels, base, 0, taps, numbers, (i * tiles + t) * step, peaks, t * LANES)
-        _keep_best(best[i // (sources // groups)], peaks)
+        _keep_best(best[i // (sources // weights.groups)], peaks)
     for j in range(len(floor)):
         floor[j] = max(floor[j], best[j // targets, k - 1, j % targets])
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(error_model="numpy")
 @no_type_check
-def _rank_image(planes, energy, strongest, bases, taps, weights, bound, groups, floor, source, value):
-    sources, tiles = weights.shape[:2]
-    pixels, numbers = planes.reshape(-1), weights.reshape(-1)
-    targets, step = tiles * LANES, len(taps) * LANES
+def _rank_image(planes, patches, weights, inverse, floor, source, value):
+    """Go through the sources; of each, through the tiles of targets to which any of its patches can matter."""
+    sources, tiles = weights.tiles.shape[:2]
+    # Taken out of their tuples once: each taking counts a reference.
+    pixels = planes.pixels.reshape(-1)
+    plane_size = planes.pixels.shape[1]
+    energy = planes.energy
+    strongest = planes.strongest
+    bases = patches.bases
+    taps = patches.taps
+    numbers = weights.tiles.reshape(-1)
+    groups = weights.groups
+    targets = tiles * LANES
+    step = len(taps) * LANES
+    # What an influence must be above to matter to a target, and its square; both rise.
     least = floor * _MARGIN
     squared = np.minimum(least * least * _MARGIN, _HUGE)
-    needs, peaks = np.empty(targets, np.float32), np.empty(len(floor), np.float32)
+    peaks = np.empty(len(floor), np.float32)
+    needs = np.empty(targets, np.float32)
+    kept = np.empty(len(bases), np.uint64)
     order = np.empty(len(bases) + GROUP, np.uint64)
     within = np.empty(len(bases) // GROUP + 1, np.float32)
-    kept = np.empty(len(bases), np.uint64)
     for i in range(sources):
         top = energy[i, strongest[i]]
         offset = i // (sources // groups) * targets
-        need = max(_needs(squared[offset : offset + targets], bound[i], needs), _LEAST_ENERGY)
+        need = max(_needs(squared[offset : offset + targets], inverse[i], needs), _LEAST_ENERGY)
         if not top >= need:
             continue
         count = _keep(energy[i], bases, need, kept)
@@ -238,42 +341,50 @@ def _rank_image(planes, energy, strongest, bases, taps, weights, bound, groups, 
         else:  # few would gain from the order
             order[:count] = kept[:count]
         batches = _group(energy[i], order, count, within)
-        order[: batches * GROUP] += np.uint64(i * planes.shape[1])
+        order[: batches * GROUP] += np.uint64(i * plane_size)
         for t in range(tiles):
             need = needs[t]
             if not top >= need:
                 continue
             start = offset + t * LANES
+            first_weight = (i * tiles + t) * step
             peaks[start : start + LANES] = 0
             g = 0
             while g < batches and within[g] >= need:
-                raise_peaks(_GROUP, pixels, order, g * GROUP, taps, numbers, (i * tiles + t) * step, peaks, start)
+                raise_peaks(_GROUP, pixels, order, g * GROUP, taps, numbers, first_weight, peaks, start)
                 g += 1
-            above = lanes_above(peaks, least, start)
-            j = start
-            while above:
-                if above & 1:
-                    _insert(source, value, j, i, peaks[j])
-                    least[j] = max(least[j], value[j, -1])
-                    squared[j] = min(least[j] * least[j] * _MARGIN, _HUGE)
-                above >>= 1
-                j += 1
+            _take(i, peaks, start, least, squared, source, value)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(error_model="numpy")
 @no_type_check
-def _needs(squared, bound, needs):
+def _take(new, peaks, start, least, squared, source, value):
+    """Put a source into the ranking of those targets of a tile whose least its peak is above, and raise these."""
+    above = lanes_above(peaks, least, start)
+    j = start
+    while above:
+        if above & 1:
+            _insert(source, value, j, new, peaks[j])
+            least[j] = max(least[j], value[j, -1])
+            squared[j] = min(least[j] * least[j] * _MARGIN, _HUGE)
+        above >>= 1
+        j += 1
+
+
+@njit(error_model="numpy")
+@no_type_check
+def _needs(squared, inverse, needs):
     """Least energy that matters to any target of each tile, into the front of `needs`; returns the least of all."""
     for j in range(len(squared)):
-        needs[j] = squared[j] * bound[j]
-    need = _HUGE
+        needs[j] = squared[j] * inverse[j]
+    least = _HUGE
     for t in range(len(squared) // LANES):
         needs[t] = least_lane(needs, t * LANES)
-        need = min(need, needs[t])
-    return need
+        least = min(least, needs[t])
+    return least
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(error_model="numpy")
 @no_type_check
 def _keep(energy, bases, need, kept):
     """First pixels of the patches with the needed energy, into the front of `kept`; returns their number."""
@@ -284,12 +395,13 @@ def _keep(energy, bases, need, kept):
     return count
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(error_model="numpy")
 @no_type_check
 def _sort(energy, top, kept, order):
     """Patches by class of energy, the strongest class first, into the front of `order`."""
     bits = energy.view(np.int32)
     top_bits = np.float32(top).view(np.int32)
+    # How many are in each class, then where each class begins, then where its next one goes.
     ends = np.zeros(_CLASSES + 1, np.int64)
     for base in kept:
         ends[1 + min((top_bits - bits[base]) >> 21, _CLASSES - 1)] += 1
@@ -301,7 +413,7 @@ def _sort(energy, top, kept, order):
         ends[c] += 1
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(error_model="numpy")
 @no_type_check
 def _group(energy, order, count, within):
     """Number of groups that `count` patches make; the last is filled up with copies.

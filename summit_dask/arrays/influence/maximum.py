@@ -8,10 +8,10 @@ import time
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float32, Int32, Int64, UInt64
+from jaxtyping import Float32, Int32, Int64
 
 from summit_dask.arrays.activations import Extremes, channel_extremes
-from summit_dask.arrays.influence.kernels import rank_closed, rank_depthwise, rank_patches
+from summit_dask.arrays.influence.kernels import Bounds, Patches, Weights, rank_closed, rank_depthwise, rank_patches
 from summit_dask.arrays.influence.simd import LANES
 from summit_dask.facts.errors import NumericalError
 from summit_dask.facts.layergraph import Convolution
@@ -127,7 +127,7 @@ class _Closed:
         maximum, minimum = self._visited(maps, found)
         groups = self.convolution.groups
         strongest = _nothing(len(maps), groups * self.weights.shape[1], self.k)
-        rank_closed(self.weights, maximum, minimum, groups, *strongest)
+        rank_closed(self.weights, groups, maximum, minimum, *strongest)
         return _untiled(strongest, self.targets, groups)
 
     def _visited(self, maps: Maps, extremes: Extremes) -> tuple[Peaks, Peaks]:
@@ -166,26 +166,27 @@ class _Depthwise:
 
 
 class _Patches:
-    """k x k: see `influence_kernels`."""
+    """k x k: see `kernels`."""
 
     def __init__(self, convolution: Convolution, weight: Weight, k: int, name: str) -> None:
-        self.convolution, self.k, self.name = convolution, k, name
-        self.targets, self.longest = len(weight), _longest(weight)
-        self.weights = _tiled(weight, convolution.groups)
+        self.convolution = convolution
+        self.k = k
+        self.name = name
+        self.targets = len(weight)
+        self.longest = _longest(weight)
+        self.weights = Weights(_tiled(weight, convolution.groups), convolution.groups)
         # Negative taps only lower the influence of a source that is nowhere negative.
-        self.of_positive = _limits(np.maximum(self.weights, 0), convolution.groups)
-        self.of_signed = _limits(self.weights, convolution.groups)
+        self.if_positive = _bounds(np.maximum(self.weights.tiles, 0), convolution.groups)
+        self.if_signed = _bounds(self.weights.tiles, convolution.groups)
 
     def __call__(self, maps: Maps, extremes: Extremes | None = None) -> Strongest:
-        found = _checked(maps, extremes, self.longest, self.name)
-        bound, floor = self.of_signed if found.minimum.min() < 0 else self.of_positive
-        groups = self.convolution.groups
-        strongest = _nothing(len(maps), floor.size, self.k)
-        bases, rows, columns = _offsets(self.convolution, maps.shape[1:3])
-        if bases.size:
-            padding = self.convolution.padding
-            rank_patches(maps, padding, bases, rows, columns, self.weights, bound, floor, groups, *strongest)
-        return _untiled(strongest, self.targets, groups)
+        extremes = _checked(maps, extremes, self.longest, self.name)
+        bounds = self.if_signed if extremes.minimum.min() < 0 else self.if_positive
+        strongest = _nothing(len(maps), bounds.floor.size, self.k)
+        patches = _patches(self.convolution, maps.shape[1:3])
+        if patches.bases.size:
+            rank_patches(maps, tuple(patches), tuple(self.weights), tuple(bounds), *strongest)
+        return _untiled(strongest, self.targets, self.convolution.groups)
 
 
 def _checked(maps: Maps, extremes: Extremes | None, longest: float, name: str) -> Extremes:
@@ -232,30 +233,32 @@ def _untiled(strongest: Strongest, targets: int, groups: int) -> Strongest:
     return Strongest(source.reshape(images, targets, k), value.reshape(images, targets, k))
 
 
-def _limits(
-    weights: Float32[np.ndarray, "source tile tap lane"], groups: int
-) -> tuple[Float32[np.ndarray, "source target_in_group"], Float32[np.ndarray, " target"]]:
-    """1 / |w|^2 of every kernel slice, and each target's first floor: infinite where all its slices are zero."""
-    norm = np.einsum("itpj,itpj->itj", weights, weights, dtype=np.float64).reshape(len(weights), -1)
+def _bounds(tiles: Float32[np.ndarray, "source tile tap lane"], groups: int) -> Bounds:
+    """Of the targets of such weights; the floor is infinite where all slices of a target are zero."""
+    squares = np.einsum("itpj,itpj->itj", tiles, tiles, dtype=np.float64)
+    squares = squares.reshape(len(tiles), -1)
     with np.errstate(divide="ignore"):
-        bound = np.clip(1 / norm, 1e-37, 3e38).astype(np.float32)
-    dead = norm.reshape(groups, -1, norm.shape[1]).max(1) == 0
-    return bound, np.where(dead, np.inf, 0).astype(np.float32).ravel()
+        inverse = np.clip(1 / squares, 1e-37, 3e38).astype(np.float32)
+    largest = squares.reshape(groups, -1, squares.shape[1]).max(1)
+    floor = np.where(largest == 0, np.inf, 0).astype(np.float32).ravel()
+    return Bounds(inverse, floor)
 
 
-def _offsets(
-    convolution: Convolution, size: tuple[int, int]
-) -> tuple[UInt64[np.ndarray, " position"], Int64[np.ndarray, " kh"], Int64[np.ndarray, " kw"]]:
-    """Places in a zero-padded plane: first pixel of each patch, and the kernel's rows and columns from there."""
-    ys, xs = (
-        np.arange(0, n + 2 * p - d * (k - 1), s)
-        for n, p, d, k, s in zip(
-            size, convolution.padding, convolution.dilation, convolution.kernel, convolution.stride, strict=True
-        )
-    )
+def _patches(convolution: Convolution, size: tuple[int, int]) -> Patches:
+    """Where the patches lie on maps of this size."""
     width = size[1] + 2 * convolution.padding[1]
-    (kh, kw), (dy, dx) = convolution.kernel, convolution.dilation
-    return (ys[:, None] * width + xs).ravel().astype(np.uint64), np.arange(kh) * dy * width, np.arange(kw) * dx
+    firsts = [_firsts(convolution, axis, size[axis]) for axis in (0, 1)]
+    bases = firsts[0][:, None] * width + firsts[1]
+    rows = np.arange(convolution.kernel[0]) * convolution.dilation[0] * width
+    columns = np.arange(convolution.kernel[1]) * convolution.dilation[1]
+    taps = rows[:, None] + columns
+    return Patches(convolution.padding, bases.ravel().astype(np.uint64), rows, columns, taps.ravel())
+
+
+def _firsts(convolution: Convolution, axis: int, size: int) -> Int64[np.ndarray, " position"]:
+    """Along one axis the first pixel of every patch, counted from the padding's first."""
+    reach = convolution.dilation[axis] * (convolution.kernel[axis] - 1)
+    return np.arange(0, size + 2 * convolution.padding[axis] - reach, convolution.stride[axis])
 
 
 def _nothing(*shape: int) -> Strongest:
