@@ -42,26 +42,41 @@ class DeviceStrongest(NamedTuple):
 
 
 def device_extremes(maps: Maps) -> DeviceExtremes:
-    """Largest and smallest value of each channel; a NaN makes both NaN. Ties: the lowest position."""
+    """Largest and smallest value of each channel; a NaN makes both NaN. Ties: the lowest position.
+
+    Examples
+    --------
+    >>> maximum, position, minimum = device_extremes(torch.tensor([[[[1.0, 5, 2], [0, 5, -1]]]]))
+    >>> maximum.item(), position.item(), minimum.item()
+    (5.0, 1, -1.0)
+    """
     flat = maps.flatten(2)
     maximum = flat.amax(2)
-    places = torch.arange(flat.shape[2], device=maps.device)
+    n_positions = flat.shape[2]
+    positions = torch.arange(n_positions, device=maps.device)
     # Which of several equal maxima `max` points at is not defined on a GPU.
-    position = torch.where(flat == maximum[..., None], places, flat.shape[2]).amin(2)
+    position = torch.where(flat == maximum[..., None], positions, n_positions).amin(2)
     return DeviceExtremes(maximum, position, flat.amin(2))
 
 
 def check_finite(extremes: Mapping[str, DeviceExtremes]) -> None:
     """See that all was finite; the extremes may lie on the host by then.
 
+    Parameters
+    ----------
+    extremes
+        By name of a layer or of a hop's input.
+
     Raises
     ------
     NumericalError
         If NaN or infinity was among the values of a layer or of a hop's input; names the first.
     """
+    if not extremes:
+        return
     flags = [(e.maximum.isfinite() & e.minimum.isfinite()).all() for e in extremes.values()]
-    for name, finite in zip(extremes, torch.stack(flags).tolist() if flags else (), strict=True):
-        if not finite:
+    for name, is_finite in zip(extremes, torch.stack(flags).tolist(), strict=True):
+        if not is_finite:
             raise NumericalError(
                 f"Activations of {name} hold NaN or infinity; expected finite values. Check the weights and the "
                 "preprocessing."
@@ -86,6 +101,14 @@ class DeviceHop:
     ------
     NumericalError
         If a weight is NaN or infinite.
+
+    Examples
+    --------
+    >>> weight = torch.tensor([2.0, -1]).reshape(1, 2, 1, 1)
+    >>> hop = DeviceHop(Convolution(), weight, k=2, name="hop", device="cpu")
+    >>> maps = torch.tensor([[3.0, 0], [1, 5]]).reshape(1, 2, 2, 1)  # image, channel, y, x
+    >>> hop(maps).source.tolist(), hop(maps).value.tolist()
+    ([[[0, -1]]], [[[6.0, 0.0]]])
     """
 
     def __init__(
@@ -98,7 +121,8 @@ class DeviceHop:
     ) -> None:
         if weight is not None and not weight.isfinite().all():
             raise NumericalError(f"Weights of {name} hold NaN or infinity; expected finite values.")
-        self.convolution, self.k = convolution, k
+        self.convolution = convolution
+        self.k = k
         self.weight = None if weight is None else weight.to(device)
         # Triton is made for Linux only.
         self._fused = torch.device(device).type == "cuda" and find_spec("triton") is not None
@@ -110,10 +134,11 @@ class DeviceHop:
         """
         if self.convolution is None or self.weight is None:
             maximum = (extremes or device_extremes(maps)).maximum
-            return _ranked(maximum[..., None], torch.arange(maximum.shape[1], device=maps.device), self.k)
+            itself = torch.arange(maximum.shape[1], device=maps.device)
+            return _ranked(maximum[..., None], itself, self.k)
         targets, sources = self.weight.shape[:2]
-        first = torch.arange(targets, device=maps.device) // (targets // self.convolution.groups) * sources
-        return _ranked(self._peaks(maps, extremes), first, self.k)
+        group = torch.arange(targets, device=maps.device) // (targets // self.convolution.groups)
+        return _ranked(self._peaks(maps, extremes), group * sources, self.k)
 
     def _peaks(self, maps: Maps, extremes: DeviceExtremes | None) -> Peaks:
         assert self.convolution is not None and self.weight is not None
@@ -140,33 +165,63 @@ def _ranked(peaks: Peaks, first: Int64[Tensor, " target"], k: int) -> DeviceStro
     # both go into one number:   bits of the influence | how many sources come after this one
     sources = peaks.shape[2]
     after = torch.arange(sources - 1, -1, -1, device=peaks.device)
-    keys = torch.where(peaks > 0, peaks, 0).view(torch.int32).long() << 32 | after
-    best = keys.topk(min(k, sources), dim=2).values
-    value, place = (best >> 32).int().view(torch.float32), sources - 1 - (best & 0xFFFFFFFF)
-    source = torch.where(value > 0, place + first[:, None], -1).int()
-    room = (0, k - value.shape[2])
-    return DeviceStrongest(functional.pad(source, room, value=-1), functional.pad(value, room))
+    bits = torch.where(peaks > 0, peaks, 0).view(torch.int32).long()
+    best = (bits << 32 | after).topk(min(k, sources), dim=2).values
+    value = (best >> 32).int().view(torch.float32)
+    column = sources - 1 - (best & 0xFFFFFFFF)
+    source = torch.where(value > 0, column + first[:, None], -1).int()
+    missing = (0, k - value.shape[2])
+    return DeviceStrongest(functional.pad(source, missing, value=-1), functional.pad(value, missing))
 
 
 def _closed(extremes: DeviceExtremes, weight: Float32[Tensor, "target source_in_group"], groups: int) -> Peaks:
-    images, (targets, sources) = len(extremes.maximum), weight.shape
-    high, low = (e.reshape(images, groups, 1, sources) for e in (extremes.maximum, extremes.minimum))
+    """Of a 1x1 hop: a source is strongest where it is largest, or smallest if the weight is negative."""
+    targets, sources = weight.shape
+    images = len(extremes.maximum)
+    high = extremes.maximum.reshape(images, groups, 1, sources)
+    low = extremes.minimum.reshape(images, groups, 1, sources)
     grouped = weight.reshape(groups, targets // groups, sources)
     return torch.maximum(grouped * high, grouped * low).reshape(images, targets, sources)
 
 
 def plain_peaks(maps: Maps, weight: Tensor, convolution: Convolution) -> Peaks:
-    """Influence of every source of a target's group, by products of unfolded maps, a few sources at a time."""
+    """Influence of every source of a target's group, by products of unfolded maps, a few sources at a time.
+
+    Parameters
+    ----------
+    maps
+        The hop's input.
+    weight
+        (target, source in group, y, x).
+    convolution
+        Geometry.
+
+    Examples
+    --------
+    >>> maps = torch.arange(9.0).reshape(1, 1, 3, 3)
+    >>> plain_peaks(maps, torch.ones(1, 1, 2, 2), Convolution((2, 2)))  # the lower right square: 4 + 5 + 7 + 8
+    tensor([[[24.]]])
+    """
     c = convolution
     targets, sources, kh, kw = weight.shape
-    each = weight.reshape(c.groups, targets // c.groups, sources, kh * kw).transpose(1, 2).flatten(0, 1)
+    # Of each source the kernel slices of its group's targets, (source, target in group, tap).
+    grouped = weight.reshape(c.groups, targets // c.groups, sources, kh * kw)
+    slices = grouped.transpose(1, 2).flatten(0, 1)
+    return torch.stack([_plain_peaks(image, slices, c).reshape(targets, sources) for image in maps.split(1)])
+
+
+def _plain_peaks(
+    image: Float32[Tensor, "1 channel height width"],
+    slices: Float32[Tensor, "channel target_in_group tap"],
+    convolution: Convolution,
+) -> Float32[Tensor, "group target_in_group source_in_group"]:
+    """Of one image."""
+    c = convolution
+    some = max(1, _PLAIN_ROOM // (slices.shape[1] * image[0, 0].numel()))
     peaks = []
-    for image in maps.split(1):
-        rows = []
-        step = max(1, _PLAIN_ROOM // (each.shape[1] * image[0, 0].numel()))
-        for some, w in zip(image.split(step, 1), each.split(step), strict=True):
-            patches = functional.unfold(some, c.kernel, c.dilation, c.padding, c.stride)
-            rows.append((w @ patches.reshape(len(w), kh * kw, -1)).amax(2))
-        grouped = torch.cat(rows).reshape(c.groups, sources, -1).transpose(1, 2)
-        peaks.append(grouped.reshape(targets, sources))
-    return torch.stack(peaks)
+    for sources, weight in zip(image.split(some, 1), slices.split(some), strict=True):
+        patches = functional.unfold(sources, c.kernel, c.dilation, c.padding, c.stride)
+        products = weight @ patches.reshape(len(weight), weight.shape[2], -1)
+        peaks.append(products.amax(2))
+    by_source = torch.cat(peaks).reshape(c.groups, -1, slices.shape[1])
+    return by_source.transpose(1, 2)

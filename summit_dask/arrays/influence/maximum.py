@@ -73,6 +73,17 @@ def prepare_hop(
     ------
     NumericalError
         If a weight is NaN or infinite.
+
+    Examples
+    --------
+    A 1x1 convolution from two channels to one, with weights 2 and -1. Channel 0 reaches 3 somewhere; channel 1 is
+    never below 1, so that it only lowers the target.
+
+    >>> weight = np.array([2, -1], np.float32).reshape(1, 2, 1, 1)
+    >>> kernel = prepare_hop(Convolution(), weight, n_sources=2, k=2, name="hop")
+    >>> maps = np.array([[3, 1], [0, 5]], np.float32).reshape(1, 2, 1, 2)  # image, y, x, channel
+    >>> kernel(maps).source, kernel(maps).value
+    (array([[[ 0, -1]]], dtype=int32), array([[[6., 0.]]], dtype=float32))
     """
     if convolution is None or weight is None:
         return _Identity(k, name)
@@ -107,7 +118,8 @@ class _Identity:
     """Target i's only source is i."""
 
     def __init__(self, k: int, name: str) -> None:
-        self.k, self.name = k, name
+        self.k = k
+        self.name = name
 
     def __call__(self, maps: Maps, extremes: Extremes | None = None) -> Strongest:
         maximum = _checked(maps, extremes, 1.0, self.name).maximum
@@ -118,28 +130,33 @@ class _Closed:
     """1x1: an influence is largest where the source is largest, or smallest if the weight is negative."""
 
     def __init__(self, convolution: Convolution, weight: Weight, k: int, name: str) -> None:
-        self.convolution, self.k, self.name = convolution, k, name
-        self.targets, self.longest = len(weight), _longest(weight)
-        self.weights = _tiled(weight, convolution.groups).reshape(convolution.groups * weight.shape[1], -1)
+        self.convolution = convolution
+        self.k = k
+        self.name = name
+        self.targets = len(weight)
+        self.longest = _longest(weight)
+        n_sources = convolution.groups * weight.shape[1]
+        self.weights = _tiled(weight, convolution.groups).reshape(n_sources, -1)
 
     def __call__(self, maps: Maps, extremes: Extremes | None = None) -> Strongest:
-        found = _checked(maps, extremes, self.longest, self.name)
-        maximum, minimum = self._visited(maps, found)
+        extremes = _checked(maps, extremes, self.longest, self.name)
+        maximum, minimum = self._visited(maps, extremes)
         groups = self.convolution.groups
         strongest = _nothing(len(maps), groups * self.weights.shape[1], self.k)
         rank_closed(self.weights, groups, maximum, minimum, *strongest)
         return _untiled(strongest, self.targets, groups)
 
     def _visited(self, maps: Maps, extremes: Extremes) -> tuple[Peaks, Peaks]:
-        """Maximum and minimum over the positions that the convolution visits."""
-        (sy, sx), (py, px) = self.convolution.stride, self.convolution.padding
-        if (sy, sx) != (1, 1):
-            maps = np.ascontiguousarray(maps[:, -py % sy :: sy, -px % sx :: sx])
+        """Maximum and minimum over the positions that the convolution visits; 0 among them where it pads."""
+        step_y, step_x = self.convolution.stride
+        pad_y, pad_x = self.convolution.padding
+        if (step_y, step_x) != (1, 1):
+            maps = np.ascontiguousarray(maps[:, -pad_y % step_y :: step_y, -pad_x % step_x :: step_x])
             if not maps.size:  # only padding is visited
                 nothing = np.zeros_like(extremes.maximum)
                 return nothing, nothing
             extremes = channel_extremes(maps)
-        if (py, px) == (0, 0):
+        if (pad_y, pad_x) == (0, 0):
             return extremes.maximum, extremes.minimum
         return np.maximum(extremes.maximum, 0), np.minimum(extremes.minimum, 0)
 
@@ -148,18 +165,22 @@ class _Depthwise:
     """Each target has one possible source: targets ``c * multiple`` and following have channel c."""
 
     def __init__(self, convolution: Convolution, weight: Weight, k: int, name: str) -> None:
-        self.convolution, self.k, self.name = convolution, k, name
-        self.longest, self.owner = _longest(weight), np.arange(len(weight)) * convolution.groups // len(weight)
-        kh, kw = convolution.kernel
-        per_channel = weight.reshape(convolution.groups, -1, kh * kw)
+        self.convolution = convolution
+        self.k = k
+        self.name = name
+        self.longest = _longest(weight)
+        self.owner = np.arange(len(weight)) * convolution.groups // len(weight)
+        n_taps = convolution.kernel[0] * convolution.kernel[1]
+        per_channel = weight.reshape(convolution.groups, -1, n_taps)
         self.weights = np.ascontiguousarray(per_channel.transpose(1, 2, 0))
-        y, x = np.indices((kh, kw)).reshape(2, -1)
-        self.taps_y, self.taps_x = y * convolution.dilation[0], x * convolution.dilation[1]
+        rows, columns = np.indices(convolution.kernel).reshape(2, -1)
+        self.taps_y = rows * convolution.dilation[0]
+        self.taps_x = columns * convolution.dilation[1]
 
     def __call__(self, maps: Maps, extremes: Extremes | None = None) -> Strongest:
         _checked(maps, extremes, self.longest, self.name)
-        py, px = self.convolution.padding
-        padded = np.pad(maps, ((0, 0), (py, py), (px, px), (0, 0)))
+        pad_y, pad_x = self.convolution.padding
+        padded = np.pad(maps, ((0, 0), (pad_y, pad_y), (pad_x, pad_x), (0, 0)))
         peaks = np.zeros((len(maps), len(self.weights), maps.shape[3]), np.float32)
         rank_depthwise(padded, self.weights, self.taps_y, self.taps_x, self.convolution.stride, peaks)
         return _only(peaks.swapaxes(1, 2).reshape(len(maps), -1), self.owner, self.k)
@@ -193,8 +214,9 @@ def _checked(maps: Maps, extremes: Extremes | None, longest: float, name: str) -
     """Extremes of `maps`, if all is finite and stays so when multiplied with weights that sum to `longest`."""
     extremes = extremes or channel_extremes(maps)
     size = np.maximum(np.abs(extremes.maximum), np.abs(extremes.minimum)).astype(np.float64)
-    if not (size * longest < np.finfo(np.float32).max).all():
-        image, channel = np.argwhere(~(size * longest < np.finfo(np.float32).max))[0]
+    stays_finite = size * longest < np.finfo(np.float32).max
+    if not stays_finite.all():
+        image, channel = np.argwhere(~stays_finite)[0]
         raise NumericalError(
             f"Input of {name} holds {size[image, channel]:g} in channel {channel} of image {image} of the batch; "
             "expected finite values that stay finite when multiplied with the weights. Check the weights and the "
@@ -209,7 +231,11 @@ def _longest(weight: Weight) -> float:
 
 
 def _tiled(weight: Weight, groups: int) -> Float32[np.ndarray, "source tile tap lane"]:
-    """Weights as (source, tile of the source's group, tap, lane), zero in lanes without a target."""
+    """A kernel as tiles of targets, zero in lanes without a target.
+
+    target           0 1 2 ... 15 | 16 17 18                  19 targets, two tiles
+    tile, lane       0: 0 ... 15  | 1: 0 1 2 (3 ... 15 zero)
+    """
     targets, sources, kh, kw = weight.shape
     grouped = weight.reshape(groups, targets // groups, sources, kh * kw).astype(np.float32)
     padded = np.pad(grouped, ((0, 0), (0, -(targets // groups) % LANES), (0, 0), (0, 0)))
@@ -229,7 +255,9 @@ def _aligned(array: Float32[np.ndarray, "..."]) -> Float32[np.ndarray, "..."]:
 def _untiled(strongest: Strongest, targets: int, groups: int) -> Strongest:
     """Without the lanes that have no target."""
     images, _, k = strongest.source.shape
-    source, value = (a.reshape(images, groups, -1, k)[:, :, : targets // groups] for a in strongest)
+    by_group = (images, groups, -1, k)
+    source = strongest.source.reshape(by_group)[:, :, : targets // groups]
+    value = strongest.value.reshape(by_group)[:, :, : targets // groups]
     return Strongest(source.reshape(images, targets, k), value.reshape(images, targets, k))
 
 

@@ -18,72 +18,103 @@ LANES = 16
 
 _INDEX = ir.IntType(64)
 _VECTOR = ir.VectorType(ir.FloatType(), LANES)
+_LANE_NUMBERS = ir.VectorType(ir.IntType(32), LANES)
 
 
 @intrinsic
 @no_type_check
-def raise_peaks(typing, group, pixels, bases, first, taps, weights, start, peaks, place):
+def raise_peaks(typing, group, pixels, bases, first_base, taps, weights, first_weight, peaks, first_peak):
     """Raise 16 of the `peaks` to the largest sums of taps times weights over a group of patches.
 
-    A patch's pixels are ``pixels[base + taps]``, its weights the 16 lanes of each tap from `start` on. The length
-    of the tuple `group` is the number of patches. Vectors are of 16 floats; LLVM cuts them to what the machine has.
+    For the lanes of one tile, and patches 0, 1, ... of a group::
+
+        peaks[first_peak + lane] = max of itself and, over the patches p, of
+                                   sum over t of pixels[bases[first_base + p] + taps[t]]
+                                                 * weights[first_weight + 16 * t + lane]
+
+    The length of the tuple `group` is the number of patches.
     """
-    return types.void(group, pixels, bases, first, taps, weights, start, peaks, place), _emit_raise_peaks
+    signature = types.void(group, pixels, bases, first_base, taps, weights, first_weight, peaks, first_peak)
+    return signature, _emit_raise_peaks
 
 
 @no_type_check
 def _emit_raise_peaks(context, builder, signature, arguments):
-    pixels, bases, taps, weights, peaks = (_array(context, builder, signature, arguments, i) for i in (1, 2, 4, 5, 7))
+    n_patches = len(signature.args[0])
+    pixels = _array(context, builder, signature, arguments, 1)
+    bases = _array(context, builder, signature, arguments, 2)
+    first_base = arguments[3]
+    taps = _array(context, builder, signature, arguments, 4)
+    weights = _array(context, builder, signature, arguments, 5)
+    first_weight = arguments[6]
+    peaks = _array(context, builder, signature, arguments, 7)
+    first_peak = arguments[8]
+
     n_taps = builder.extract_value(taps.shape, 0)
-    bases = builder.gep(bases.data, [arguments[3]])
-    weights, peaks = builder.gep(weights.data, [arguments[6]]), builder.gep(peaks.data, [arguments[8]])
-    # One instruction where the machine has it, else a product and a sum.
-    kind = ir.FunctionType(_VECTOR, [_VECTOR] * 3)
-    multiply_add = cgutils.get_or_insert_function(builder.module, kind, f"llvm.fmuladd.v{LANES}f32")
-    places = [builder.load(builder.gep(bases, [_INDEX(r)])) for r in range(len(signature.args[0]))]
-    patches = [builder.gep(pixels.data, [place]) for place in places]
+    multiply_add = _multiply_add(builder)
+    base = builder.gep(bases.data, [first_base])
+    patches = [_element(builder, pixels.data, _number(builder, base, r)) for r in range(n_patches)]
     sums = [cgutils.alloca_once_value(builder, _VECTOR([0.0] * LANES)) for _ in patches]
+    tile = builder.gep(weights.data, [first_weight])
     with cgutils.for_range(builder, n_taps, intp=_INDEX) as loop:
-        weight = _load(builder, builder.gep(weights, [builder.mul(loop.index, _INDEX(LANES))]))
-        offset = builder.load(builder.gep(taps.data, [loop.index]))
+        # One load of the weights serves all patches; their sums stay in registers.
+        weight = _load(builder, _element(builder, tile, builder.mul(loop.index, _INDEX(LANES))))
+        offset = builder.load(_element(builder, taps.data, loop.index))
         for patch, total in zip(patches, sums, strict=True):
-            pixel = _spread(builder, builder.load(builder.gep(patch, [offset])))
+            pixel = _spread(builder, builder.load(_element(builder, patch, offset)))
             builder.store(builder.call(multiply_add, [pixel, weight, builder.load(total)]), total)
+
+    target = _element(builder, peaks.data, first_peak)
     best = builder.load(sums[0])
-    for other in [builder.load(total) for total in sums[1:]] + [_load(builder, peaks)]:
-        best = builder.select(builder.fcmp_ordered(">", best, other), best, other)
-    builder.store(best, builder.bitcast(peaks, _VECTOR.as_pointer()), align=4)
+    for total in sums[1:]:
+        best = _choose(builder, ">", best, builder.load(total))
+    best = _choose(builder, ">", best, _load(builder, target))
+    builder.store(best, builder.bitcast(target, _VECTOR.as_pointer()), align=4)
     return context.get_dummy_value()
 
 
 @intrinsic
 @no_type_check
-def lanes_above(typing, values, least, place):
-    """Bits of those of 16 values, from `place` on, that are above `least`."""
+def lanes_above(typing, values, least, first):
+    """Bits of those of 16 values, from `first` on, that are above `least`."""
 
     def emit(context, builder, signature, arguments):
-        values, least = (_array(context, builder, signature, arguments, i).data for i in (0, 1))
-        a, b = (_load(builder, builder.gep(data, [arguments[2]])) for data in (values, least))
-        bits = builder.bitcast(builder.fcmp_ordered(">", a, b), ir.IntType(LANES))
+        values = _array(context, builder, signature, arguments, 0)
+        least = _array(context, builder, signature, arguments, 1)
+        first = arguments[2]
+        value = _load(builder, _element(builder, values.data, first))
+        bound = _load(builder, _element(builder, least.data, first))
+        bits = builder.bitcast(builder.fcmp_ordered(">", value, bound), ir.IntType(LANES))
         return builder.zext(bits, _INDEX)
 
-    return types.int64(values, least, place), emit
+    return types.int64(values, least, first), emit
 
 
 @intrinsic
 @no_type_check
-def least_lane(typing, values, place):
-    """Smallest of 16 values, from `place` on."""
+def least_lane(typing, values, first):
+    """Smallest of 16 values, from `first` on.
+
+    The vector is compared with itself turned by 8, 4, 2 and 1 lanes; then every lane holds the smallest.
+    """
 
     def emit(context, builder, signature, arguments):
-        vector = _load(builder, builder.gep(_array(context, builder, signature, arguments, 0).data, [arguments[1]]))
+        values = _array(context, builder, signature, arguments, 0)
+        vector = _load(builder, _element(builder, values.data, arguments[1]))
         for distance in (8, 4, 2, 1):
             turned = [(lane + distance) % LANES for lane in range(LANES)]
-            other = builder.shuffle_vector(vector, vector, ir.VectorType(ir.IntType(32), LANES)(turned))
-            vector = builder.select(builder.fcmp_ordered("<", vector, other), vector, other)
+            other = builder.shuffle_vector(vector, vector, _LANE_NUMBERS(turned))
+            vector = _choose(builder, "<", vector, other)
         return builder.extract_element(vector, ir.IntType(32)(0))
 
-    return types.float32(values, place), emit
+    return types.float32(values, first), emit
+
+
+@no_type_check
+def _multiply_add(builder):
+    """a * b + c of vectors: one instruction where the machine has it, else a product and a sum."""
+    kind = ir.FunctionType(_VECTOR, [_VECTOR] * 3)
+    return cgutils.get_or_insert_function(builder.module, kind, f"llvm.fmuladd.v{LANES}f32")
 
 
 @no_type_check
@@ -92,12 +123,31 @@ def _array(context, builder, signature, arguments, i):
 
 
 @no_type_check
+def _element(builder, start, index):
+    """Pointer to an element of an array that begins at a pointer."""
+    return builder.gep(start, [index])
+
+
+@no_type_check
+def _number(builder, start, index):
+    """An element itself, its index known while compiling."""
+    return builder.load(_element(builder, start, _INDEX(index)))
+
+
+@no_type_check
 def _load(builder, pointer):
+    """The vector that begins at a float."""
     return builder.load(builder.bitcast(pointer, _VECTOR.as_pointer()), align=4)
+
+
+@no_type_check
+def _choose(builder, comparison, one, other):
+    """In each lane the one that is greater, or less, than the other."""
+    return builder.select(builder.fcmp_ordered(comparison, one, other), one, other)
 
 
 @no_type_check
 def _spread(builder, number):
     """A vector of one number."""
     one = builder.insert_element(_VECTOR(ir.Undefined), number, ir.IntType(32)(0))
-    return builder.shuffle_vector(one, one, ir.VectorType(ir.IntType(32), LANES)([0] * LANES))
+    return builder.shuffle_vector(one, one, _LANE_NUMBERS([0] * LANES))

@@ -10,14 +10,24 @@ from triton import language as tl
 
 from summit_dask.facts.layergraph import Convolution
 
-#: Positions and targets that a program handles at a time.
-_POSITIONS, _TARGETS = 64, 32
+#: Positions that a program handles at a time.
+_POSITIONS = 64
+
+#: Targets that a program handles.
+_TARGETS = 32
 
 
 def lay_out(
     weight: Float32[Tensor, "target source_in_group kh kw"], groups: int
 ) -> Float32[Tensor, "group source_in_group tap target_in_group"]:
-    """A kernel as `fused_peaks` takes it: the targets that a program handles side by side."""
+    """A kernel as `fused_peaks` takes it: the targets that a program handles side by side.
+
+    Examples
+    --------
+    >>> lay_out(torch.arange(4.0).reshape(2, 2, 1, 1), groups=1)[0, :, 0]  # source, target
+    tensor([[0., 2.],
+            [1., 3.]])
+    """
     targets, sources, kh, kw = weight.shape
     return weight.reshape(groups, targets // groups, sources, kh * kw).permute(0, 2, 3, 1).contiguous()
 
@@ -31,16 +41,20 @@ def fused_peaks(
     c = convolution
     images, _, height, width = maps.shape
     groups, sources, _, per_group = laid_out.shape
-    out_h, out_w = (
-        (n + 2 * p - d * (k - 1) - 1) // s + 1
-        for n, p, d, k, s in zip((height, width), c.padding, c.dilation, c.kernel, c.stride, strict=True)
-    )
+    out_h = _positions(height, c, 0)
+    out_w = _positions(width, c, 1)
     peaks = torch.empty(images, groups, per_group, sources, device=maps.device)
     grid = (images * groups * sources, triton.cdiv(per_group, _TARGETS))
     sizes = (height, width, out_h, out_w, groups * sources, per_group, sources)
     geometry = (*c.stride, *c.padding, *c.dilation, *c.kernel, _POSITIONS, _TARGETS)
     _sum_and_take_maximum[grid](maps.contiguous(), laid_out, peaks, *sizes, *geometry)
     return peaks.reshape(images, groups * per_group, sources)
+
+
+def _positions(size: int, convolution: Convolution, axis: int) -> int:
+    """Positions of the kernel along one axis of a map."""
+    reach = convolution.dilation[axis] * (convolution.kernel[axis] - 1) + 1
+    return (size + 2 * convolution.padding[axis] - reach) // convolution.stride[axis] + 1
 
 
 @triton.jit
@@ -57,17 +71,20 @@ def _sum_and_take_maximum(
     lane = tl.program_id(1) * lanes + tl.arange(0, lanes)
     best = tl.full([lanes], float("-inf"), tl.float32)
     for start in range(0, out_h * out_w, positions):
-        place = start + tl.arange(0, positions)
-        y, x = place // out_w * stride_y - pad_y, place % out_w * stride_x - pad_x
+        position = start + tl.arange(0, positions)
+        exists = position < out_h * out_w
+        y = position // out_w * stride_y - pad_y
+        x = position % out_w * stride_x - pad_x
         total = tl.zeros([positions, lanes], tl.float32)
         for tap in tl.static_range(kernel_h * kernel_w):
-            row, column = y + tap // kernel_w * dilation_y, x + tap % kernel_w * dilation_x
-            inside = (place < out_h * out_w) & (row >= 0) & (row < height) & (column >= 0) & (column < width)
+            row = y + tap // kernel_w * dilation_y
+            column = x + tap % kernel_w * dilation_x
+            inside = exists & (row >= 0) & (row < height) & (column >= 0) & (column < width)
             pixel = tl.load(maps + plane * height * width + row * width + column, mask=inside, other=0.0)
             taps = weight + (source * kernel_h * kernel_w + tap) * targets
             taken = tl.load(taps + lane, mask=lane < targets, other=0.0)
             total += pixel[:, None] * taken[None, :]
-        total = tl.where((place < out_h * out_w)[:, None], total, float("-inf"))
+        total = tl.where(exists[:, None], total, float("-inf"))
         best = tl.maximum(best, tl.max(total, 0))
     group = plane // sources
     tl.store(peaks + (group * targets + lane) * sources + plane % sources, best, mask=lane < targets)
