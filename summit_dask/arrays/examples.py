@@ -359,7 +359,13 @@ def _cut(picture: Image.Image | None, seen: Box, geometry: Geometry) -> tuple[Bo
 
 
 def encode(picture: Image.Image) -> bytes:
-    """A picture as JPEG; the same picture gives the same bytes."""
+    """A picture as JPEG; the same picture gives the same bytes.
+
+    Examples
+    --------
+    >>> encode(Image.new("RGB", (8, 8)))[:3].hex(" ")
+    'ff d8 ff'
+    """
     buffer = BytesIO()
     picture.save(buffer, "JPEG", quality=_JPEG_QUALITY)
     return buffer.getvalue()

@@ -161,6 +161,16 @@ def personalisation(graph: WholeGraph, counts: ClassCounts) -> Float64[np.ndarra
     -------
     array
         0 to 1; 1 in a layer without counts, 0 in a layer whose counts are all 0 and where there is no node.
+
+    Examples
+    --------
+    >>> from summit_dask.facts.layergraph import Hop, Window
+    >>> at = (1, 1, True, Window((1, 1), (1, 1), (0, 0)))
+    >>> hop = Hop("up", "low", "high", 0, 2, None)
+    >>> layer_graph = LayerGraph((Layer("low", 2, *at), Layer("high", 2, *at)), (hop,))
+    >>> counts = ClassCounts({"low": np.array([2, 8])}, {"up": sparse.csr_array(np.array([[7, 9], [0, 4]]))})
+    >>> personalisation(whole_graph(layer_graph, counts, excluded={}), counts)
+    array([0.25, 1.  , 1.  , 1.  ])
     """
     weights = np.ones(graph.is_node.size)
     for index, layer in enumerate(graph.layers):
@@ -243,7 +253,18 @@ def pagerank(
 def class_scores(
     layer_graph: LayerGraph, counts: ClassCounts, excluded: Mapping[str, Sequence[int]], directed: bool = False
 ) -> dict[str, Float64[np.ndarray, " _"]]:
-    """PageRank of every channel of a class's whole graph, by visible layer; NaN where the channel is no node."""
+    """PageRank of every channel of a class's whole graph, by visible layer; NaN where the channel is no node.
+
+    Examples
+    --------
+    >>> from summit_dask.facts.layergraph import Hop, Window
+    >>> at = (1, 1, True, Window((1, 1), (1, 1), (0, 0)))
+    >>> hop = Hop("up", "low", "high", 0, 2, None)
+    >>> layer_graph = LayerGraph((Layer("low", 2, *at), Layer("high", 2, *at)), (hop,))
+    >>> counts = ClassCounts({}, {"up": sparse.csr_array(np.array([[7, 0], [7, 0]]))})
+    >>> class_scores(layer_graph, counts, excluded={})["low"].round(3)
+    array([0.486,   nan])
+    """
     graph = whole_graph(layer_graph, counts, excluded)
     scores = pagerank(graph.edges, graph.is_node, personalisation(graph, counts), directed)
     scores = np.where(graph.is_node, scores, np.nan)

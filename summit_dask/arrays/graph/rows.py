@@ -113,5 +113,11 @@ def bounds(lengths: Int[np.ndarray, " part"]) -> Int32[np.ndarray, " bound"]:
 
 
 def joined(parts: Iterable[np.ndarray]) -> Int32[np.ndarray, " entry"]:
-    """One array of several, int32; empty if there are none."""
+    """One array of several, int32; empty if there are none.
+
+    Examples
+    --------
+    >>> joined([np.array([1, 2]), np.array([3])])
+    array([1, 2, 3], dtype=int32)
+    """
     return np.concatenate([np.empty(0, np.int32), *(part.astype(np.int32, copy=False) for part in parts)])

@@ -42,6 +42,19 @@ def select(whole: WholeGraph, scores: Float64[np.ndarray, " channel"], options: 
     Selection
         A layer that is not joined gets a p higher by `P_STEP`, and so does the one below; at most 1. What a p of 1
         could not join is not `valid`, and raises nothing. Ties of scores: the lower channel.
+
+    Examples
+    --------
+    The two layers' strongest channels, 0 and 2, are no neighbours: p rises until channel 3 joins them.
+
+    >>> from scipy.sparse import csr_array
+    >>> from summit_dask.facts.layergraph import Layer, Window
+    >>> layers = tuple(Layer(name, 2, 1, 1, True, Window((1, 1), (1, 1), (0, 0))) for name in ("low", "high"))
+    >>> edges = csr_array(np.array([[0, 0, 0, 0], [0, 0, 0, 0], [0, 5, 0, 0], [9, 0, 0, 0]]))
+    >>> whole = WholeGraph(layers, np.array([0, 2, 4]), edges, np.ones(4, np.bool_), np.zeros(4, np.bool_))
+    >>> selection = select(whole, np.array([0.4, 0.1, 0.3, 0.2]), GraphOptions(p=0.5))
+    >>> selection.is_selected, selection.p
+    (array([ True, False,  True,  True]), array([0.605, 0.605]))
     """
     ranking = _rank(whole, scores, options.unified)
     n_groups = len(ranking.sums)

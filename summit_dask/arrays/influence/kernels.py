@@ -310,7 +310,8 @@ def _raise_floor(planes, taps, weights, k, floor):
 def _rank_image(planes, patches, weights, inverse, floor, source, value):
     """Go through the sources; of each, through the tiles of targets to which any of its patches can matter."""
     sources, tiles = weights.tiles.shape[:2]
-    # Taken out of their tuples once: each taking counts a reference.
+
+    # Taken out of their tuples once: each taking counts a reference. What `raise_peaks` reads is flat.
     pixels = planes.pixels.reshape(-1)
     plane_size = planes.pixels.shape[1]
     energy = planes.energy
@@ -321,14 +322,22 @@ def _rank_image(planes, patches, weights, inverse, floor, source, value):
     groups = weights.groups
     targets = tiles * LANES
     step = len(taps) * LANES
+
     # What an influence must be above to matter to a target, and its square; both rise.
     least = floor * _MARGIN
     squared = np.minimum(least * least * _MARGIN, _HUGE)
     peaks = np.empty(len(floor), np.float32)
     needs = np.empty(targets, np.float32)
+
+    # A source's patches that can matter, the strongest first, in groups; the last group is filled up with copies:
+    #
+    #     energy              3 0 9 1 4 0 7 5 4 2 1                    needed: 1
+    #     order (by energy)   9 7 5 4 4 3 | 2 1 1 1 1 1
+    #     within                   9      |      2                     a tile that needs 3 stops after the first group
     kept = np.empty(len(bases), np.uint64)
     order = np.empty(len(bases) + GROUP, np.uint64)
     within = np.empty(len(bases) // GROUP + 1, np.float32)
+
     for i in range(sources):
         top = energy[i, strongest[i]]
         offset = i // (sources // groups) * targets
