@@ -52,8 +52,7 @@ def distances(points: Any) -> Any:
 
 def test_two_classes_lie_at_their_distance() -> None:
     place = embed_layers({"a": np.array([[4, 0, 0], [0, 9, 0]], np.int32)}, 0)["a"]
-    np.testing.assert_allclose(distances(place)[0, 1], np.sqrt(2), rtol=1e-6)
-    np.testing.assert_allclose(place[:, 1], 0, atol=1e-7)
+    np.testing.assert_allclose(place, [[np.sqrt(0.5), 0], [-np.sqrt(0.5), 0]], atol=1e-6)
 
 
 def test_a_pca_is_turned_to_the_layer_before() -> None:
@@ -64,7 +63,7 @@ def test_a_pca_is_turned_to_the_layer_before() -> None:
     noisy = {"a": counts, "b": grouped_counts(FEW, seed=5)}
     alone = {layer: embed_layers({layer: c}, 0)[layer] for layer, c in noisy.items()}
     turned = embed_layers(noisy, 0)
-    assert step(turned) <= step(alone)
+    assert step(turned) < 0.9 * step(alone)
     np.testing.assert_allclose(distances(turned["b"]), distances(alone["b"]), atol=1e-5)
 
 

@@ -111,6 +111,10 @@ def test_intervention_gives_the_same_map(case: Case) -> None:
     peak = out.amax((2, 3)).numpy()
     reached = np.isfinite(influence[:, :, source])
     np.testing.assert_allclose(peak[reached], influence[:, :, source][reached], rtol=1e-9)
+    got = prepare_hop(c, case.weight, case.maps.shape[-1], 1, "hop")(alone)
+    assert set(np.unique(got.source)) <= {-1, source}
+    slack = 1e-6 * oracles.influences(np.abs(alone), np.abs(case.weight), c)[:, :, source][reached]
+    assert (np.abs(got.value[..., 0][reached] - np.maximum(peak[reached], 0)) <= slack).all()
 
 
 def test_identity_hop_carries_each_channel_to_itself() -> None:

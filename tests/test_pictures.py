@@ -149,7 +149,7 @@ def test_view_moves_the_picture() -> None:
 
 
 def test_views_keep_shapes_on_oblong_pictures() -> None:
-    """In pixels every view is a turn and one scaling, whatever the picture's sides."""
+    """In pixels every view is a turn and one scaling, whatever the picture's sides; they use their whole range."""
     v = Visualiser(
         part_below(network(), "a"),
         "layer",
@@ -157,13 +157,19 @@ def test_views_keep_shapes_on_oblong_pictures() -> None:
         Settings(size=30, steps=50),
     )
     pixels = np.diag([30 / 2, 12 / 2])
+    degrees, scales, shifts = [], [], []
     for view in v._views(np.random.default_rng(0)).numpy().astype(float):
         turn = pixels @ view[:, :2] @ np.linalg.inv(pixels)
         scale = np.sqrt(np.linalg.det(turn))
         np.testing.assert_allclose(turn @ turn.T, scale**2 * np.eye(2), atol=1e-6)
-        assert 0.94 < 1 / scale < 1.06
-        shift = np.abs(pixels @ view[:, 2])
-        assert (shift < 24 * 30 / 128 + 2).all()
+        degrees.append(np.degrees(np.arctan2(turn[1, 0], turn[0, 0])))
+        scales.append(1 / scale)
+        shifts.append(pixels @ view[:, 2])
+    assert sorted({round(float(d)) for d in degrees}) == list(range(-5, 6))
+    assert sorted({round(float(s), 3) for s in scales}) == [0.95, 0.975, 1, 1.025, 1.05]
+    reach = round(16 * 30 / 128) + round(8 * 30 / 128)
+    assert (np.abs(shifts).max(axis=0) > 0.6 * reach).all()
+    assert (np.abs(shifts).max(axis=0) < reach + 1e-5).all()
 
 
 def test_a_flat_spectrum_gives_grey_and_each_frequency_its_wave() -> None:

@@ -62,12 +62,17 @@ def _place(
 
 
 def _pca(rows: Float64[np.ndarray, "class channel"]) -> Float64[np.ndarray, "class 2"]:
-    """The two components of largest variance; each one's entry of largest size, the first on ties, is positive."""
+    """The two components of largest variance; each one's entry of largest size, the first on ties, is positive.
+
+    Sizes that differ by rounding alone are ties: else which way a map lies would depend on the machine.
+    """
     left, size, _ = np.linalg.svd(rows - rows.mean(axis=0), full_matrices=False)
     components = (left * size)[:, :2]
     points = np.zeros((len(rows), 2))
     points[:, : components.shape[1]] = components  # one class or one channel has a single component
-    largest = points[np.abs(points).argmax(axis=0), [0, 1]]
+    length = np.abs(points)
+    first = (length >= length.max(axis=0) * (1 - 1e-9)).argmax(axis=0)
+    largest = points[first, [0, 1]]
     points *= np.where(largest < 0, -1.0, 1.0)
     return points
 
