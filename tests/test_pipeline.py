@@ -17,16 +17,25 @@ from distributed import Client
 from summit_dask.facts import schema
 from summit_dask.facts.addresses import members_of
 from summit_dask.facts.config import ResultOptions, RunConfig
-from summit_dask.facts.errors import ClassNotFoundError, StoreIncompleteError, StoreMismatchError
+from summit_dask.facts.errors import (
+    ClassNotFoundError,
+    DatasetError,
+    NumericalError,
+    StoreIncompleteError,
+    StoreMismatchError,
+)
 from summit_dask.facts.layergraph import Channel
+from summit_dask.facts.stages import stage_named
 from summit_dask.questions.query import attribution_graph
 from summit_dask.questions.verify import KINDS, verify_store
+from summit_dask.stages.extract import forget_unreadable
 from summit_dask.stages.init import init
+from summit_dask.stages.pipeline import run_stages
 from summit_dask.store.status import pending
 from summit_dask.store.store import Store
 from summit_dask.store.tree import layer_graph_of, open_store
 from tests.networks import CLASSES, tiny_config
-from tests.runs import copied, run_here
+from tests.runs import connected, copied, run_here
 
 ROOT = Path(__file__).parents[1]
 
@@ -201,3 +210,91 @@ def test_a_store_opens_with_xarray_alone(finished: RunConfig) -> None:
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     expected = open_store(finished.out)["matrices/upper/activation_count"].values[1].sum()
     assert result.stdout.strip() == str(expected)
+
+
+# Any state, any options
+
+
+STATES = ((), ("extract",), ("extract", "reduce"), ("extract", "reduce", "examples", "graphs", "embed"))
+CHANGES: tuple[dict[str, object], ...] = (
+    {"mass": 0.2},
+    {"p": 0.4, "unified": True},
+    {"examples": 3, "thumbnail": 16},
+    {"seed": 5},
+    {"excluded": [{"layer": "upper", "channels": [1], "reason": "odd"}], "directed": True},
+)
+
+
+@pytest.mark.parametrize(
+    ("state", "change"),
+    [
+        pytest.param(state, change, marks=[] if (i + 2 * j) % 5 == 0 else pytest.mark.long)
+        for i, state in enumerate(STATES)
+        for j, change in enumerate(CHANGES)
+    ],
+    ids=lambda value: "-".join(value) or "init",
+)
+def test_a_run_given_again_with_other_options_works_at_once(
+    state: tuple[str, ...], change: dict[str, object], finished: RunConfig, tmp_path: Path, client: Client
+) -> None:
+    """To the same bytes as one that had these options from the start, but for the header."""
+    config = tiny_config(finished.out.parent, out=tmp_path / "store.zarr")
+    if state:
+        run_here(config, client, *state)
+    else:
+        init(config)
+    asked = config.replaced(**change)
+    assert pending(run_here(asked, client)) == ()
+    straight = tiny_config(finished.out.parent, out=tmp_path / "straight.zarr").replaced(**change)
+    run_here(straight, client)
+    made, expected = (bytes_of(place.out) for place in (asked, straight))
+    assert made == expected
+
+
+def test_a_stage_that_fails_leaves_the_store_as_it_was(
+    finished: RunConfig, tmp_path: Path, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = copied(finished, tmp_path)
+    before = bytes_of(config.out)
+
+    def fails(*_: object) -> None:
+        raise NumericalError("halfway")
+
+    monkeypatch.setattr("summit_dask.stages.graphs.write_graphs", fails)
+    with pytest.raises(NumericalError):
+        run_here(config.replaced(p=0.5), client)
+    assert bytes_of(config.out) == before
+    assert [path.name for path in tmp_path.iterdir()] == ["store.zarr"]
+
+
+def test_a_place_that_sees_no_images_leaves_its_partitions_undone(
+    finished: RunConfig, tmp_path: Path, client: Client
+) -> None:
+    config = tiny_config(finished.out.parent, out=tmp_path / "store.zarr")
+    store = init(config)
+    with store.changing():
+        store.update_run(store.header.run.model_copy(update={"images_root": tmp_path / "nowhere"}))
+        with pytest.raises(DatasetError, match=r"There is no folder .*nowhere on the worker .* on .*--images"):
+            run_stages(store, [stage_named("extract")], store.header.run.config, connected(client))
+        assert not store.read("partitions/fingerprint").any()
+    run_here(config, client)  # names the right folder again
+    assert bytes_of(config.out) == bytes_of(finished.out)
+
+
+def test_unreadable_images_are_tried_again_when_asked(finished: RunConfig, tmp_path: Path, client: Client) -> None:
+    config = tiny_config(tmp_path)
+    broken = config.images / "bee" / "003.png"
+    whole = broken.read_bytes()
+    broken.write_bytes(whole[:200])
+    store = run_here(config, client)
+    assert (store.read("images/status") == schema.UNREADABLE).sum() == 1
+    broken.write_bytes(whole)
+    with store.changing():
+        assert forget_unreadable(store) == 1
+    assert [stage.name for stage in pending(store)] == ["extract", "reduce", "examples", "graphs", "embed"]
+    run_here(config, client)
+    tree, expected = open_store(config.out), open_store(finished.out)
+    assert tree["classes/n_images"].values.tolist() == [30, 30, 30]
+    for name in ("influences/upper/source", "matrices/upper/activation_count", "graphs/node_score"):
+        np.testing.assert_array_equal(tree[name].values, expected[name].values)
+    assert verify_store(config.out, 6).right

@@ -21,12 +21,13 @@ from summit_dask import cli
 from summit_dask.facts import schema
 from summit_dask.facts.addresses import bytes_per_image
 from summit_dask.facts.config import RunConfig
-from summit_dask.facts.errors import StoreError, StoreIncompleteError, StoreVersionError
+from summit_dask.facts.errors import StoreBusyError, StoreError, StoreIncompleteError, StoreVersionError
 from summit_dask.facts.layergraph import Convolution, Hop, Layer, LayerGraph, Window
 from summit_dask.questions.query import attribution_graph
 from summit_dask.stages import pipeline
 from summit_dask.store.header import Header
 from summit_dask.store.layout import CHUNK_BYTES, cut, partition_size
+from summit_dask.store.lock import holding
 from summit_dask.store.store import Store
 from summit_dask.store.tree import layer_graph_of, open_store
 from tests import stores
@@ -295,6 +296,32 @@ def test_a_damaged_file_is_never_read_as_values(tmp_path: Path, damage: Any) -> 
     assert store.read("activations/a.0/value", slice(0, 32)).any()
 
 
+@pytest.mark.parametrize("question", ["reduce", "graph", "read"])
+def test_a_copy_that_lacks_a_file_is_never_read_as_zeros(
+    question: str, finished: RunConfig, tmp_path: Path, client: Client
+) -> None:
+    config = copied(finished, tmp_path)
+    lost = config.out / "influences/upper/source/c/1"
+    shutil.rmtree(lost)
+    with pytest.raises(StoreError, match=r"influences/upper/source can't be read: .*source/c/1/0/0 is missing"):
+        if question == "reduce":
+            run_here(config.replaced(mass=0.5), client)
+        elif question == "graph":
+            attribution_graph(open_store(config.out), images=np.ones(90, bool))
+        else:
+            Store.open(config.out).read("influences/upper/source", slice(32, 40))
+    assert Store.open(config.out).read("influences/upper/source", slice(0, 32)).any()
+
+
+def test_a_file_of_zeros_is_written_too(tmp_path: Path) -> None:
+    """Else a partition that is all zero could not be told from one that was lost."""
+    store = made(tmp_path / "store.zarr")
+    write_value(store, np.zeros((32, 4), np.float32))
+    store.mark_done(0, 7)
+    assert (store.path / "activations/a.0/value/c/0/0").is_file()
+    assert not store.read("activations/a.0/value").any()  # the others are not done, so they may be missing
+
+
 def test_damaged_counts_end_a_query_in_a_message(finished: RunConfig, tmp_path: Path) -> None:
     out = copied(finished, tmp_path).out
     for file in (out / "matrices/upper/activation_count/c").rglob("*"):
@@ -329,6 +356,61 @@ def test_attributes_that_make_no_sense_are_damage(tmp_path: Path) -> None:
     del store.group.attrs["sizes"]
     with pytest.raises(StoreError, match="'sizes'"):
         open_store(store.path)
+
+
+# Elsewhere
+
+
+def test_a_store_in_a_zip_file_or_at_an_address_is_read(finished: RunConfig, tmp_path: Path) -> None:
+    shutil.make_archive(str(tmp_path / "store"), "zip", finished.out)
+    expected = attribution_graph(open_store(finished.out), "bee")
+    for place in (tmp_path / "store.zip", f"file://{finished.out}", str(finished.out)):
+        assert attribution_graph(open_store(place), "bee").nodes == expected.nodes
+    with pytest.raises(StoreError, match=r"no store at nowhere://x"):
+        open_store("nowhere://x")
+    with pytest.raises(StoreError, match=r"no store at .*empty\.zip"):
+        (tmp_path / "empty.zip").write_bytes(b"")
+        open_store(tmp_path / "empty.zip")
+
+
+@pytest.mark.parametrize("name", ["with space", "a#b", "50 %", "ü"])
+def test_a_store_may_lie_anywhere_and_be_moved(name: str, finished: RunConfig, tmp_path: Path) -> None:
+    moved = tmp_path / name / "store.zarr"
+    shutil.copytree(finished.out, moved)
+    assert attribution_graph(open_store(moved), "bee").nodes == attribution_graph(open_store(finished.out), "bee").nodes
+
+
+# One process at a time
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from summit_dask.store.lock import holding
+with holding(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_second_process_is_told_who_holds_the_store_until_that_is_dead(tmp_path: Path) -> None:
+    path = tmp_path / "store.zarr"
+    with subprocess.Popen([sys.executable, "-c", HOLD, str(path)], stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None and holder.stdout.readline() == "held\n"
+        with pytest.raises(StoreBusyError, match=rf"process {holder.pid} on \S+, since 20\d\d-.*same command again"):
+            made(path)
+            with Store.open(path, writable=True).changing():
+                pass
+        holder.kill()
+    with Store.open(path, writable=True).changing():
+        assert (tmp_path / "store.zarr.lock").exists()
+    assert [file.name for file in tmp_path.iterdir()] == ["store.zarr"]
+
+
+def test_the_same_process_may_hold_a_store_twice(tmp_path: Path) -> None:
+    with holding(tmp_path / "x"), holding(tmp_path / "x"):
+        assert (tmp_path / "x.lock").exists()
+    assert not list(tmp_path.iterdir())
 
 
 # A full disk

@@ -255,5 +255,5 @@ def _sentence(key: str, errors: Sequence[Any], known: Mapping[str, FieldInfo], w
         return f"Unknown option {key!r} in {where}. {suggestion(key, known)}"
     if key in known and errors[0]["type"] == "missing":
         return f"The option {key!r} is missing in {where}; give --{key.replace('_', '-')} or put it into the file."
-    reasons = "; ".join(error["msg"] for error in errors)
+    reasons = "; ".join(error["msg"].removeprefix("Value error, ") for error in errors)
     return f"The option {key!r} in {where} is {errors[0]['input']!r}: {reasons}."

@@ -16,6 +16,7 @@ from summit_dask.arrays.matrices import count_selected, count_sources, sources_b
 from summit_dask.facts import schema
 from summit_dask.facts.errors import ClassNotFoundError, ConfigError, suggestion
 from summit_dask.facts.layergraph import Channel, Hop, LayerGraph
+from summit_dask.facts.names import composed
 from summit_dask.store.counts import Read, read_counts
 from summit_dask.store.tree import layer_graph_of, reader_of, run_of
 
@@ -29,16 +30,20 @@ def find_class(tree: xr.DataTree, class_name: str) -> int:
         If there is none (names near ones) or several (lists them).
     """
     read = reader_of(tree)
-    folders, names, synsets = (read(path, slice(None)).tolist() for path in ("class", "classes/name", "classes/synset"))
-    if class_name in folders:
-        return int(folders.index(class_name))
-    found = [i for i in range(len(folders)) if class_name in (names[i], synsets[i])]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        listed = ", ".join(f"{folders[i]!r} ({synsets[i] or names[i]})" for i in found)
+    folders, names, synsets = (
+        [composed(text) for text in read(address, slice(None)).tolist()]
+        for address in ("class", "classes/name", "classes/synset")
+    )
+    wanted = composed(class_name)
+    if wanted in folders:
+        return int(folders.index(wanted))
+    matches = [index for index in range(len(folders)) if wanted in (names[index], synsets[index])]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        listed = ", ".join(f"{folders[index]!r} ({synsets[index] or names[index]})" for index in matches)
         raise ClassNotFoundError(f"{class_name!r} is the name of several classes; give the folder name: {listed}.")
-    raise ClassNotFoundError(f"There is no class {class_name!r}. {suggestion(class_name, {*folders, *names})}")
+    raise ClassNotFoundError(f"There is no class {class_name!r}. {suggestion(wanted, {*folders, *names})}")
 
 
 def count_images(

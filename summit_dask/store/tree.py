@@ -3,27 +3,33 @@
 import json
 from pathlib import Path
 from typing import Any
+from zipfile import is_zipfile
 
 import numpy as np
 import xarray as xr
+import zarr
 from numpy.typing import NDArray
+from zarr.storage import ZipStore
 
 from summit_dask.facts.errors import StoreError, StoreIncompleteError
 from summit_dask.facts.layergraph import LayerGraph
 from summit_dask.facts.run import Run
 from summit_dask.store.counts import Read
+from summit_dask.store.header import Header
 from summit_dask.store.store import Store
 
 
-def open_store(path: Path | str, chunks: Any = None) -> xr.DataTree:
+def open_store(path: Path | str, chunks: Any = None, storage_options: dict[str, Any] | None = None) -> xr.DataTree:
     """Open a store as an xarray tree; values are read when they are used.
 
     Parameters
     ----------
     path
-        The store's folder.
+        The store's folder, a zip file of it, or an address that fsspec knows (``s3://bucket/store.zarr``).
     chunks
         As in `xarray.open_datatree`: None reads NumPy arrays, ``{}`` makes Dask arrays.
+    storage_options
+        For an address: what fsspec needs to get there.
 
     Returns
     -------
@@ -35,11 +41,42 @@ def open_store(path: Path | str, chunks: Any = None) -> xr.DataTree:
     StoreError, StoreVersionError
         If there is no store, it is broken, or of another format version.
     """
-    consolidated = Store.open(path).is_consolidated  # not while a run is going on
+    place: Any = str(path)
+    if place.endswith(".zip") and Path(place).is_file():
+        place = _zip_of(place)
+        group = _open_elsewhere(place, None)
+    elif "://" in place:
+        group = _open_elsewhere(place, storage_options)
+    else:
+        place = str(Path(path).expanduser())
+        group = Store.open(place).group
+    gathered = group.metadata.consolidated_metadata is not None  # not while a run is going on
     try:
-        return xr.open_datatree(path, engine="zarr", chunks=chunks, consolidated=consolidated)
+        return xr.open_datatree(
+            place, engine="zarr", chunks=chunks, consolidated=gathered, storage_options=storage_options
+        )
     except (ValueError, KeyError, OSError) as error:
         raise StoreError(f"{path} can't be opened as a tree: {error}. The store is damaged.") from error
+
+
+def _zip_of(place: str) -> ZipStore:
+    """A whole store in one file."""
+    if not is_zipfile(place):
+        raise StoreError(f"There is no store at {place}: it is no zip file. Give a zip of the store's folder.")
+    return ZipStore(place, mode="r")
+
+
+def _open_elsewhere(place: Any, storage_options: dict[str, Any] | None) -> zarr.Group:
+    """Opened as any Zarr group, to be read."""
+    try:
+        group = zarr.open_group(place, mode="r", zarr_format=3, storage_options=storage_options)
+    except Exception as error:  # file systems and their libraries raise whatever they like
+        raise StoreError(
+            f"There is no store at {place} that can be read ({type(error).__name__}: {error}). Check the address; some "
+            "need a package of their own, as s3:// needs s3fs."
+        ) from error
+    Header.of(group.attrs.asdict(), Path(str(place)))
+    return group
 
 
 def layer_graph_of(tree: xr.DataTree) -> LayerGraph:
