@@ -11,7 +11,10 @@ import torchvision.models
 from safetensors.torch import save_file
 from torch import nn
 
+from summit_dask.facts.config import ExtractOptions
 from summit_dask.facts.errors import ConfigError, ModelError, WeightsError
+from summit_dask.facts.run import NetworkSpec
+from summit_dask.network.build import built, specified
 from summit_dask.network.load import load_network, n_outputs
 from summit_dask.network.trace import trace_network
 from tests.test_trace import random_network
@@ -142,7 +145,7 @@ def transforming(name: str, **options: Any) -> nn.Module:
 def check_same_outputs(module: nn.Module, expected: nn.Module, size: int) -> None:
     image = torch.randn(1, 3, size, size)
     with torch.inference_mode():
-        torch.testing.assert_close(module(image), expected(image))
+        torch.testing.assert_close(module(image), expected(image), rtol=1e-4, atol=1e-4)
 
 
 @TRANSFORMING
@@ -206,6 +209,19 @@ def test_the_file_that_torchvision_downloads_is_known(
     assert loaded.transform_input is True
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", lambda *_, **__: state)
     assert load_network(f"torchvision:{name}", "DEFAULT").digest == loaded.digest
+
+
+def test_a_worker_builds_the_network_that_was_asked_for(tmp_path: Path) -> None:
+    """By key and `transform_input` too, which stand in the specification."""
+    original = transforming("googlenet", num_classes=7, aux_logits=False, transform_input=True)
+    other = {name: tensor + 1 for name, tensor in original.state_dict().items()}
+    torch.save({"model": other, "ema": original.state_dict()}, tmp_path / "w.pt")
+    given = {"model": "torchvision:googlenet", "weights": str(tmp_path / "w.pt"), "images": tmp_path, "crop": 32}
+    spec, _ = specified(ExtractOptions.of({**given, "weights_key": "ema", "transform_input": True}))
+    check_same_outputs(built(NetworkSpec(**spec.model_dump())).module, original, 32)
+    without = specified(ExtractOptions.of({**given, "weights_key": "ema", "transform_input": False}))[0]
+    assert without.digest == spec.digest
+    assert without.facts() != spec.facts()
 
 
 def test_torchvision_addresses_hold_the_start_of_a_digest() -> None:

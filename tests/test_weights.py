@@ -135,6 +135,12 @@ def test_numbers_of_numpy_1_are_read(tmp_path: Path) -> None:
     check_read(old)
 
 
+def test_weights_that_are_no_numbers_are_read_as_they_are(tmp_path: Path) -> None:
+    """They don't equal themselves; the extractor tells where they come from."""
+    state = read_state(saved(tmp_path / "w.pt", {**STATE, "fc.bias": torch.full((2,), torch.nan)}), Expected(STATE))
+    assert state["fc.bias"].isnan().all()
+
+
 # Several networks in one file
 
 
@@ -206,6 +212,13 @@ def test_files_that_hold_something_else(tmp_path: Path, content: Any, message: s
     with pytest.raises(WeightsError, match=message) as caught:
         check_read(path)
     assert str(path) in str(caught.value)
+
+
+def test_a_message_names_a_few_of_many_tables(tmp_path: Path) -> None:
+    states = {number: {"exp_avg": torch.ones(1)} for number in range(500)}
+    with pytest.raises(WeightsError, match=r"under 'state\.4' exp_avg; …; the network has") as caught:
+        check_read(saved(tmp_path / "w.pt", {"state": states}))
+    assert len(str(caught.value)) < 500 + len(str(tmp_path))
 
 
 def test_every_fault_is_told_at_once(tmp_path: Path) -> None:

@@ -16,7 +16,6 @@ and is refused.
 """
 
 import argparse
-from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -177,7 +176,7 @@ def _tables(content: Any, keys: tuple[str, ...] = ()) -> Iterator[_Part]:
 
 def _parts(table: _Part, names: Collection[str]) -> Iterator[_Part]:
     """What stands in a table under each prefix that one of the network's names has there; none is a prefix too."""
-    prefixes = Counter(prefix for name in table.state for prefix, rest in _cuts(name) if rest in names)
+    prefixes = dict.fromkeys(prefix for name in table.state for prefix, rest in _cuts(name) if rest in names)
     for prefix in prefixes:
         state = {name.removeprefix(prefix): tensor for name, tensor in table.state.items() if name.startswith(prefix)}
         yield _Part(".".join(filter(None, (table.key, prefix.rstrip(".")))), state)
@@ -218,10 +217,10 @@ def _under(path: Path, parts: Sequence[_Part], tables: Sequence[_Part], key: str
 def _only(path: Path, parts: Sequence[_Part], expected: Expected) -> _Part | None:
     """The part that is the network; where none is, the one that comes nearest; None where nothing has its names."""
     complete = [part for part in parts if part.completes(expected)]
-    first = next(iter(complete), None)
-    if first is None:
+    if not complete:
         return max(parts, key=lambda part: part.matches(expected), default=None)
-    if not all(part.same(first, expected.required) for part in complete[1:]):
+    first, *others = complete
+    if not all(part.same(first, expected.required) for part in others):
         keys = [repr(part.key) if part.key else "'' (the names as they are)" for part in complete]
         raise WeightsError(
             f"{path} holds the network's weights {len(keys)} times, and they differ: under the keys "
@@ -242,9 +241,11 @@ def _check_fit(path: Path, part: _Part, expected: Expected) -> None:
 
 def _nothing_fits(path: Path, tables: Sequence[_Part], expected: Expected) -> str:
     held = [f"{f'under {table.key!r} ' if table.key else ''}{_few([*table.state])}" for table in tables]
+    more = "; …" if len(held) > _SHOWN else ""
     return (
-        f"None of the tensors in {path} has a name of the network's. The file has {'; '.join(held)}; the network has "
-        f"{_few([*expected.tensors]) or 'none'}. Check that the model is the one these weights were trained in."
+        f"None of the tensors in {path} has a name of the network's. The file has {'; '.join(held[:_SHOWN])}{more}; "
+        f"the network has {_few([*expected.tensors]) or 'none'}. Check that the model is the one these weights were "
+        "trained in."
     )
 
 
