@@ -393,6 +393,23 @@ def test_a_full_disk_behind_the_output_is_told(finished: RunConfig) -> None:
 # A store that is right
 
 
+LIGHT = """
+import contextlib, io, sys
+from summit_dask.cli import main
+with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
+    main()
+print(*sorted({"torch", "torchvision", "distributed", "umap", "streamlit"} & set(sys.modules)))
+"""
+
+
+@pytest.mark.parametrize("command", ["info {store}", "usage {store}", "export {store} {to} --format=csv"])
+def test_light_commands_load_nothing_slow(command: str, finished: RunConfig, tmp_path: Path) -> None:
+    arguments = command.format(store=copied(finished, tmp_path).out, to=tmp_path / "to").split()
+    script = [sys.executable, "-c", LIGHT, *arguments]
+    done = subprocess.run(script, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "\n", done.stdout
+
+
 def test_info_of_a_finished_store(call: Call, finished: RunConfig) -> None:
     facts = json.loads(call("info", finished.out, "--json").out)
     assert (facts["images"], facts["classes"], facts["outputs"], facts["pending"]) == (90, 3, 3, [])
