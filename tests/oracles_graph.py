@@ -29,6 +29,17 @@ def hop_counts(counts: ClassCounts, hop: Hop, channel: int) -> dict[int, int]:
     return {source: int(count) for source, count in enumerate(row) if count > 0}
 
 
+def strongest_sources(layer_graph: LayerGraph, counts: ClassCounts, node: Channel, n: int) -> list[tuple[Channel, int]]:
+    """The n sources of largest count on any one hop; ties: the lower channel, then the lower layer."""
+    best: dict[Channel, int] = {}
+    for hop in layer_graph.incoming(node.layer):
+        for source, count in hop_counts(counts, hop, node.index).items():
+            channel = Channel(hop.source, source)
+            best[channel] = max(count, best.get(channel, 0))
+    place = {layer.name: k for k, layer in enumerate(layer_graph.layers)}
+    return sorted(best.items(), key=lambda item: (-item[1], item[0].index, place[item[0].layer]))[:n]
+
+
 def leads_to(layer_graph: LayerGraph, hop: Hop, below: str) -> bool:
     """Whether the hop starts at `below`, or at a hidden layer that comes from there through hidden layers."""
     if hop.source == below or layer_graph.layer(hop.source).visible:

@@ -107,6 +107,7 @@ seeds = st.integers(0, 2**32 - 1)
 def test_edges_are_the_widest_paths(seed: int) -> None:
     layer_graph, counts, _, _ = random_case(seed)
     names = [known.name for known in layer_graph.visible]
+    assert layer_edges(layer_graph, counts, names[0]).shape == (layer_graph.visible[0].channels, 0)
     for below, target in pairwise(names):
         expected = oracle.edges_between(layer_graph, counts, target, below)
         found = layer_edges(layer_graph, counts, target)
@@ -142,6 +143,13 @@ def test_scores_and_selection_equal_the_slow_ones(seed: int) -> None:
     for node, data in network.nodes(data=True):
         assert data["score"] == found[node]
         assert data["count"] == (counts.activation[node.layer][node.index] if node.layer in counts.activation else 0)
+    for row, node in enumerate(network):
+        sources = zip(graph.node_source_layer[row].tolist(), graph.node_source_channel[row].tolist(), strict=True)
+        stored = [Channel(layer_graph.layers[k].name, c) for k, c in sources if k >= 0]
+        expected_sources = oracle.strongest_sources(layer_graph, counts, node, 3)
+        influence = [count for _, count in expected_sources]
+        assert list(zip(stored, influence, strict=True)) == expected_sources
+        assert graph.node_source_influence[row].tolist() == influence + [0] * (3 - len(influence))
 
 
 @settings(max_examples=60, deadline=None)
@@ -391,7 +399,9 @@ def changed(values: np.ndarray, value: float) -> np.ndarray:
         ("edge_source_channel", 5, "outside the graph"),
         ("edge_source_layer", 1, "layer below"),
         ("edge_influence", 6, "first source"),
+        ("edge_influence", 0, "has 0"),
         ("reached_p", 1.2, "reached p"),
+        ("reached_p", 0.0, "reached p"),
     ],
 )
 def test_verify_finds(graph: tuple[LayerGraph, ClassGraph], column: str, value: float, said: str) -> None:
