@@ -22,6 +22,14 @@ def test_usage_by_hand() -> None:
     assert np.isnan(found.entropy[5])
 
 
+def test_shares_are_of_each_class_own_images() -> None:
+    """One image of one weighs as much as four of four; where the number isn't known, counts are taken as they are."""
+    counts = np.array([[1, 1], [4, 0]], np.int32)
+    assert usage(counts, np.array([1, 4], np.int32)).entropy.tolist() == [1, 0]
+    unknown = usage(counts, np.zeros(2, np.int32)).entropy[0]
+    np.testing.assert_allclose(unknown, -(0.2 * np.log2(0.2) + 0.8 * np.log2(0.8)))
+
+
 @given(arrays(np.int32, st.tuples(st.integers(1, 3), st.integers(1, 8)), elements=st.integers(0, 3)), st.integers(0, 9))
 @settings(deadline=None, max_examples=60)
 def test_shared_and_specific_are_what_the_text_says(counts: Any, n: int) -> None:
