@@ -66,6 +66,7 @@ def _pca(rows: Float64[np.ndarray, "class channel"]) -> Float64[np.ndarray, "cla
 
     Sizes that differ by rounding alone are ties: else which way a map lies would depend on the machine.
     """
+    # Of a singular value decomposition, rows = left * size @ right; the sizes descend.
     left, size, _ = np.linalg.svd(rows - rows.mean(axis=0), full_matrices=False)
     components = (left * size)[:, :2]
     points = np.zeros((len(rows), 2))

@@ -100,6 +100,7 @@ def merge(parts: Sequence[Strongest], k: int) -> Strongest:
     image = np.concatenate([part.image.T for part in parts])
     position = np.concatenate([part.position.T for part in parts])
     keys = np.where(image < 0, _NONE, _keys(value, image))
+    # The largest key is the strongest; `_NONE` is smaller than any other.
     best = np.argsort(keys, axis=0)[::-1][:k]
     return _strongest(np.take_along_axis(keys, best, axis=0), np.take_along_axis(position, best, axis=0))
 
@@ -355,6 +356,7 @@ def _cut(picture: Image.Image | None, seen: Box, geometry: Geometry) -> tuple[Bo
     scale = geometry.thumbnail / max(height, width)
     size = (max(round(width * scale), 1), max(round(height * scale), 1))
     corners = (box.left, box.top, box.right, box.bottom)
+    # The gap lets Pillow shrink large boxes in two steps, which is much faster and looks the same.
     return box, encode(picture.resize(size, Image.Resampling.BICUBIC, corners, reducing_gap=2.0))
 
 

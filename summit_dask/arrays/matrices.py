@@ -102,6 +102,7 @@ def count_sources(
     """
     _check_below(class_index, n_classes, "class index")
     _check_below(source, n_sources, "source channel")
+    # Images of class -1 come first, before where class 0 starts.
     order = np.argsort(class_index, kind="stable")
     bounds = np.searchsorted(class_index[order], np.arange(n_classes + 1))
     indptr, indices, data = _add_sources(source, order, bounds, n_sources)
@@ -259,6 +260,7 @@ def _add_tile(source, images, first, last, tile, marks):
 @no_type_check
 def _move_row(counts, marks, indices, data, stored):
     """Append the marked counts to the sparse arrays, and forget them; returns the new length."""
+    # A word holds the marks of 64 sources, the lowest bit that of the first.
     for word in range(len(marks)):
         bits = marks[word]
         marks[word] = 0

@@ -193,7 +193,7 @@ class Visualiser:
         copies = N_DIVERSE if kind == "diversity" else 1
         draws = [self._draws(channel, kind, i) for channel in channels for i in range(copies)]
         spectrum = torch.stack([self._start(draw) for draw in draws]).requires_grad_()
-        views = torch.stack([self._views(draw) for draw in draws], dim=1)
+        views = torch.stack([self._views(draw) for draw in draws], dim=1)  # (step, picture, 2, 3)
         index = torch.tensor(channels, device=self.device).repeat_interleave(copies)
         optimiser = torch.optim.Adam([spectrum], lr=self.settings.learning_rate)
         for view in views:
@@ -238,6 +238,7 @@ class Visualiser:
     def image(self, spectrum: Float[Tensor, "n colour y x 2"]) -> Float[Tensor, "n colour height width"]:
         """Pixels from 0 to 1."""
         scaled = torch.view_as_complex(spectrum) * self.falloff
+        # Of a real picture's spectrum one half of the horizontal frequencies says all.
         picture = torch.fft.irfft2(scaled, s=(self.height, self.width), norm="ortho") / 4
         if self.n_colours == 3:
             colours = torch.tensor(_COLOURS, device=self.device)
@@ -246,6 +247,7 @@ class Visualiser:
 
     def _seen(self, image: Tensor, view: Float[Tensor, "n 2 3"]) -> Tensor:
         """The network's input: moved, grey around, normalised."""
+        # What comes in from outside is 0 to `grid_sample`, and grey if grey is 0.
         grid = functional.affine_grid(view, list(image.shape), align_corners=False)
         moved = functional.grid_sample(image - 0.5, grid, align_corners=False) + 0.5
         normalised: Tensor = (moved - self.mean) / self.std
@@ -264,6 +266,7 @@ class Visualiser:
         height = _height(-own if kind == "negative" else own)
         if kind != "diversity":
             return -height.sum()
+        # Likeness weighs as much as the activations do, however large these are.
         scale = height.detach().abs().reshape(-1, N_DIVERSE).sum(dim=1)
         return self.settings.diversity * (scale * _likeness(maps)).sum() - height.sum()
 

@@ -146,7 +146,10 @@ class _Descent:
         from summit_dask.arrays.graph.widest import widest_rows
 
         direct = [entries_of(self.counts_of(h), h.start) for h in hops if self.is_direct(h)]
-        # The hidden channels of all hops lie on one axis, those of each hop's source together.
+        # The hidden channels of all hops lie on one axis, those of each hop's source together:
+        #
+        #     hidden channel   0 ... 95 | 96 ... 111
+        #     source of        hop 0    | hop 1
         through = [h for h in hops if not self.is_direct(h)]
         hidden = [self.reached[h.source] for h in through]
         starts = bounds(np.array([block.shape[0] for block in hidden], np.int32)).tolist()

@@ -234,8 +234,10 @@ def pagerank(
         return np.zeros(is_node.size)
     down = edges.astype(np.float64)
     up = down.T.tocsr()
+    # A node hands its score on by the weights of its edges, in equal shares of their sum.
     strength = down.sum(axis=1) if directed else down.sum(axis=1) + up.sum(axis=1)
     share = np.divide(1.0, strength, out=np.zeros_like(strength), where=strength > 0)
+    # One without edges to follow hands it to all, as the jump does.
     dangling = np.flatnonzero(is_node & (strength == 0))
     jump = personalisation / total
     scores = is_node / n_nodes

@@ -223,5 +223,6 @@ def _plain_peaks(
         patches = functional.unfold(sources, c.kernel, c.dilation, c.padding, c.stride)
         products = weight @ patches.reshape(len(weight), weight.shape[2], -1)
         peaks.append(products.amax(2))
+    # (source of a group, target of the group) -> (group, target, source)
     by_source = torch.cat(peaks).reshape(c.groups, -1, slices.shape[1])
     return by_source.transpose(1, 2)

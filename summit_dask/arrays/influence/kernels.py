@@ -107,6 +107,7 @@ def _insert(source, value, target, new, peak):
 @no_type_check
 def _keep_best(best, peaks):
     """Let `peaks` compete with the k best of their lanes, (k, lane), descending; `peaks` is used up."""
+    # The larger one stays in the row, the smaller one goes on to the next.
     for r in range(len(best)):
         row = best[r]
         for j in range(len(peaks)):
@@ -258,6 +259,9 @@ def _measure(planes, patches):
 @no_type_check
 def _energies(plane, rows, columns, energy):
     """Energy of the patch at every pixel: squares summed along the kernel's columns, then its rows."""
+    #     squares      1 0 2 1 ...
+    #     along        3 3 ...           three columns: each the sum of itself and the next two
+    #     energy                         the same down the rows
     squares = np.empty(len(plane), np.float32)
     for p in range(len(plane)):
         squares[p] = plane[p] * plane[p] + _LEAST_ENERGY if plane[p] != 0 else np.float32(0)
@@ -339,6 +343,7 @@ def _rank_image(planes, patches, weights, inverse, floor, source, value):
     within = np.empty(len(bases) // GROUP + 1, np.float32)
 
     for i in range(sources):
+        # Nothing of a source matters if its strongest patch can't matter to any target of its group.
         top = energy[i, strongest[i]]
         offset = i // (sources // groups) * targets
         need = max(_needs(squared[offset : offset + targets], inverse[i], needs), _LEAST_ENERGY)
@@ -351,6 +356,7 @@ def _rank_image(planes, patches, weights, inverse, floor, source, value):
             order[:count] = kept[:count]
         batches = _group(energy[i], order, count, within)
         order[: batches * GROUP] += np.uint64(i * plane_size)
+        # Of the tiles those to which any patch can matter, and of the patches the groups that can.
         for t in range(tiles):
             need = needs[t]
             if not top >= need:

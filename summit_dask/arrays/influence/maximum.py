@@ -214,6 +214,7 @@ def _checked(maps: Maps, extremes: Extremes | None, longest: float, name: str) -
     """Extremes of `maps`, if all is finite and stays so when multiplied with weights that sum to `longest`."""
     extremes = extremes or channel_extremes(maps)
     size = np.maximum(np.abs(extremes.maximum), np.abs(extremes.minimum)).astype(np.float64)
+    # No sum of products can be larger in size.
     stays_finite = size * longest < np.finfo(np.float32).max
     if not stays_finite.all():
         image, channel = np.argwhere(~stays_finite)[0]
@@ -238,7 +239,9 @@ def _tiled(weight: Weight, groups: int) -> Float32[np.ndarray, "source tile tap 
     """
     targets, sources, kh, kw = weight.shape
     grouped = weight.reshape(groups, targets // groups, sources, kh * kw).astype(np.float32)
-    padded = np.pad(grouped, ((0, 0), (0, -(targets // groups) % LANES), (0, 0), (0, 0)))
+    missing = -(targets // groups) % LANES
+    padded = np.pad(grouped, ((0, 0), (0, missing), (0, 0), (0, 0)))
+    # (group, tile, lane, source, tap) -> (group, source, tile, tap, lane)
     tiles = padded.reshape(groups, -1, LANES, sources, kh * kw).transpose(0, 3, 1, 4, 2)
     return _aligned(tiles).reshape(groups * sources, -1, kh * kw, LANES)
 
@@ -246,6 +249,7 @@ def _tiled(weight: Weight, groups: int) -> Float32[np.ndarray, "source tile tap 
 def _aligned(array: Float32[np.ndarray, "..."]) -> Float32[np.ndarray, "..."]:
     """Contiguous copy that begins at a multiple of 64 bytes, so that a vector lies in one cache line."""
     room = np.empty(array.size + LANES, np.float32)
+    # Floats from the beginning of the room to the next multiple of 64 bytes, or 16 floats.
     start = -room.ctypes.data // room.itemsize % LANES
     copy = room[start : start + array.size].reshape(array.shape)
     copy[:] = array

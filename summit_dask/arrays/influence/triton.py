@@ -76,6 +76,7 @@ def _sum_and_take_maximum(
         y = position // out_w * stride_y - pad_y
         x = position % out_w * stride_x - pad_x
         total = tl.zeros([positions, lanes], tl.float32)
+        # Every tap adds the outer product of its pixels, one a position, and its weights, one a target.
         for tap in tl.static_range(kernel_h * kernel_w):
             row = y + tap // kernel_w * dilation_y
             column = x + tap % kernel_w * dilation_x
@@ -84,7 +85,9 @@ def _sum_and_take_maximum(
             taps = weight + (source * kernel_h * kernel_w + tap) * targets
             taken = tl.load(taps + lane, mask=lane < targets, other=0.0)
             total += pixel[:, None] * taken[None, :]
+        # Positions past the last one are no maximum.
         total = tl.where(exists[:, None], total, float("-inf"))
         best = tl.maximum(best, tl.max(total, 0))
+    # Planes are counted over image, group and source; so are the rows of `weight`, but for the image.
     group = plane // sources
     tl.store(peaks + (group * targets + lane) * sources + plane % sources, best, mask=lane < targets)
