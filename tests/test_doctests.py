@@ -44,11 +44,14 @@ EXAMPLES = [
 
 
 @pytest.mark.parametrize(("path", "name", "text"), EXAMPLES)
-def test_an_example_gives_what_it_says(path: Path, name: str, text: str) -> None:
+def test_an_example_gives_what_it_says(path: Path, name: str, text: str, request: pytest.FixtureRequest) -> None:
     if path.stem == "triton" and not find_spec("triton"):
         pytest.skip("Triton is not installed")
     module = import_module(".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"))
-    assert failures(name, text, dict(vars(module))) == ""
+    names = dict(vars(module))
+    if "open_store(path)" in text:
+        names["path"] = request.getfixturevalue("finished").out
+    assert failures(name, text, names) == ""
 
 
 def test_every_example_in_the_source_is_run() -> None:

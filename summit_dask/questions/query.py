@@ -129,6 +129,24 @@ def attribution_graph(
         If the store lacks the counts or, for `images`, `mass` and `excluded`, the per-image values.
     ConfigError
         If an option is out of range or neither class nor images are given.
+
+    Examples
+    --------
+    With the path of a finished store of 90 images of three classes:
+
+    >>> from summit_dask import open_store
+    >>> tree = open_store(path)
+    >>> graph = attribution_graph(tree, "bee")
+    >>> sorted({channel.layer for channel in graph})
+    ['lower', 'upper']
+    >>> all(source.layer == "lower" and target.layer == "upper" for source, target in graph.edges)
+    True
+    >>> larger = attribution_graph(tree, "bee", p=0.9)
+    >>> set(graph) < set(larger)
+    True
+    >>> wrong = tree["images/predicted"][:, 0] != tree["classes/output_index"][tree["images/class_index"]]
+    >>> attribution_graph(tree, images=wrong).number_of_edges() > 0
+    True
     """
     if class_name is None and images is None:
         raise ConfigError("attribution_graph needs a class_name, or a selection of images=, or both.")

@@ -1,0 +1,219 @@
+"""The arrays of a store: made, written and read by their address, and never read where their files were lost.
+
+address     activations/inception4c/value
+registry    (image, channel) float32, so: chunks, shards, fill value       facts/schema.py, store/layout.py
+lengths     image, class ... from the header; channel, source from the layer graph; others from the values
+"""
+
+from collections.abc import Iterable
+from functools import cached_property
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from zarr.codecs import Crc32cCodec, ZstdCodec
+
+from summit_dask.facts import schema
+from summit_dask.facts.addresses import own_lengths
+from summit_dask.facts.errors import StoreError, StoreIncompleteError
+from summit_dask.facts.layergraph import LayerGraph
+from summit_dask.facts.schema import Variable
+from summit_dask.facts.stages import stage_of
+from summit_dask.store import layout
+from summit_dask.store.header import Header
+
+#: Rows of an array's first dim.
+Rows = slice | NDArray[np.bool_]
+
+
+class StoredArrays:
+    """The arrays of an open store.
+
+    Parameters
+    ----------
+    path
+        Its folder.
+    group
+        The folder as a Zarr group.
+    renewed
+        A group that is being made anew: its arrays are written to, and read from, a folder beside the store, which
+        takes the group's place when it is whole (see `renewing`).
+    """
+
+    def __init__(self, path: Path, group: zarr.Group, renewed: str = "") -> None:
+        self.path = path
+        self.group = group
+        self._renewed = renewed
+        self._opened: dict[str, Any] = {}  # opening an array reads a file, and a partition writes a hundred arrays
+
+    @cached_property
+    def header(self) -> Header:
+        """What the root's attributes say."""
+        return Header.of(self.group.attrs.asdict(), self.path)
+
+    @property
+    def layer_graph(self) -> LayerGraph:
+        """The network's layers and hops."""
+        return self.header.layer_graph
+
+    # Arrays, by address
+
+    def has(self, address: str) -> bool:
+        """Whether the store holds an array or group."""
+        return address in self._root_of(address)
+
+    def lay_out(self, address: str, **lengths: int) -> None:
+        """Make an array of fill values; `lengths` of the dims that neither header nor layer graph decide."""
+        variable = schema.variable(address)
+        shape = schema.sizes(variable, {**self._known_lengths(address), **lengths})
+        self._make_array(address, variable, shape)
+
+    def add(self, address: str, values: NDArray[Any]) -> None:
+        """Make an array of these values, which decide the dims that neither header nor layer graph do.
+
+        Raises
+        ------
+        StoreError
+            If dtype or shape differ from what the registry says.
+        """
+        schema.check(address, values, self._known_lengths(address))
+        self._make_array(address, schema.variable(address), values.shape)[...] = values
+
+    def write(self, address: str, values: NDArray[Any], start: int = 0) -> None:
+        """Write values from `start` on along the first dim; the other dims whole.
+
+        Raises
+        ------
+        StoreError
+            If dtype or shape differ from the registry's, or the rows are not whole shards.
+        """
+        array = self._array(address)
+        dims = schema.variable(address).dims
+        schema.check(address, values, dict(zip(dims[1:], array.shape[1:], strict=True)))
+        step = self.rows_per_shard(address)
+        stop = start + len(values)
+        if start % step or (stop % step and stop != array.shape[0]) or stop > array.shape[0]:
+            raise StoreError(
+                f"{address}: rows {start} to {stop} of {array.shape[0]} are not whole shards of {step}; "
+                "two writers could meet in one file."
+            )
+        array[start:stop] = values
+
+    def read(self, address: str, rows: Rows = slice(None), column: int | None = None) -> NDArray[Any]:
+        """Values of an array, some rows of its first dim or all; of one column of its second dim, if given.
+
+        Raises
+        ------
+        StoreIncompleteError, StoreError
+            If there is no such array, or its files are damaged or missing.
+        """
+        array = self._array(address)
+        selection = (rows,) if column is None else (rows, column)
+        self.refuse_lost_files(address, rows)
+        try:
+            return np.asarray(array.get_orthogonal_selection(selection))
+        except (ValueError, RuntimeError) as error:
+            raise self._damaged(address, error) from error
+
+    def refuse_lost_files(self, address: str, rows: Rows = slice(None)) -> None:
+        """See that the files of some rows are there; what is missing would be read as fill values.
+
+        Raises
+        ------
+        StoreError
+            If one is missing, and was written once, or empty.
+        """
+        array = self._array(address)
+        for shard in _shards_of(rows, array.shape[0], _rows_per_file(array)):
+            file = Path(array.store_path.store.root, array.path, "c", str(shard), *["0"] * (array.ndim - 1))
+            if not file.is_file() and not self._may_lack(address, shard):
+                raise self._damaged(address, f"{file} is missing")
+            if file.is_file() and file.stat().st_size == 0:
+                raise self._damaged(address, f"{file} is empty")
+
+    def _damaged(self, address: str, what: object) -> StoreError:
+        return StoreError(
+            f"{self.path / address} can't be read: {what}. Its files are damaged; delete the store and make it "
+            "again, or restore them."
+        )
+
+    def rows_per_shard(self, address: str) -> int:
+        """Rows along an array's first dim that one file holds."""
+        return _rows_per_file(self._array(address))
+
+    def _known_lengths(self, address: str) -> dict[str, int]:
+        return {**self.header.lengths(), **own_lengths(self.layer_graph, address)}
+
+    def _make_array(self, address: str, variable: Variable, shape: tuple[int, ...]) -> Any:
+        chunk, shard = layout.cut(variable, shape, self.header.partition_size)
+        made = self._root_of(address).create_array(
+            address,
+            shape=shape,
+            dtype=variable.numpy_dtype,
+            chunks=chunk,
+            shards=shard,
+            fill_value=variable.fill,
+            dimension_names=variable.dims,
+            compressors=[ZstdCodec(level=3), Crc32cCodec()],
+            attributes={"long_name": variable.meaning, "units": variable.units},
+        )
+        self._opened[address] = _writing_all(made)
+        return self._opened[address]
+
+    def _array(self, address: str) -> Any:
+        if address not in self._opened:
+            self._opened[address] = self._open_array(address)
+        return self._opened[address]
+
+    def _open_array(self, address: str) -> Any:
+        try:
+            return _writing_all(self._root_of(address)[address])
+        except KeyError:
+            remedy = (
+                "run the stage that makes it ('summit-dask run' does all)"
+                if self.header.run.imported is None
+                else "it was imported, and the imported files do not hold that"
+            )
+            raise StoreIncompleteError(f"{self.path} has no {address}; {remedy}.") from None
+
+    def _root_of(self, address: str) -> zarr.Group:
+        """The Zarr group that an address starts from: another one for what is being renewed."""
+        if self._renewed and (address == self._renewed or address.startswith(f"{self._renewed}/")):
+            return self._draft
+        return self.group
+
+    def _may_lack(self, address: str, shard: int) -> bool:
+        """Whether a file may be missing: of a partition that is not done."""
+        if address == "partitions/fingerprint":
+            return True
+        stage = stage_of(address.partition("/")[0])
+        if stage is None or not stage.by_partition:
+            return False
+        return bool(self._array("partitions/fingerprint")[shard] == 0)
+
+    @property
+    def _draft_path(self) -> Path:
+        return self.path.with_name(f"{self.path.name}.new")
+
+    @cached_property
+    def _draft(self) -> zarr.Group:
+        return zarr.open_group(self._draft_path, mode="a", zarr_format=3)
+
+
+def _writing_all(array: Any) -> Any:
+    """An array whose chunks of fill values are written too, so that a missing file always means a loss."""
+    return array.with_config({"write_empty_chunks": True})
+
+
+def _rows_per_file(array: Any) -> int:
+    return int((array.shards or array.chunks)[0])
+
+
+def _shards_of(rows: Rows, length: int, step: int) -> Iterable[int]:
+    if isinstance(rows, slice):
+        start, stop, _ = rows.indices(length)
+        return range(start // step, ceil(stop / step))
+    return [int(shard) for shard in np.unique(np.flatnonzero(rows) // step)]
