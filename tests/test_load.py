@@ -47,6 +47,16 @@ class Lazy(torch.nn.Sequential):
     def __init__(self):
         super().__init__(torch.nn.LazyConv2d(4, 3), torch.nn.Flatten(), torch.nn.LazyLinear(3))
 
+class Half(torch.nn.Module):
+    def forward(self, weight):
+        return weight / 2
+
+class Halved(torch.nn.Sequential):
+    def __init__(self):
+        super().__init__(torch.nn.Conv2d(3, 4, 1), torch.nn.BatchNorm2d(4), torch.nn.ReLU(), torch.nn.Conv2d(4, 4, 1))
+        for layer in (self[0], self[3]):
+            torch.nn.utils.parametrize.register_parametrization(layer, "weight", Half())
+
 LIST = []
 """
 
@@ -257,6 +267,19 @@ def test_weights_are_not_rounded_by_a_factory_of_half_precision(own: str, tmp_pa
     torch.save(small_state(**{"conv.weight": weight}), tmp_path / "w.pt")
     loaded = load_network(f"{own}:ready", str(tmp_path / "w.pt"))
     assert torch.equal(loaded.module.get_parameter("conv.weight"), weight)
+
+
+def test_weights_that_are_computed_from_others_are_computed_once(own: str, tmp_path: Path) -> None:
+    plain = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 4, 1)).eval()
+    names = {f"{layer}.weight": f"{layer}.parametrizations.weight.original" for layer in (0, 3)}
+    torch.save({names.get(name, name): value for name, value in plain.state_dict().items()}, tmp_path / "w.pt")
+    loaded = load_network(f"{own}:Halved", str(tmp_path / "w.pt"))
+    with torch.no_grad():
+        for layer in (plain[0], plain[3]):
+            layer.weight.div_(2)
+    check_same_outputs(loaded.module, plain, 4)
+    assert loaded.module.state_dict().keys() == plain.state_dict().keys()
+    assert [layer.name for layer in trace_network(loaded.module, (), (3, 4, 4)).layer_graph.layers] == ["2", "3"]
 
 
 def test_the_key_of_a_file_reaches_the_weights(own: str, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
+from torch.nn.utils import parametrize
 
 from summit_dask.facts.errors import ConfigError, ModelError, suggestion
 from summit_dask.network.export import first_tensor
@@ -27,7 +28,8 @@ class LoadedNetwork:
     Attributes
     ----------
     module
-        In eval mode, float32, on the CPU; without auxiliary heads where torchvision has them.
+        In eval mode, float32, on the CPU; without auxiliary heads where torchvision has them, and without
+        parametrizations.
     digest
         SHA-256 over the names, shapes and bytes of the module's state dict, hexadecimal; without the counts of
         batches, which only training needs.
@@ -120,8 +122,17 @@ def _loaded(
     preprocessing: Preset | None = None,
     categories: tuple[str, ...] | None = None,
 ) -> LoadedNetwork:
-    module = module.float().cpu().eval().requires_grad_(False)
+    module = module.float().cpu().eval()
+    _compute_weights(module)
+    module.requires_grad_(False)
     return LoadedNetwork(module, _digest(module), transform_input, preprocessing, categories)
+
+
+def _compute_weights(module: nn.Module) -> None:
+    """Weights that are computed from others whenever they are used (standardised, normed) are so once for all."""
+    for layer in [layer for layer in module.modules() if parametrize.is_parametrized(layer)]:
+        for name, _ in list(layer.get_submodule("parametrizations").named_children()):
+            parametrize.remove_parametrizations(layer, name, leave_parametrized=True)
 
 
 def _digest(module: nn.Module) -> str:
