@@ -190,11 +190,12 @@ for _name, _stages in stage_commands().items():
 @_store
 @click.option("--json", "as_json", is_flag=True, help="for programs")
 def info(store: Path, as_json: bool) -> None:
-    """What a store holds and what is still to do."""
+    """What a store holds and what is still to do; exit code 2 where files were lost."""
     from summit_dask.questions.info import describe, printed
 
     facts = describe(store)
     click.echo(json.dumps(facts, indent=2) if as_json else printed(facts))
+    sys.exit(2 if facts["damaged"] else 0)
 
 
 @commands.command()

@@ -442,6 +442,15 @@ def test_stages_one_by_one_with_other_options(
     assert pending() == []
 
 
+def test_info_says_which_files_were_lost(call: Call, finished: RunConfig, tmp_path: Path) -> None:
+    config = copied(finished, tmp_path)
+    (config.out / "matrices" / "upper" / "activation_count" / "c" / "0" / "0").unlink()
+    outcome = call("info", config.out)
+    assert outcome.code == 2
+    assert "matrices/upper/activation_count can't be read" in outcome.out.splitlines()[-1]
+    assert "images of 3 classes" in outcome.out
+
+
 def test_verify_ends_with_1_where_something_is_wrong(call: Call, finished: RunConfig, tmp_path: Path) -> None:
     config = copied(finished, tmp_path)
     shutil.rmtree(config.out / "activations" / "upper" / "value" / "c")

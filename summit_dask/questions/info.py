@@ -1,12 +1,14 @@
 """What a store holds, as plain facts and as text."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from summit_dask.facts import schema
+from summit_dask.facts.addresses import addresses
+from summit_dask.facts.errors import StoreError
 from summit_dask.store.progress import size
 from summit_dask.store.status import fingerprints, pending_commands
 from summit_dask.store.store import Store
@@ -40,9 +42,21 @@ def describe(path: Path) -> dict[str, Any]:
         "classes": header.n_classes,
         "outputs": header.n_outputs,
         "unreadable": _unreadable(store, status == schema.UNREADABLE),
+        "damaged": list(damaged_arrays(store)),
         "bytes": {group: _bytes(path / group) for group in _groups(path)},
     }
     return {**facts, **_progress(store), **_accuracy(store)}
+
+
+def damaged_arrays(store: Store) -> Iterator[str]:
+    """A sentence for every array that lacks a file which was written, or has an empty one; no value is read."""
+    for head in dict.fromkeys(variable.head for variable in schema.VARIABLES):
+        for address, _ in addresses(store.layer_graph, head):
+            try:
+                if store.has(address):
+                    store.refuse_lost_files(address)
+            except StoreError as error:
+                yield str(error)
 
 
 def _groups(path: Path) -> list[str]:
@@ -102,6 +116,7 @@ def _lines(facts: Mapping[str, Any]) -> Iterable[str]:
     yield f"Size: {size(total)}{each}"
     yield from (f"  {group}: {size(count)}" for group, count in facts["bytes"].items())
     yield from _unreadable_lines(facts["unreadable"])
+    yield from facts["damaged"]
 
 
 def _unreadable_lines(unreadable: list[dict[str, str]]) -> Iterable[str]:

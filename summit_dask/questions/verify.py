@@ -18,8 +18,9 @@ from summit_dask.facts import encoded, schema
 from summit_dask.facts.addresses import addresses
 from summit_dask.facts.errors import StoreError
 from summit_dask.questions import recheck
+from summit_dask.questions.info import damaged_arrays
 from summit_dask.questions.recheck import Findings, equal
-from summit_dask.store.status import fingerprints, pending_commands
+from summit_dask.store.status import fingerprints, outdated, pending_commands
 from summit_dask.store.store import Store
 
 SAMPLE_CLASSES = 4
@@ -116,7 +117,7 @@ def _arrays(store: Store, _: int) -> Findings:
         if not {variable.head, f"{variable.head}/{variable.name}"} & answered:
             yield f"{address}: no check of 'verify' answers for this variable; add it to questions/verify.py"
         yield _registered(store, address, variable)
-        yield _whole(store, address)
+    yield from damaged_arrays(store)
 
 
 def _registered(store: Store, address: str, variable: schema.Variable) -> str | None:
@@ -125,14 +126,6 @@ def _registered(store: Store, address: str, variable: schema.Variable) -> str | 
     if dims == variable.dims and array.dtype == variable.numpy_dtype:
         return None
     return f"{address}: expected {variable.dims} of {variable.dtype}, found {dims} of {array.dtype}"
-
-
-def _whole(store: Store, address: str) -> str | None:
-    try:
-        store.refuse_lost_files(address)
-    except StoreError as error:
-        return str(error)
-    return None
 
 
 def _stages(store: Store, _: int) -> Findings:
@@ -220,7 +213,8 @@ def _is_ours(store: Store) -> bool:
 
 
 def _finished(*groups: str) -> Callable[[Store], bool]:
-    return lambda store: all(store.finished(group) is not None for group in groups)
+    """Of a group that is outdated nothing can be found out again: what it was made from is another by now."""
+    return lambda store: all(store.finished(group) is not None and group not in outdated(store) for group in groups)
 
 
 _MEASURED = frozenset(recheck.COMPARED)
