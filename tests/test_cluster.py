@@ -1,7 +1,11 @@
 """Clusters: what tasks ask for, and what failures of a cluster end in. Unreachable ones: see test_cli."""
 
+import subprocess
+import sys
 import threading
 import time
+from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -11,6 +15,10 @@ from distributed.scheduler import KilledWorker
 from summit_dask.facts.errors import ClusterError, NumericalError, StoreError
 from summit_dask.stages.cluster import Cluster, resources
 from summit_dask.stages.tasks import finished, result_of
+from summit_dask.store.store import Store
+from tests.networks import tiny_config, write_images
+
+ROOT = Path(__file__).parents[1]
 
 
 def fail(error: Exception) -> None:
@@ -54,7 +62,7 @@ def test_a_scheduler_that_went_away_is_named(client: Client) -> None:
 
 def test_workers_that_died_are_named() -> None:
     class Dead:
-        def result(self) -> None:
+        def result(self, seconds: float | None) -> None:
             raise KilledWorker("extract-1", SimpleNamespace(address="tcp://x"), 3)
 
     with pytest.raises(ClusterError, match=r"Workers died.*fewer --workers"):
@@ -88,3 +96,63 @@ def test_workers_that_come_late_do_the_work() -> None:
         task = alone.submit(abs, -1)
         threading.Timer(1.5, lambda: local.scale(1)).start()
         assert list(finished(Cluster(alone, 30.0), [task], ["only"])) == [("only", 1)]
+
+
+# With processes of its own
+
+
+@pytest.fixture
+def machines(tmp_path: Path) -> Iterator[dict[str, "subprocess.Popen[bytes]"]]:
+    """A scheduler and a worker, each a process; the scheduler's file lies in the folder."""
+    dask = [sys.executable, "-m", "dask"]
+    place = [f"--scheduler-file={tmp_path / 'scheduler.json'}", "--no-dashboard"]
+    alone = ["--nthreads=1", "--no-nanny", f"--local-directory={tmp_path / 'worker'}"]
+    commands = {
+        "scheduler": [*dask, "scheduler", *place, "--host=127.0.0.1", "--port=0"],
+        "worker": [*dask, "worker", *place, *alone],
+    }
+    processes = {
+        name: subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        for name, command in commands.items()
+    }
+    yield processes
+    for process in processes.values():
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("victim", "texts"),
+    [
+        (
+            "worker",
+            ("No workers are left on the cluster; waiting up to 6 s", "Error: The cluster has had no workers for"),
+        ),
+        ("scheduler", ("Error: The Dask scheduler went away",)),
+    ],
+)
+def test_what_dies_during_a_run_is_named_without_a_traceback(
+    victim: str, texts: tuple[str, ...], machines: dict[str, "subprocess.Popen[bytes]"], tmp_path: Path
+) -> None:
+    config = tiny_config(tmp_path)
+    write_images(tmp_path / "images", 600)
+    names = ("model", "weights", "images", "classes", "resize", "crop", "batch_size", "out")
+    flags = [f"--{name.replace('_', '-')}={getattr(config, name)}" for name in names]
+    cluster = [f"--scheduler-file={tmp_path / 'scheduler.json'}", "--wait-for-workers=1", "--worker-timeout=6"]
+    while not (tmp_path / "scheduler.json").exists():
+        time.sleep(0.1)
+    command = [sys.executable, "-m", "summit_dask", "run", *flags, *cluster]
+    done = config.out / "partitions" / "fingerprint" / "c" / "0"
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as run:
+        while run.poll() is None and not done.exists():
+            time.sleep(0.01)
+        machines[victim].kill()
+        threading.Timer(90, run.kill).start()
+        said = run.communicate()[1]
+    assert run.returncode == 2, said
+    assert "Traceback" not in said
+    for text in texts:
+        assert text in said
+    marks = Store.open(config.out).read("partitions/fingerprint") != 0
+    assert marks.any() and not marks.all()

@@ -82,13 +82,16 @@ def _connected(options: ClusterOptions) -> Iterator[Client]:
 @contextmanager
 def _quiet_dask() -> Iterator[None]:
     """What goes wrong is told by us, in one message, and not by Dask's logs with their tracebacks as well."""
-    logger = logging.getLogger("distributed")
-    before = logger.level
-    logger.setLevel(logging.CRITICAL)
+    known = ["asyncio", *logging.root.manager.loggerDict]
+    names = [name for name in known if name.partition(".")[0] in ("distributed", "tornado", "asyncio")]
+    before = {name: logging.getLogger(name).level for name in names}
+    for name in names:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         yield
     finally:
-        logger.setLevel(before)
+        for name, level in before.items():
+            logging.getLogger(name).setLevel(level)
 
 
 def _local(workers: int | None) -> LocalCluster:

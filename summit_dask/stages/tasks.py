@@ -16,6 +16,7 @@ from summit_dask.store.progress import duration, say
 
 _POLL_SECONDS = 0.02
 _LOOK_SECONDS = 1.0
+_FETCH_SECONDS = 2.0
 
 #: Seconds without workers after which it is said.
 _SAID_AFTER = 5.0
@@ -39,11 +40,22 @@ def finished(cluster: Cluster, futures: Sequence[Any], labels: Sequence[Any]) ->
                 time.sleep(_POLL_SECONDS)
                 continue
             for future in waiting.next_batch(block=False):
-                yield label[future.key], result_of(future)
+                yield label[future.key], _fetched(future, watch)
     except BaseException:
         for future in futures:
             future.cancel()
         raise
+
+
+def _fetched(future: Any, watch: "_Watch") -> Any:
+    """Result of a task that has ended; if its worker died with the result, it is computed again by another one."""
+    patience = _FETCH_SECONDS
+    while True:
+        try:
+            return result_of(future, patience)
+        except TimeoutError:
+            watch.look()
+            patience *= 2  # large results take their time
 
 
 class _Watch:
@@ -90,16 +102,20 @@ def computed(cluster: Cluster, tasks: Sequence[Delayed]) -> list[Any]:
     return [results[index] for index in order]
 
 
-def result_of(future: Any) -> Any:
+def result_of(future: Any, seconds: float | None = None) -> Any:
     """Result of a task, once it has ended.
 
     Raises
     ------
     ClusterError, StoreError
         If its worker died, or writing failed; else what the task raised.
+    TimeoutError
+        If the result isn't here after some seconds.
     """
     try:
-        return future.result()
+        return future.result(seconds)
+    except TimeoutError:
+        raise
     except (CancelledError, CommClosedError) as error:
         raise ClusterError(
             f"The Dask scheduler went away ({error}). Start it again, then run the same command: finished partitions "
