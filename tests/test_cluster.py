@@ -7,14 +7,16 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
-from distributed import Client, LocalCluster
+from distributed import Client, LocalCluster, Worker
 from distributed.scheduler import KilledWorker
 
 from summit_dask.facts.errors import ClusterError, NumericalError, StoreError
-from summit_dask.stages.cluster import Cluster, resources
+from summit_dask.stages.cluster import Cluster, _local, resources
 from summit_dask.stages.tasks import finished, result_of
+from summit_dask.stages.workers import device_of
 from summit_dask.store.store import Store
 from tests.networks import tiny_config, write_images
 
@@ -76,6 +78,44 @@ def test_a_gpu_is_asked_for_only_where_a_worker_has_one(client: Client) -> None:
         Client(local, set_as_default=False) as other,
     ):
         assert resources(other) == {"GPU": 1}
+
+
+@pytest.mark.parametrize(("workers", "gpus", "processes"), [(None, 0, 6), (3, 0, 3), (None, 2, 2), (1, 2, 1)], ids=str)
+def test_a_local_cluster_has_a_process_a_core_or_a_gpu(
+    monkeypatch: pytest.MonkeyPatch, workers: int | None, gpus: int, processes: int
+) -> None:
+    class AskedError(Exception):
+        pass
+
+    def started(**given: object) -> None:
+        raise AskedError(given["n_workers"], given["threads_per_worker"], given["resources"])
+
+    monkeypatch.setattr("torch.cuda.device_count", lambda: gpus)
+    monkeypatch.setattr("summit_dask.stages.cluster.CPU_COUNT", 6)
+    monkeypatch.setattr("summit_dask.stages.cluster.LocalCluster", started)
+    with pytest.raises(AskedError) as asked:
+        _local(workers)
+    assert asked.value.args == (processes, 1, {"GPU": 1} if gpus else {})
+
+
+@pytest.mark.parametrize(
+    ("offers", "has_cuda", "name", "device"),
+    [
+        ({"GPU": 1}, True, 3, "cuda:1"),
+        ({"GPU": 1}, True, "gpu-node", "cuda:0"),
+        ({"GPU": 1}, False, 3, "cpu"),
+        ({}, True, 3, "cpu"),
+        ({}, False, 3, "cpu"),
+    ],
+)
+def test_a_worker_takes_a_gpu_only_if_it_offers_one_and_there_is_one(
+    monkeypatch: pytest.MonkeyPatch, offers: dict[str, int], has_cuda: bool, name: object, device: str
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: has_cuda)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    worker = Mock(spec=Worker, state=SimpleNamespace(total_resources=offers))
+    worker.name = name
+    assert device_of(worker) == device
 
 
 def test_a_cluster_without_workers_is_told_and_ends(capsys: pytest.CaptureFixture[str]) -> None:
