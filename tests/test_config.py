@@ -82,6 +82,26 @@ def test_each_option_has_one_stage_and_a_description() -> None:
     assert all(field.description for field in RunConfig.model_fields.values())
 
 
+def test_what_is_not_given_is_as_the_readme_says() -> None:
+    made = {name: value for name, value in config().model_dump().items() if name not in NEEDED}
+    assert {name: value for name, value in made.items() if value is not None} == {
+        "layers": (),
+        "orientation": "ignore",
+        "k": 5,
+        "influence_values": True,
+        "batch_size": 8,
+        "mass": 0.03,
+        "excluded": (),
+        "examples": 10,
+        "thumbnail": 96,
+        "p": 0.075,
+        "unified": False,
+        "directed": False,
+        "seed": 0,
+        "worker_timeout": 300.0,
+    }
+
+
 def test_a_part_of_the_options_is_their_own() -> None:
     part = GraphOptions.part_of(config(p=0.3, directed=True))
     assert part == GraphOptions(p=0.3, directed=True)
