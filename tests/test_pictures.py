@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor, fx, nn
 
+from summit_dask import cli
 from summit_dask.arrays.pictures import (
     KINDS,
     N_DIVERSE,
@@ -184,6 +185,31 @@ def test_a_flat_spectrum_gives_grey_and_each_frequency_its_wave() -> None:
         heights.append(float(wave.max()))
         assert torch.fft.rfft(wave).abs().argmax() == frequency
     assert heights[0] == pytest.approx(4**1.3 * heights[1], rel=1e-3)
+
+
+def test_painting_starts_from_grey() -> None:
+    v = visualiser("a")
+    start = v.image(v._start(np.random.default_rng(0))[None])
+    assert 0 < (start - 0.5).abs().max() < 0.05
+
+
+def test_colours_are_lightness_blue_to_yellow_and_green_to_red() -> None:
+    """How the second and third change a picture adds up to nothing, but for rounding of the published figures."""
+    v = visualiser("a")
+    spectrum = torch.zeros(3, 3, SIDE, SIDE // 2 + 1, 2)
+    for colour in range(3):
+        spectrum[colour, colour, 0, 0, 0] = 0.1  # the picture as a whole
+    red, green, blue = torch.logit(v.image(spectrum))[:, :, 0, 0].T
+    assert (red + green + blue).tolist() == pytest.approx([float((red + green + blue)[0]), 0, 0], abs=1e-5)
+    assert red[0] > 0 and green[0] > 0 and blue[0] > 0
+    assert red[1] > 0 > blue[1] and green[1].abs() < 1e-5
+    assert red[2] > 0 and blue[2] > 0 > green[2]
+
+
+def test_the_command_s_settings_are_the_settings() -> None:
+    assert Settings() == Settings(size=128, steps=256, learning_rate=0.05, diversity=0.1, seed=0, batch=8)
+    given = {option.name: option.default for option in cli.commands.commands["pictures"].params}
+    assert [given[name] for name in ("size", "steps", "seed")] == [128, 256, 0]
 
 
 def test_batches_cover_the_channels_in_order() -> None:
