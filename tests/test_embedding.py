@@ -94,6 +94,23 @@ def test_umap_survives_layers_that_tell_nothing_apart(n_classes: int) -> None:
         assert np.isfinite(place).all()
 
 
+@pytest.mark.filterwarnings("ignore:Tensorflow not installed")
+def test_umap_is_asked_as_the_design_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    class Recorder:
+        def __init__(self, **given: Any) -> None:
+            asked.append({name: value for name, value in given.items() if name != "init"})
+
+        def fit_transform(self, counts: Any) -> Any:
+            return np.zeros((len(counts), 2))
+
+    monkeypatch.setattr("umap.UMAP", Recorder)
+    embed_layers({"a": grouped_counts(16)}, 7)
+    embed_layers({"a": grouped_counts(15)}, 7)  # too few for UMAP
+    assert asked == [{"n_neighbors": 15, "min_dist": 0.1, "metric": "cosine", "random_state": 7, "n_jobs": 1}]
+
+
 def test_only_embedding_itself_imports_umap() -> None:
     code = "import summit_dask.arrays.embedding, sys; assert 'umap' not in sys.modules and 'sklearn' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
