@@ -42,6 +42,8 @@ def test_inceptionv1_has_the_published_sizes() -> None:
         hops = layer_graph().incoming(layer.name)
         assert [hop.start for hop in hops] + [layer.channels] == [0, *(hop.stop for hop in hops)]
     assert layer_graph().layer("mixed5b").window.size == (715, 715)
+    for layer in layer_graph().layers:
+        assert (layer.window.stride[0] * layer.height, layer.window.stride[1] * layer.width) == (224, 224)
 
 
 def test_published_graphs_keep_their_rules(real_store: Path) -> None:
