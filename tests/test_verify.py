@@ -1,0 +1,121 @@
+"""What `verify` finds: one wrong number in any group of a store, by the check that answers for it."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from summit_dask.facts.config import RunConfig
+from summit_dask.questions.usage import channel_usage, write_usage
+from summit_dask.questions.verify import KINDS, verify_store
+from summit_dask.store.pictures import add_pictures
+from summit_dask.store.store import Store
+from summit_dask.store.tree import open_store
+from tests.runs import copied
+
+Change = Callable[[Any], Any]
+
+
+@pytest.fixture(scope="module")
+def path(finished: RunConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished store, with usage and a picture."""
+    out = copied(finished, tmp_path_factory.mktemp("verify")).out
+    store = Store.open(out, writable=True)
+    write_usage(store, channel_usage(open_store(out)))
+    with store.changing():
+        add_pictures(store, "upper", {(3, "channel"): b"\xff\xd8\xff and so on"}, settings=7)
+    return out
+
+
+def first(change: Change) -> Change:
+    """A change of an array's first value."""
+
+    def changed(values: Any) -> Any:
+        values.flat[0] = change(values.flat[0])
+        return values
+
+    return changed
+
+
+MORE = first(lambda value: value + 1)
+OTHER = first(lambda _: "other")
+
+WRONG: dict[str, dict[str, Change]] = {
+    "tables": {
+        "image": MORE,
+        "class": first(lambda _: "bee"),
+        "classes/output_index": first(lambda _: 3),
+        "images/class_index": first(lambda _: 2),
+    },
+    "stages complete": {"partitions/fingerprint": MORE},
+    "images measured again": {
+        "images/status": MORE,
+        "images/reason": OTHER,
+        "images/file_size": MORE,
+        "images/probability": first(lambda value: value + 0.01),
+        "images/true_probability": first(lambda value: value + 0.01),
+        "activations/upper/value": first(lambda value: value + 0.1),
+        "activations/upper/position": MORE,
+        "influences/upper/hop": MORE,
+        "influences/upper/source": MORE,
+        "influences/upper/value": first(lambda value: value + 1),
+    },
+    "class statistics": {"classes/n_images": MORE, "classes/n_correct": MORE},
+    "counts of classes": {"matrices/lower/activation_count": MORE, "matrices/upper.one.0.weight/influence_count": MORE},
+    "graphs of classes": {
+        "graphs/node_score": first(lambda value: value + 1e-6),
+        "graphs/node_count": MORE,
+        "graphs/edge_influence": MORE,
+        "graphs/reached_p": first(lambda value: value + 0.005),
+    },
+    "all graphs' invariants": {
+        "graphs/node_class": MORE,
+        "graphs/edge_class": MORE,
+        "graphs/node_channel": first(lambda _: 99),
+    },
+    "embedding": {"embedding/lower/x": first(lambda _: np.nan)},
+    "examples": {
+        "examples/upper/image_index": MORE,
+        "examples/upper/value": MORE,
+        "examples/upper/box": first(lambda _: 99),
+        "examples/upper/thumbnail_offset": MORE,
+        "examples/upper/thumbnail_bytes": first(lambda _: 0),
+    },
+    "pictures": {
+        "pictures/upper/made_with": MORE,
+        "pictures/upper/picture_offset": MORE,
+        "pictures/upper/picture_bytes": first(lambda _: 0),
+    },
+    "usage": {
+        "usage/upper/class_count": MORE,
+        "usage/upper/top_class_count": MORE,
+        "usage/upper/image_count": MORE,
+        "usage/upper/entropy": first(lambda _: 9.0),
+    },
+}
+
+
+def test_every_check_is_made_and_finds_nothing_in_a_right_store(path: Path) -> None:
+    report = verify_store(path, 3)
+    assert report.right, "\n".join(report.lines())
+    assert [check.name for check in report.checks] == [kind.name for kind in KINDS]
+    assert all(check.looked_at for check in report.checks)
+
+
+@pytest.mark.parametrize(
+    ("check", "address", "change"),
+    [(check, address, change) for check, changes in WRONG.items() for address, change in changes.items()],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_wrong_number_is_found(path: Path, check: str, address: str, change: Change) -> None:
+    store = Store.open(path, writable=True)
+    right = store.read(address)
+    (kind,) = [kind for kind in KINDS if kind.name == check]
+    store.write(address, change(right.copy()))
+    try:
+        wrong = [text for text in kind.find(Store.open(path), 1) if text is not None]
+    finally:
+        store.write(address, right)
+    assert wrong
