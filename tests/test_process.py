@@ -4,7 +4,6 @@ import os
 import platform
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -42,17 +41,28 @@ def test_freed_memory_comes_back_without_page_faults() -> None:
     assert kept < returned / 100
 
 
-@pytest.mark.parametrize("writable", [True, False])
-def test_compiled_code_goes_to_a_temporary_folder_where_nothing_else_can_be_written(
-    writable: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("may_write", "environment", "kept"),
+    [
+        ("code", {}, None),
+        ("home", {}, None),
+        ("cache", {"XDG_CACHE_HOME": "/cache/not/yet/there"}, None),
+        ("cache", {}, "summit-dask-compiled-"),
+        ("nothing", {}, "summit-dask-compiled-"),
+        ("nothing", {"NUMBA_CACHE_DIR": "/mine"}, "mine"),
+    ],
+)
+def test_compiled_code_goes_elsewhere_only_where_numba_finds_no_place(
+    monkeypatch: pytest.MonkeyPatch, may_write: str, environment: dict[str, str], kept: str | None
 ) -> None:
-    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home" / "cache"))
-    monkeypatch.setattr("summit_dask.facts.process.os.access", lambda folder, mode: writable)
-    keep_compiled_code(str(tmp_path / "code.py"))
-    assert ("NUMBA_CACHE_DIR" in os.environ) != writable
-    if not writable:
-        assert os.environ["NUMBA_CACHE_DIR"].startswith(tempfile.gettempdir())
+    """`may_write` is the one folder at the top that can be written; below it, nothing is there yet."""
+    tops = [Path("/"), Path("/code"), Path("/home"), Path("/cache"), Path("/code/package")]
+    monkeypatch.setattr(Path, "exists", lambda path: path in tops)
+    monkeypatch.setattr(os, "access", lambda path, _: path in tops and may_write in path.parts)
+    monkeypatch.setattr(os, "environ", {"HOME": "/home/me", **environment})
+    keep_compiled_code("/code/package/__init__.py")
+    found = os.environ.get("NUMBA_CACHE_DIR")
+    assert found is None if kept is None else Path(str(found)).name.startswith(kept)
 
 
 NOBODY = 65534
