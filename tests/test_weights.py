@@ -221,6 +221,21 @@ def test_a_message_names_a_few_of_many_tables(tmp_path: Path) -> None:
     assert len(str(caught.value)) < 500 + len(str(tmp_path))
 
 
+@pytest.mark.parametrize(
+    ("bias", "message"),
+    [
+        ({}, r"1 missing \(fc\.bias\)"),
+        ({"fc.bias": torch.tensor(1.0)}, r"1 of another shape \(fc\.bias \(\) instead of \(7,\)\)"),
+        ({"fc.bias": torch.ones(6)}, r"1 of another shape \(fc\.bias \(6,\) instead of \(7,\)\)"),
+    ],
+)
+def test_a_file_of_other_classes_that_does_not_fit(tmp_path: Path, bias: dict[str, Tensor], message: str) -> None:
+    state = {name: tensor for name, tensor in STATE.items() if name != "fc.bias"}
+    path = saved(tmp_path / "w.pt", {**state, "fc.weight": torch.ones(7, 4), **bias})
+    with pytest.raises(WeightsError, match=message):
+        read_state(path, Expected(STATE, class_sized=("fc.weight", "fc.bias")))
+
+
 def test_every_fault_is_told_at_once(tmp_path: Path) -> None:
     state = {name: tensor for name, tensor in STATE.items() if not name.startswith("fc")}
     path = saved(tmp_path / "w.pt", {**state, "head": torch.ones(1), "conv.weight": torch.ones(5, 3, 1, 1)})
