@@ -146,6 +146,13 @@ def test_a_shard_is_a_partition_of_all_channels(n: int, channels: int, rank: int
     assert np.prod(chunks) * variable.numpy_dtype.itemsize <= CHUNK_BYTES or chunks[1] == 1
 
 
+@pytest.mark.parametrize(("shape", "together"), [((1000, 832, 480), 42), ((3, 4, 5), 3), ((2, 8192, 8192), 1)])
+def test_a_file_of_sources_holds_as_many_classes_as_fit(shape: tuple[int, ...], together: int) -> None:
+    chunks, shards = cut(schema.variable("matrices/b.weight/influence_count"), shape, PARTITION)
+    assert chunks == (1, *shape[1:])
+    assert shards == (together, *shape[1:])
+
+
 def test_every_chunk_and_shard_index_ends_in_a_checksum(finished: RunConfig) -> None:
     def ends_in_checksum(codecs: Any) -> bool:
         last = codecs[-1]
