@@ -20,7 +20,7 @@ from distributed import Client
 from safetensors.torch import load_file, save_file
 
 from summit_dask import cli
-from summit_dask.facts.config import Exclusion, RunConfig
+from summit_dask.facts.config import ClusterOptions, Exclusion, RunConfig
 from summit_dask.stages import pipeline
 from summit_dask.store.store import Store
 from summit_dask.store.tree import open_store
@@ -235,6 +235,15 @@ def test_run_s_help_lists_every_option(call: Call) -> None:
     assert [
         name for name in RunConfig.model_fields if f"--{name.replace('_', '-')} " not in shown.replace("/--", " ")
     ] == []
+
+
+def test_commands_have_the_options_of_their_stages_and_of_the_cluster_where_they_use_one() -> None:
+    given = {name: {option.name for option in command.params} for name, command in cli.commands.commands.items()}
+    cluster = set(ClusterOptions.model_fields)
+    assert given["extract"] == {"store", "retry_unreadable", *cluster}
+    assert given["reduce"] == {"store", "mass", "excluded", "examples", "thumbnail", *cluster}
+    assert given["graphs"] == {"store", "p", "unified", "directed", *cluster}
+    assert given["embed"] == {"store", "seed"}
 
 
 def test_unknown_commands_and_options_end_with_2(call: Call) -> None:
