@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -25,12 +26,13 @@ from summit_dask.facts.errors import (
     StoreMismatchError,
 )
 from summit_dask.facts.layergraph import Channel
-from summit_dask.facts.stages import stage_named
+from summit_dask.facts.stages import STAGES, stage_named
 from summit_dask.questions.query import attribution_graph
 from summit_dask.questions.verify import KINDS, verify_store
 from summit_dask.stages.extract import forget_unreadable
 from summit_dask.stages.init import init
 from summit_dask.stages.pipeline import run_stages
+from summit_dask.store import layout
 from summit_dask.store.status import pending
 from summit_dask.store.store import Store
 from summit_dask.store.tree import layer_graph_of, open_store
@@ -104,6 +106,19 @@ def test_another_mass_counts_again_without_measuring_again(finished: RunConfig, 
     assert (more >= fewer).all() and more.sum() > fewer.sum()
 
 
+def test_counts_are_the_same_in_several_files(
+    finished: RunConfig, tmp_path: Path, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As those of many classes are; here two classes fit into a file, the third needs another."""
+    config = tiny_config(finished.out.parent, out=tmp_path / "store.zarr")
+    run_here(config, client, "extract")
+    name = "matrices/upper.one.0.weight/influence_count"
+    monkeypatch.setattr(layout, "MATRIX_SHARD_BYTES", 2 * 4 * 5 * 12)
+    store = run_here(config, client, "reduce")
+    assert [path.name for path in sorted((store.path / name / "c").iterdir())] == ["0", "1"]
+    np.testing.assert_array_equal(store.read(name), Store.open(finished.out).read(name))
+
+
 def test_other_extraction_options_are_refused_by_name(finished: RunConfig) -> None:
     with pytest.raises(StoreMismatchError, match=r"k: the store has 5, this run asks for 3"):
         init(finished.replaced(k=3))
@@ -118,13 +133,17 @@ def test_a_stage_before_its_time_says_what_to_run(finished: RunConfig, tmp_path:
 
 
 def test_unreadable_images_are_recorded_and_leave_the_others_alone(
-    finished: RunConfig, tmp_path: Path, client: Client
+    finished: RunConfig, tmp_path: Path, client: Client, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = tiny_config(tmp_path)
     broken = sorted((config.images / "bee").iterdir())
     broken[3].write_bytes(broken[3].read_bytes()[:200])
     broken[4].write_text("no picture at all")
     run_here(config, client)
+    said = capsys.readouterr().err
+    for stage in STAGES:
+        assert re.search(rf"^{stage.name}: (\d+) of \1 \w+ in ", said, re.MULTILINE)
+    assert "2 images could not be read and are left out" in said
     tree, whole = open_store(config.out), open_store(finished.out)
     lost = tree["images/status"].values == schema.UNREADABLE
     assert lost.sum() == 2
