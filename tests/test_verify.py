@@ -1,5 +1,6 @@
 """What `verify` finds: one wrong number in any group of a store, by the check that answers for it."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -119,3 +120,17 @@ def test_a_wrong_number_is_found(path: Path, check: str, address: str, change: C
     finally:
         store.write(address, right)
     assert wrong
+
+
+def test_what_is_not_there_yet_is_still_to_run_and_not_wrong_itself(finished: RunConfig, tmp_path: Path) -> None:
+    out = copied(finished, tmp_path).out
+    with Store.open(out, writable=True).changing():
+        for group in ("matrices", "examples", "graphs", "embedding"):
+            shutil.rmtree(out / group)
+    checks = {check.name: check.wrong for check in verify_store(out, 1).checks}
+    assert checks == {
+        "arrays as registered": (),
+        "tables": (),
+        "stages complete": ("still to run: reduce, graphs, embed",),
+        "images measured again": (),
+    }
