@@ -7,14 +7,16 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 from unittest.mock import Mock
 
 import pytest
 from distributed import Client, LocalCluster, Worker
 from distributed.scheduler import KilledWorker
 
+from summit_dask.facts.config import ClusterOptions
 from summit_dask.facts.errors import ClusterError, NumericalError, StoreError
-from summit_dask.stages.cluster import Cluster, _local, resources
+from summit_dask.stages.cluster import Cluster, _local, cluster, n_workers, resources
 from summit_dask.stages.tasks import finished, result_of
 from summit_dask.stages.workers import device_of
 from summit_dask.store.store import Store
@@ -116,6 +118,28 @@ def test_a_worker_takes_a_gpu_only_if_it_offers_one_and_there_is_one(
     worker = Mock(spec=Worker, state=SimpleNamespace(total_resources=offers))
     worker.name = name
     assert device_of(worker) == device
+
+
+def test_an_existing_cluster_has_to_have_our_versions(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = Client.get_versions
+
+    def of_old_workers(client: Client, **given: Any) -> Any:
+        versions: Any = ours(client, **given)
+        for worker in versions["workers"].values():
+            worker["packages"]["summit-dask"] = "0.0.1"
+        return versions
+
+    with LocalCluster(n_workers=1, processes=False, dashboard_address="127.0.0.1:0") as local:
+        options = ClusterOptions(scheduler=local.scheduler_address, worker_timeout=7)
+        with cluster(options) as connect:
+            assert connect() is connect()
+            assert (n_workers(connect().client), connect().worker_timeout) == (1, 7)
+        monkeypatch.setattr(Client, "get_versions", of_old_workers)
+        with (
+            pytest.raises(ClusterError, match=r"has summit-dask 0\.0\.1, this process summit-dask \d"),
+            cluster(options) as connect,
+        ):
+            connect()
 
 
 def test_a_cluster_without_workers_is_told_and_ends(capsys: pytest.CaptureFixture[str]) -> None:
