@@ -113,6 +113,27 @@ def test_the_ready_configurations_are_sound(file: Path) -> None:
     RunConfig.of({**NEEDED, **read_yaml(file)}, str(file))
 
 
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("a/b", "a/b"),
+        ("file:///data/a%20b", "/data/a b"),
+        ("FILE:/data", "/data"),
+        ("C:/data", "C:/data"),
+        ("~/a:/b", "~/a:/b"),
+    ],
+)
+def test_folders_are_paths_or_addresses_of_this_machine(text: str, path: str) -> None:
+    made = config(images=text, scheduler_file=text, out=text)
+    assert {made.images, made.scheduler_file, made.out} == {Path(path)}
+
+
+@pytest.mark.parametrize("option", ["images", "scheduler_file", "out"])
+def test_an_address_is_not_taken_for_a_folder(option: str) -> None:
+    with pytest.raises(ConfigError, match=rf"'{option}' .* s3://bucket/x is an address; only folders"):
+        config(**{option: "s3://bucket/x"})
+
+
 def test_an_empty_file_holds_no_options(tmp_path: Path) -> None:
     (tmp_path / "run.yaml").write_text("# nothing yet\n")
     assert read_yaml(tmp_path / "run.yaml") == {}
