@@ -431,6 +431,11 @@ def test_info_of_a_finished_store(call: Call, finished: RunConfig) -> None:
     assert "Still to run: nothing" in text and "lower (12), upper (15)" in text
 
 
+def test_a_store_s_address_is_one_of_this_machine(call: Call, finished: RunConfig) -> None:
+    assert call("info", f"file://{finished.out}").out == call("info", finished.out).out
+    check_refusal(call("info", "s3://bucket/store.zarr"), "s3://bucket/store.zarr is an address", "open_store")
+
+
 def test_stages_one_by_one_with_other_options(
     call: Call, finished: RunConfig, client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -461,6 +466,28 @@ def test_info_says_which_files_were_lost(call: Call, finished: RunConfig, tmp_pa
     assert outcome.code == 2
     assert "matrices/upper/activation_count can't be read" in outcome.out.splitlines()[-1]
     assert "images of 3 classes" in outcome.out
+
+
+def test_unreadable_images_are_tried_again_when_asked_and_only_then(
+    call: Call, client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "cluster", cluster_of(client))
+    config = tiny_config(tmp_path)
+    image = config.images / "bee" / "003.png"
+    whole = image.read_bytes()
+    image.write_text("no picture at all")
+    call("run", *flags(config))
+    image.write_bytes(whole)
+    again = call("run", *flags(config))
+    assert (again.code, "tried again" in again.err) == (0, False)
+    assert "bee/003.png: " in call("info", config.out).out
+    tried = call("extract", config.out, "--retry-unreadable")
+    assert "1 images could not be read before; they are tried again" in tried.err
+    assert "Still to run: reduce, graphs, embed" in tried.out
+    last = call("run", *flags(config), "--retry-unreadable")
+    assert "0 images could not be read before" in last.err
+    assert json.loads(call("info", config.out, "--json").out)["pending"] == []
+    assert "unreadable images" not in call("info", config.out).out
 
 
 def test_verify_ends_with_1_where_something_is_wrong(call: Call, finished: RunConfig, tmp_path: Path) -> None:
