@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from summit_dask.formats.original_graphs import fault, read_json
 from summit_dask.store.progress import say
 
 if TYPE_CHECKING:
@@ -29,6 +28,8 @@ def layer_table(path: Path | None) -> dict[str, str] | None:
     """
     if path is None:
         return None
+    from summit_dask.formats.checks import fault, read_json
+
     table = read_json(path)
     if not isinstance(table, dict) or not all(isinstance(name, str) for name in table.values()):
         raise fault(path, "an object of layer names", table)

@@ -18,8 +18,8 @@ from summit_dask.facts.errors import (
     StoreError,
     StoreIncompleteError,
 )
+from summit_dask.formats.checks import read_json
 from summit_dask.formats.exports import export
-from summit_dask.formats.original_graphs import read_json
 from summit_dask.formats.original_import import import_summit
 from summit_dask.formats.original_network import layer_graph
 from summit_dask.formats.tables import original_names, renamed

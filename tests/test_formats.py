@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from summit_dask.arrays.graph.attribution import ClassGraph
 from summit_dask.facts.errors import FormatError, StoreError
+from summit_dask.formats.checks import read_json
 from summit_dask.formats.exports import export
 from summit_dask.formats.original_classes import entry_json, parse_entry
-from summit_dask.formats.original_graphs import GraphReader, read_json
+from summit_dask.formats.original_graphs import GraphReader
 from summit_dask.formats.original_import import import_summit
 from summit_dask.formats.original_network import layer_graph
 from summit_dask.store.graphs import read_graphs

@@ -18,14 +18,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from summit_dask.facts.layergraph import Layer, LayerGraph
-from summit_dask.formats.original_graphs import check_rows, digits, fault, integers, numbers, read_text
+from summit_dask.formats.checks import check_rows, check_unique, digits, fault, integers, no_json, numbers, read_text
 
 #: Characters that the original keeps of an embedding's coordinate and of a probability in percent.
-EMBED_CHARACTERS, PERCENT_CHARACTERS = 6, 4
+EMBED_CHARACTERS = 6
+PERCENT_CHARACTERS = 4
 
 _ENTRY_KEYS = ("synset", "label", "name", "target_class")
 _LARGEST = 2**31 - 1
 _SPACE = re.compile(r"\s*")
+
+#: Characters of a wrong place in the file that a message shows.
+_SHOWN = 40
 
 
 @dataclass(frozen=True)
@@ -68,27 +72,30 @@ def read_entries(path: Path) -> Iterator[Any]:
     FormatError
         Where the file is cut off or no list; the entries before that have been given.
     """
-    text, decoder = read_text(path), json.JSONDecoder()
-    place = _after_space(text, 0)
-    if text[place : place + 1] != "[":
-        raise fault(path, "a list of classes", text[place : place + 40])
-    place = _after_space(text, place + 1)
-    while text[place : place + 1] != "]":
+    text = read_text(path)
+    decoder = json.JSONDecoder()
+    index = _after_space(text, 0)
+    if text[index : index + 1] != "[":
+        raise fault(path, "a list of classes", text[index : index + _SHOWN])
+    index = _after_space(text, index + 1)
+    while text[index : index + 1] != "]":
         try:
-            entry, place = decoder.raw_decode(text, place)
+            entry, index = decoder.raw_decode(text, index)
         except json.JSONDecodeError as error:
-            raise fault(path, "JSON", f"{error.msg} at line {error.lineno}, column {error.colno}") from error
+            raise no_json(path, error) from error
         yield entry
-        place = _after_space(text, place)
-        if text[place : place + 1] not in (",", "]"):
-            raise fault(path, "a comma or ] after each class", text[place : place + 40] or "the end of the file")
-        place = _after_space(text, place + (text[place] == ","))
+        index = _after_space(text, index)
+        mark = text[index : index + 1]
+        if mark not in (",", "]"):
+            raise fault(path, "a comma or ] after each class", text[index : index + _SHOWN] or "the end of the file")
+        if mark == ",":
+            index = _after_space(text, index + 1)
 
 
-def _after_space(text: str, place: int) -> int:
-    found = _SPACE.match(text, place)
-    assert found
-    return found.end()
+def _after_space(text: str, index: int) -> int:
+    space = _SPACE.match(text, index)
+    assert space
+    return space.end()
 
 
 def parse_entry(entry: Any, layer_graph: LayerGraph, where: object) -> ClassEntry:
@@ -101,21 +108,27 @@ def parse_entry(entry: Any, layer_graph: LayerGraph, where: object) -> ClassEntr
     """
     check_rows([entry], _ENTRY_KEYS, where)
     where = f"{where}, class {entry['synset']!r}"
-    if wrong := [key for key in ("synset", "name") if not isinstance(entry[key], str)]:
-        raise fault(where, f"{wrong[0]} as text", entry[wrong[0]])
+    for key in ("synset", "name"):
+        if not isinstance(entry[key], str):
+            raise fault(where, f"{key} as text", entry[key])
     probability = _probabilities(entry.get("accs", []), where)
-    if entry.get("numOfInstances", len(probability)) != len(probability):
-        raise fault(where, f"numOfInstances as the {len(probability)} entries of accs", entry["numOfInstances"])
+    n_images = len(probability)
+    if entry.get("numOfInstances", n_images) != n_images:
+        raise fault(where, f"numOfInstances as the {n_images} entries of accs", entry["numOfInstances"])
     return ClassEntry(
-        entry["synset"],
-        int(integers(digits([entry["label"]]), _LARGEST, where, "label")[0]),
-        entry["name"].replace("_", " "),
-        int(integers([entry["target_class"]], _LARGEST, where, "target_class")[0]),
-        _counts(entry.get("topChannels", {}), layer_graph, where),
-        _embed(entry.get("embed", {}), layer_graph, where),
-        probability,
-        int(integers([entry.get("topOneAccCount", 0)], len(probability) + 1, where, "topOneAccCount")[0]),
+        synset=entry["synset"],
+        label=_one(digits([entry["label"]]), _LARGEST, where, "label"),
+        name=entry["name"].replace("_", " "),
+        target=_one([entry["target_class"]], _LARGEST, where, "target_class"),
+        counts=_counts(entry.get("topChannels", {}), layer_graph, where),
+        embed=_embed(entry.get("embed", {}), layer_graph, where),
+        probability=probability,
+        n_correct=_one([entry.get("topOneAccCount", 0)], n_images + 1, where, "topOneAccCount"),
     )
+
+
+def _one(values: list[Any], limit: int, where: str, what: str) -> int:
+    return int(integers(values, limit, where, what)[0])
 
 
 def _probabilities(texts: Any, where: str) -> NDArray[np.float32]:
@@ -124,8 +137,10 @@ def _probabilities(texts: Any, where: str) -> NDArray[np.float32]:
         percent = np.array([float(text) for text in texts], np.float64)
     except (TypeError, ValueError) as error:
         raise fault(where, "accs as a list of percentages", str(error)) from error
-    if wrong := percent[~((percent >= 0) & (percent <= 100))].tolist():
-        raise fault(where, "accs from 0 to 100", wrong[0])
+    # Written so that NaN is outside.
+    is_outside = ~((percent >= 0) & (percent <= 100))
+    if is_outside.any():
+        raise fault(where, "accs from 0 to 100", percent[is_outside].tolist()[0])
     return (percent / 100).astype(np.float32)
 
 
@@ -143,8 +158,7 @@ def _counts(value: Any, layer_graph: LayerGraph, where: str) -> dict[str, NDArra
         inside = f"{where}, topChannels, {layer.name}"
         check_rows(rows, ("c", "i"), inside)
         channel = integers([row["c"] for row in rows], layer.channels, inside, "c")
-        if len(np.unique(channel)) != len(channel):
-            raise fault(inside, "each channel once", sorted(channel.tolist()))
+        check_unique(channel, inside)
         counts[layer.name] = np.zeros(layer.channels, np.int32)
         counts[layer.name][channel] = integers([row["i"] for row in rows], _LARGEST, inside, "i")
     return counts
@@ -162,18 +176,19 @@ def _embed(value: Any, layer_graph: LayerGraph, where: str) -> dict[str, tuple[f
 
 def entry_json(entry: ClassEntry) -> dict[str, Any]:
     """An entry of imagenet.json, every key in the original's order and form."""
-    n = len(entry.probability)
+    n_images = len(entry.probability)
+    percent = 100 * entry.probability.astype(np.float64)
     return {
         "synset": entry.synset,
         "label": str(entry.label),
         "name": entry.name.lower().replace(" ", "_"),
         "topChannels": {layer: _top_channels(counts) for layer, counts in entry.counts.items()},
-        "embed": {layer: {"x": _cut(x), "y": _cut(y)} for layer, (x, y) in entry.embed.items()},
-        "accs": [_percent(p) for p in entry.probability.astype(np.float64).tolist()],
+        "embed": {layer: {"x": embed_number(x), "y": embed_number(y)} for layer, (x, y) in entry.embed.items()},
+        "accs": [percent_text(value) for value in percent.tolist()],
         "topOneAccCount": entry.n_correct,
         "target_class": entry.target,
-        "numOfInstances": n,
-        "topOneAcc": entry.n_correct / n if n else 0.0,
+        "numOfInstances": n_images,
+        "topOneAcc": entry.n_correct / n_images if n_images else 0.0,
     }
 
 
@@ -183,11 +198,26 @@ def _top_channels(counts: NDArray[np.int32]) -> list[dict[str, int]]:
     return [{"c": c, "i": i} for c, i in zip(order.tolist(), counts[order].tolist(), strict=True)]
 
 
-def _cut(value: float) -> float:
-    """The original cuts the text, it does not round; a single's shortest text gives back what was read."""
+def embed_number(value: float) -> float:
+    """A coordinate as the original keeps it: the text of a single, cut after six characters and not rounded.
+
+    Examples
+    --------
+    >>> embed_number(-1.23789), embed_number(12.34567)
+    (-1.237, 12.345)
+    """
     return float(np.format_float_positional(np.float32(value))[:EMBED_CHARACTERS])
 
 
-def _percent(probability: float) -> str:
-    # Singles carry seven digits: rounding first turns 98.69999885559082 back into the 98.7 that was read.
-    return f"{round(100 * probability, 4):.4f}"[:PERCENT_CHARACTERS]
+def percent_text(value: float) -> str:
+    """A percentage as the original keeps it: four characters of its text, not rounded.
+
+    Singles carry seven digits, so the value is rounded to those first: 98.69999885559082, which was read from
+    "98.7", is 98.7 again.
+
+    Examples
+    --------
+    >>> percent_text(98.69999885559082), percent_text(100.0), percent_text(3.14159)
+    ('98.7', '100.', '3.14')
+    """
+    return f"{value:.4f}"[:PERCENT_CHARACTERS]

@@ -1,4 +1,4 @@
-"""The original's attribution graphs, ag-N.json, and what all its files are checked with.
+"""The original's attribution graphs, ag-N.json.
 
     {"mixed5b": [{"channel": 101, "count": 298, "layer": "mixed5b", "pagerank": 0.0012,
                   "prev_channels": [{"prev_channel": 1, "inf": 623}, ...],           edges down
@@ -8,20 +8,18 @@ A source of the original indexes what its hop comes from, in the 3x3 and 5x5 bra
 written from our own runs name channels of the layer below instead.
 """
 
-import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from summit_dask.arrays.graph.attribution import ClassGraph
-from summit_dask.facts.errors import FormatError
 from summit_dask.facts.layergraph import Layer, LayerGraph
 from summit_dask.facts.schema import N_NODE_SOURCES
+from summit_dask.formats.checks import check_rows, check_unique, digits, fault, integers, numbers
 
 _NODE_KEYS = ("channel", "count", "layer", "pagerank", "prev_channels", "attr_channels")
 _SOURCE_KEYS = ("prev_channel", "inf")
@@ -29,98 +27,72 @@ _ATTRIBUTED = "prev_channel of attr_channels"
 _LARGEST = 2**31 - 1
 
 
-def fault(where: object, expected: str, found: object) -> FormatError:
-    """The error for a file that is not what it should be; long values are cut."""
-    text = repr(found)
-    text = text if len(text) <= 80 else text[:77] + "..."
-    return FormatError(f"{where}: expected {expected}, found {text}. Mend the file, or give --keep-going.")
-
-
-def read_text(path: Path) -> str:
-    """A file's text.
-
-    Raises
-    ------
-    FormatError
-        If there is no such file or it is not UTF-8.
-    """
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise FormatError(f"{path}: expected a file, found none. Restore it, or give --keep-going.") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise FormatError(
-            f"{path}: expected UTF-8 text, found {error}. Mend the file, or give --keep-going."
-        ) from error
-
-
-def read_json(path: Path) -> Any:
-    """What a JSON file holds.
-
-    Raises
-    ------
-    FormatError
-        If it is missing, cut off or no JSON.
-    """
-    return _decoded(read_text(path), path)
-
-
-def _decoded(text: str, path: Path) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise fault(path, "JSON", f"{error.msg} at line {error.lineno}, column {error.colno}") from error
-
-
 def graph_json(graph: ClassGraph, layer_graph: LayerGraph) -> dict[str, list[dict[str, Any]]]:
     """The content of an ag-N.json: layers from the top down, nodes, edges and sources in the tables' order."""
     names = [layer.name for layer in layer_graph.layers]
+    edges = _edges_json(graph)
     result: dict[str, list[dict[str, Any]]] = {layer.name: [] for layer in reversed(layer_graph.visible)}
-    edges: dict[tuple[int, int], list[dict[str, int]]] = defaultdict(list)
-    columns = (graph.edge_target_layer, graph.edge_target_channel, graph.edge_source_channel, graph.edge_influence)
-    for layer, channel, source, influence in zip(*(c.tolist() for c in columns), strict=True):
-        edges[layer, channel].append({"prev_channel": source, "inf": influence})
-    for place, (layer, channel) in enumerate(zip(graph.node_layer.tolist(), graph.node_channel.tolist(), strict=True)):
-        result[names[layer]].append(
-            {
-                "channel": channel,
-                "count": int(graph.node_count[place]),
-                "layer": names[layer],
-                "pagerank": float(graph.node_score[place]),
-                "prev_channels": edges[layer, channel],
-                "attr_channels": _sources_json(graph, place),
-            }
-        )
+    for row, (layer, channel) in enumerate(zip(graph.node_layer.tolist(), graph.node_channel.tolist(), strict=True)):
+        node = {
+            "channel": channel,
+            "count": int(graph.node_count[row]),
+            "layer": names[layer],
+            "pagerank": float(graph.node_score[row]),
+            "prev_channels": edges[layer, channel],
+            "attr_channels": _sources_json(graph, row),
+        }
+        result[names[layer]].append(node)
     return result
 
 
-def _sources_json(graph: ClassGraph, place: int) -> list[dict[str, Any]]:
-    pairs = zip(graph.node_source_channel[place].tolist(), graph.node_source_influence[place].tolist(), strict=True)
+def _edges_json(graph: ClassGraph) -> Mapping[tuple[int, int], list[dict[str, int]]]:
+    """Edges down of each node, by its layer and channel; empty for a node that has none."""
+    edges: dict[tuple[int, int], list[dict[str, int]]] = defaultdict(list)
+    columns = (graph.edge_target_layer, graph.edge_target_channel, graph.edge_source_channel, graph.edge_influence)
+    for layer, channel, source, influence in zip(*(column.tolist() for column in columns), strict=True):
+        edges[layer, channel].append({"prev_channel": source, "inf": influence})
+    return edges
+
+
+def _sources_json(graph: ClassGraph, row: int) -> list[dict[str, Any]]:
+    pairs = zip(graph.node_source_channel[row].tolist(), graph.node_source_influence[row].tolist(), strict=True)
     return [{"prev_channel": str(channel), "inf": influence} for channel, influence in pairs if channel >= 0]
 
 
 @dataclass(frozen=True)
 class _LayerFacts:
-    """What a layer's nodes are held against; the sources of each channel lie in a layer of that place and size."""
+    """What a visible layer's nodes are held against.
+
+    Parameters
+    ----------
+    layer, index
+        The layer and its index in the layer graph.
+    below, below_index
+        The same of the visible layer below; None and -1 for the lowest.
+    source_index, source_size
+        By channel: index and number of channels of the layer that its sources lie in.
+    """
 
     layer: Layer
-    place: int
+    index: int
     below: Layer | None
-    below_place: int
-    source_place: NDArray[np.int32]
+    below_index: int
+    source_index: NDArray[np.int32]
     source_size: NDArray[np.int32]
 
     @classmethod
     def of(cls, layer_graph: LayerGraph, layer: Layer, through: bool) -> "_LayerFacts":
         """Sources through the bottlenecks lie in the layer below, others where the channel's hop comes from."""
-        places = {layer.name: place for place, layer in enumerate(layer_graph.layers)}
         below = layer_graph.below(layer.name)
-        below_place = places[below.name] if below else -1
-        source_place = np.full(layer.channels, below_place, np.int32)
-        for hop in () if through else reversed(layer_graph.incoming(layer.name)):
-            source_place[hop.start : hop.stop] = places[hop.source]
-        sizes = np.array([*(layer.channels for layer in layer_graph.layers), 0], np.int32)
-        return cls(layer, places[layer.name], below, below_place, source_place, sizes[source_place])
+        below_index = layer_graph.layers.index(below) if below else -1
+        source_index = np.full(layer.channels, below_index, np.int32)
+        if not through:
+            # Where several hops lead into a channel, the first one decides.
+            for hop in reversed(layer_graph.incoming(layer.name)):
+                source_index[hop.start : hop.stop] = layer_graph.layers.index(layer_graph.layer(hop.source))
+        # The last size stands for index -1: no layer, no channel.
+        sizes = np.array([*(known.channels for known in layer_graph.layers), 0], np.int32)
+        return cls(layer, layer_graph.layers.index(layer), below, below_index, source_index, sizes[source_index])
 
 
 class GraphReader:
@@ -160,28 +132,28 @@ class GraphReader:
             that doesn't lead to a node of the layer below.
         """
         if not isinstance(data, dict) or set(data) != set(self._facts):
-            found = list(data) if isinstance(data, dict) else data
-            raise fault(where, f"an object with the layers {', '.join(self._facts)}", found)
+            layers = list(data) if isinstance(data, dict) else data
+            raise fault(where, f"an object with the layers {', '.join(self._facts)}", layers)
         facts = [self._facts[name] for name in data]
-        nodes = {name: _node_table(data[name], self._facts[name].layer, f"{where}, {name}") for name in data}
-        edge = np.concatenate([_edge_table(fact, nodes, where) for fact in facts], axis=1)
-        source = np.concatenate([_source_table(fact, nodes[fact.layer.name], where) for fact in facts])
+        nodes = {fact.layer.name: _node_table(data, fact.layer, where) for fact in facts}
+        edges = np.concatenate([_edge_table(fact, nodes, where) for fact in facts], axis=1)
+        sources = np.concatenate([_source_table(fact, nodes[fact.layer.name], where) for fact in facts])
         tables = list(nodes.values())
         return ClassGraph(
-            np.repeat(np.array([fact.place for fact in facts], np.int16), [len(table.channel) for table in tables]),
-            np.concatenate([table.channel for table in tables]),
-            np.concatenate([table.count for table in tables]),
-            np.concatenate([table.score for table in tables]),
-            source[..., 0].astype(np.int16),
-            source[..., 1],
-            source[..., 2],
-            edge[0].astype(np.int16),
-            edge[1],
-            edge[2].astype(np.int16),
-            edge[3],
-            edge[4],
-            np.full(len(facts), np.nan),
-            np.array([1] + [edge.size > 0] * (len(facts) - 1), np.uint8),
+            node_layer=np.repeat(np.array([f.index for f in facts], np.int16), [t.channel.size for t in tables]),
+            node_channel=np.concatenate([table.channel for table in tables]),
+            node_count=np.concatenate([table.count for table in tables]),
+            node_score=np.concatenate([table.score for table in tables]),
+            node_source_layer=sources[..., 0].astype(np.int16),
+            node_source_channel=sources[..., 1],
+            node_source_influence=sources[..., 2],
+            edge_source_layer=edges[0].astype(np.int16),
+            edge_source_channel=edges[1],
+            edge_target_layer=edges[2].astype(np.int16),
+            edge_target_channel=edges[3],
+            edge_influence=edges[4],
+            reached_p=np.full(len(facts), np.nan),
+            valid=np.array([1] + [edges.size > 0] * (len(facts) - 1), np.uint8),
         )
 
 
@@ -196,111 +168,72 @@ class _Nodes:
     sources: list[list[dict[str, Any]]]
 
 
-def _node_table(nodes: Any, layer: Layer, where: str) -> _Nodes:
-    rows = check_rows(nodes, _NODE_KEYS, where)
+def _node_table(data: Mapping[str, Any], layer: Layer, where: object) -> _Nodes:
+    where = f"{where}, {layer.name}"
+    rows = check_rows(data[layer.name], _NODE_KEYS, where)
     channel = integers([row["channel"] for row in rows], layer.channels, where, "channel")
-    if len(np.unique(channel)) != len(channel):
-        raise fault(where, "each channel once", sorted(channel.tolist()))
-    if other := [row["layer"] for row in rows if row["layer"] != layer.name]:
-        raise fault(where, f"the layer {layer.name!r} in each of its nodes", other[0])
+    check_unique(channel, where)
+    for row in rows:
+        if row["layer"] != layer.name:
+            raise fault(where, f"the layer {layer.name!r} in each of its nodes", row["layer"])
     return _Nodes(
         channel,
         integers([row["count"] for row in rows], _LARGEST, where, "count"),
         numbers([row["pagerank"] for row in rows], where, "pagerank"),
-        _check_lists([row["prev_channels"] for row in rows], _SOURCE_KEYS, where),
-        _check_lists([row["attr_channels"] for row in rows], _SOURCE_KEYS, where),
+        _check_lists([row["prev_channels"] for row in rows], where),
+        _check_lists([row["attr_channels"] for row in rows], where),
     )
+
+
+def _check_lists(values: list[Any], where: str) -> list[list[dict[str, Any]]]:
+    """The values, if each is a list of objects that name a channel and an influence."""
+    return [check_rows(value, _SOURCE_KEYS, where) for value in values]
 
 
 def _edge_table(fact: _LayerFacts, nodes: Mapping[str, _Nodes], where: object) -> NDArray[np.int32]:
     """Edges (5, edge): source layer, source channel, target layer, target channel, influence."""
-    where, own = f"{where}, {fact.layer.name}", nodes[fact.layer.name]
-    flat = [edge for edges in own.edges for edge in edges]
+    where = f"{where}, {fact.layer.name}"
+    own = nodes[fact.layer.name]
+    edges = [edge for edges_of_node in own.edges for edge in edges_of_node]
     if fact.below is None:
-        if flat:
-            raise fault(where, "no prev_channels in the lowest layer", flat[0])
+        if edges:
+            raise fault(where, "no prev_channels in the lowest layer", edges[0])
         return np.empty((5, 0), np.int32)
-    source = integers([edge["prev_channel"] for edge in flat], fact.below.channels, where, "prev_channel")
-    influence = integers([edge["inf"] for edge in flat], _LARGEST, where, "inf")
-    if (lost := source[~np.isin(source, nodes[fact.below.name].channel)]).size:
+    source = integers([edge["prev_channel"] for edge in edges], fact.below.channels, where, "prev_channel")
+    influence = integers([edge["inf"] for edge in edges], _LARGEST, where, "inf")
+    lost = source[~np.isin(source, nodes[fact.below.name].channel)]
+    if lost.size:
         raise fault(where, f"each prev_channel among the nodes of {fact.below.name}", int(lost[0]))
-    target = np.repeat(own.channel, [len(edges) for edges in own.edges])
-    if len(set(zip(target.tolist(), source.tolist(), strict=True))) != len(flat):
-        raise fault(where, "each prev_channel of a node once", flat)
-    lower, upper = (np.full(len(flat), place, np.int32) for place in (fact.below_place, fact.place))
-    return np.stack([lower, source, upper, target, influence])
+    target = np.repeat(own.channel, [len(edges_of_node) for edges_of_node in own.edges])
+    if len(set(zip(target.tolist(), source.tolist(), strict=True))) != len(edges):
+        raise fault(where, "each prev_channel of a node once", edges)
+    source_layer = np.full(len(edges), fact.below_index, np.int32)
+    target_layer = np.full(len(edges), fact.index, np.int32)
+    return np.stack([source_layer, source, target_layer, target, influence])
 
 
 def _source_table(fact: _LayerFacts, nodes: _Nodes, where: object) -> NDArray[np.int32]:
     """Strongest sources (node, rank, 3): layer, channel, influence; -1, -1, 0 where there are no more."""
     where = f"{where}, {fact.layer.name}"
-    lengths = np.array([len(rows) for rows in nodes.sources], np.int64)
-    flat = [row for rows in nodes.sources for row in rows]
+    lengths = np.array([len(sources) for sources in nodes.sources], np.int64)
     if lengths.max(initial=0) > N_NODE_SOURCES:
         raise fault(where, f"at most {N_NODE_SOURCES} attr_channels", int(lengths.max()))
+    sources = [source for sources_of_node in nodes.sources for source in sources_of_node]
+    channel = integers(digits([source["prev_channel"] for source in sources]), _LARGEST, where, _ATTRIBUTED)
+    influence = integers([source["inf"] for source in sources], _LARGEST, where, "inf")
     target = np.repeat(nodes.channel, lengths)
-    channel = integers(digits([row["prev_channel"] for row in flat]), _LARGEST, where, _ATTRIBUTED)
-    if (lost := np.flatnonzero(channel >= fact.source_size[target])).size:
-        size, found = fact.source_size[target][lost[0]], int(channel[lost[0]])
-        raise fault(f"{where}, channel {target[lost[0]]}", f"{_ATTRIBUTED} below {size}", found)
-    table = np.tile(np.array([-1, -1, 0], np.int32), (len(lengths), N_NODE_SOURCES, 1))
-    influence = integers([row["inf"] for row in flat], _LARGEST, where, "inf")
-    table[np.arange(N_NODE_SOURCES) < lengths[:, None]] = np.stack(
-        [fact.source_place[target], channel, influence], axis=1
-    )
+    _check_sources(fact, target, channel, where)
+    table = np.tile(np.array([-1, -1, 0], np.int32), (lengths.size, N_NODE_SOURCES, 1))
+    # A node with two sources fills its ranks 0 and 1.
+    is_filled = np.arange(N_NODE_SOURCES) < lengths[:, None]
+    table[is_filled] = np.stack([fact.source_index[target], channel, influence], axis=1)
     return table
 
 
-def _check_lists(values: list[Any], keys: Sequence[str], where: str) -> list[list[dict[str, Any]]]:
-    """The values, if each is a list of objects that have all the keys."""
-    if wrong := [value for value in values if not isinstance(value, list)]:
-        raise fault(where, "a list", wrong[0])
-    check_rows([row for value in values for row in value], keys, where)
-    return values
-
-
-def digits(values: Iterable[Any]) -> list[Any]:
-    """The numbers that texts of digits say; anything else becomes a text that `integers` refuses."""
-    return [int(v) if isinstance(v, str) and v.isdecimal() else f"{v!r}, no text of digits" for v in values]
-
-
-def check_rows(value: Any, keys: Sequence[str], where: object) -> list[dict[str, Any]]:
-    """The value, if it is a list of objects that have all the keys.
-
-    Raises
-    ------
-    FormatError
-        If it isn't; names the place.
-    """
-    if not isinstance(value, list):
-        raise fault(where, "a list", value)
-    for row in value:
-        if not isinstance(row, dict) or any(key not in row for key in keys):
-            raise fault(where, f"objects with {', '.join(keys)}", row)
-    return value
-
-
-def integers(values: list[Any], limit: int, where: object, what: str) -> NDArray[np.int32]:
-    """The values as an array, if they are whole numbers from 0 to below the limit.
-
-    Raises
-    ------
-    FormatError
-        If one isn't; names the first.
-    """
-    if wrong := [v for v in values if type(v) is not int or not 0 <= v < limit]:
-        raise fault(where, f"{what} as a whole number from 0 to {limit - 1}", wrong[0])
-    return np.array(values, np.int32)
-
-
-def numbers(values: list[Any], where: object, what: str) -> NDArray[np.float64]:
-    """The values as an array, if they are finite numbers.
-
-    Raises
-    ------
-    FormatError
-        If one isn't; names the first.
-    """
-    if wrong := [v for v in values if type(v) not in (int, float) or not np.isfinite(v)]:
-        raise fault(where, f"{what} as a number", wrong[0])
-    return np.array(values, np.float64)
+def _check_sources(fact: _LayerFacts, target: NDArray[np.int32], channel: NDArray[np.int32], where: str) -> None:
+    """Refuse a source that its layer does not have."""
+    size = fact.source_size[target]
+    lost = np.flatnonzero(channel >= size)
+    if lost.size:
+        first = int(lost[0])
+        raise fault(f"{where}, channel {target[first]}", f"{_ATTRIBUTED} below {size[first]}", int(channel[first]))

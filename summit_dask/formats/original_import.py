@@ -27,8 +27,9 @@ from summit_dask.facts.errors import FormatError, StoreError
 from summit_dask.facts.layergraph import LayerGraph
 from summit_dask.facts.run import Imported, Run
 from summit_dask.formats import original_network
+from summit_dask.formats.checks import fault, read_json
 from summit_dask.formats.original_classes import ClassEntry, parse_entry, read_entries
-from summit_dask.formats.original_graphs import GraphReader, fault, read_json
+from summit_dask.formats.original_graphs import GraphReader
 from summit_dask.formats.picture_files import PicturesReport, import_pictures
 from summit_dask.store.graphs import write_graphs
 from summit_dask.store.header import Header
@@ -65,7 +66,7 @@ class _Problems:
 
     def add(self, error: FormatError) -> None:
         if not self.keep_going:
-            raise error
+            raise FormatError(f"{error} Or leave it out with --keep-going.") from error
         self.found.append(str(error))
 
 
