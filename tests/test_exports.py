@@ -20,9 +20,9 @@ from summit_dask.facts.errors import (
 )
 from summit_dask.formats.checks import read_json
 from summit_dask.formats.exports import export
+from summit_dask.formats.names import original_names, renamed
 from summit_dask.formats.original_import import import_summit
 from summit_dask.formats.original_network import layer_graph
-from summit_dask.formats.tables import original_names, renamed
 from summit_dask.questions.usage import channel_usage, usage_summary, write_usage
 from summit_dask.store.store import Store
 from summit_dask.store.tree import layer_graph_of, open_store

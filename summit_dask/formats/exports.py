@@ -13,12 +13,12 @@ from summit_dask.arrays.graph.edges import layer_edges
 from summit_dask.facts import schema
 from summit_dask.facts.errors import StoreError
 from summit_dask.formats import original_network
+from summit_dask.formats.names import original_names
 from summit_dask.formats.original_classes import ClassEntry, entry_json
 from summit_dask.formats.original_graphs import graph_json
 from summit_dask.formats.picture_files import export_pictures
 from summit_dask.formats.tables import (
     Export,
-    original_names,
     write_csv,
     write_graphml,
     write_json,

@@ -2,44 +2,35 @@
 
 Single:  <kind>/<layer>-<channel>-<kind>.jpg, where dataset-p-0 ... dataset-p-9 share the folder dataset-p
 
-Sprite:  <layer>_<first channel, five digits>....jpg, one row of 147 px a channel
-
-    147 px  147 px   147 px    147 px x 4      74 px x 10
-    neuron  channel  negative  diversity 0-3   dataset-p 0-9    upper 74 px, cropped to 73
-                                               dataset-n 0-9    lower 73 px
+Sprite:  <layer>_<first channel, five digits>....jpg; see `sprites`
 """
 
 import io
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
 from summit_dask.facts import encoded
 from summit_dask.facts.errors import FormatError, StoreError, suggestion
 from summit_dask.facts.layergraph import Channel, LayerGraph
 from summit_dask.facts.schema import PICTURE_KINDS
-from summit_dask.formats.tables import original_names
+from summit_dask.formats.job import new_folder
+from summit_dask.formats.names import original_names
+from summit_dask.formats.sprites import LEAST_WIDTH, ROWS, SIDE, as_jpeg, cut, sprite
 from summit_dask.store.pictures import add_pictures, read_pictures
 from summit_dask.store.progress import Progress
 from summit_dask.store.store import Store
 
-#: Side of a sprite's made pictures, pitch and side of its examples, and rows of one sprite, in pixels.
-SIDE, PITCH, CROPPED = 147, 74, 73
-#: Channels in one sprite, as in the original's.
-SPRITE_ROWS = 10
-JPEG_QUALITY, JPEG_BLOCK = 95, 8
-#: Colour of a sprite's cell that holds no picture.
-BLANK = (128, 128, 128)
-
 #: Encoded pictures by channel and kind.
 Pictures = dict[tuple[int, str], bytes]
 
-_SPRITE_KINDS = ("neuron", "channel", "negative", *(f"diversity-{i}" for i in range(4)))
+#: Examples of a channel that have files.
+N_EXAMPLES = 10
+
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 _SINGLE = re.compile(rf"(?P<layer>.+)-(?P<channel>\d+)-(?P<kind>{'|'.join(PICTURE_KINDS)})")
 _SPRITE = re.compile(r"(?P<layer>.+?)_(?P<first>\d{5})(?!\d).*")
@@ -55,12 +46,20 @@ class PicturesReport:
 
 
 @dataclass(frozen=True)
-class _File:
+class PictureFile:
     """A file by what its name says; `kind` is None for a sprite, whose first channel `channel` is."""
 
     path: Path
     channel: Channel
     kind: str | None
+
+
+@dataclass(frozen=True)
+class FoundPictures:
+    """Files of each layer, sprites before single pictures, and a sentence for each file of a wrong name."""
+
+    files: Mapping[str, Sequence[PictureFile]]
+    problems: Sequence[str]
 
 
 def import_pictures(store: Store, folder: Path, layer_table: Mapping[str, str] | None = None) -> PicturesReport:
@@ -87,42 +86,54 @@ def import_pictures(store: Store, folder: Path, layer_table: Mapping[str, str] |
     LayerNotFoundError
         If the table names a layer that doesn't exist.
     """
-    problems: list[str] = []
-    files = _by_layer(folder, store.layer_graph, layer_table, problems)
+    found = find_pictures(folder, store.layer_graph, layer_table)
+    with store.changing():
+        return add_found(store, found)
+
+
+def find_pictures(folder: Path, layer_graph: LayerGraph, layer_table: Mapping[str, str] | None = None) -> FoundPictures:
+    """What a folder holds, by the names of its files; see `import_pictures`."""
+    names = original_names(layer_graph, layer_table)
+    # A file may call a layer by the store's name too.
+    own_names = {name: name for name in names} | {original: name for name, original in names.items()}
+    files: dict[str, list[PictureFile]] = defaultdict(list)
+    problems = []
+    for path in sorted(folder.rglob("*")):
+        if path.suffix.lower() not in _SUFFIXES or not path.is_file():
+            continue
+        try:
+            file = _parse_name(path, own_names)
+            files[file.channel.layer].append(file)
+        except FormatError as error:
+            problems.append(str(error))
     if not files and not problems:
         raise FormatError(
             f"{folder}: expected pictures named like mixed3a-101-channel.jpg or mixed3a_00000.jpg, found none."
         )
+    return FoundPictures({layer: sorted(own, key=_is_single) for layer, own in files.items()}, problems)
+
+
+def add_found(store: Store, found: FoundPictures) -> PicturesReport:
+    """Take what was found into a store that nobody else changes."""
+    problems = list(found.problems)
     n_pictures = 0
-    with store.changing(), Progress("import", "picture files", sum(map(len, files.values()))) as progress:
-        for layer, own in files.items():
-            pictures = _read_files(own, store.layer_graph.layer(layer).channels, problems, progress)
+    with Progress("import", "picture files", sum(map(len, found.files.values()))) as progress:
+        for layer, files in found.files.items():
+            pictures = _read_files(files, store.layer_graph.layer(layer).channels, problems, progress)
             if pictures:
                 add_pictures(store, layer, pictures)
             n_pictures += len(pictures)
     return PicturesReport(n_pictures, tuple(problems))
 
 
-def _by_layer(
-    folder: Path, layer_graph: LayerGraph, layer_table: Mapping[str, str] | None, problems: list[str]
-) -> dict[str, list[_File]]:
-    """Files of each layer: sprites, then single pictures."""
-    names = original_names(layer_graph, layer_table)
-    own_names = {name: name for name in names} | {original: name for name, original in names.items()}
-    files: dict[str, list[_File]] = defaultdict(list)
-    for path in sorted(p for p in folder.rglob("*") if p.suffix.lower() in _SUFFIXES and p.is_file()):
-        try:
-            found = _parse_name(path, own_names)
-            files[found.channel.layer].append(found)
-        except FormatError as error:
-            problems.append(str(error))
-    return {layer: sorted(own, key=lambda file: file.kind is not None) for layer, own in files.items()}
+def _is_single(file: PictureFile) -> bool:
+    return file.kind is not None
 
 
-def _parse_name(path: Path, own_names: Mapping[str, str]) -> _File:
-    single, sprite = _SINGLE.fullmatch(path.stem), _SPRITE.fullmatch(path.stem)
-    match = single or sprite
-    if not match:
+def _parse_name(path: Path, own_names: Mapping[str, str]) -> PictureFile:
+    single = _SINGLE.fullmatch(path.stem)
+    match = single or _SPRITE.fullmatch(path.stem)
+    if match is None:
         raise FormatError(
             f"{path}: expected a name like mixed3a-101-channel.jpg or mixed3a_00000.jpg, found {path.name!r}. "
             f"The kinds are {', '.join(PICTURE_KINDS[:7])}, dataset-p-0 to 9 and dataset-n-0 to 9."
@@ -132,11 +143,13 @@ def _parse_name(path: Path, own_names: Mapping[str, str]) -> _File:
             f"{path}: expected a layer of the store, found {match['layer']!r}. "
             f"{suggestion(match['layer'], own_names)} Give --layers to rename."
         )
-    index, kind = (int(single["channel"]), single["kind"]) if single else (int(match["first"]), None)
-    return _File(path, Channel(own_names[match["layer"]], index), kind)
+    layer = own_names[match["layer"]]
+    if single:
+        return PictureFile(path, Channel(layer, int(single["channel"])), single["kind"])
+    return PictureFile(path, Channel(layer, int(match["first"])), None)
 
 
-def _read_files(files: Sequence[_File], n_channels: int, problems: list[str], progress: Progress) -> Pictures:
+def _read_files(files: Sequence[PictureFile], n_channels: int, problems: list[str], progress: Progress) -> Pictures:
     """Pictures of one layer's files; the later ones replace the earlier."""
     pictures: Pictures = {}
     for file in files:
@@ -148,7 +161,7 @@ def _read_files(files: Sequence[_File], n_channels: int, problems: list[str], pr
     return pictures
 
 
-def _check_channels(file: _File, last: int, n_channels: int) -> None:
+def _check_channels(file: PictureFile, last: int, n_channels: int) -> None:
     if last >= n_channels:
         raise FormatError(
             f"{file.path}: expected channels from 0 to {n_channels - 1}, as {file.channel.layer} has them, "
@@ -156,13 +169,13 @@ def _check_channels(file: _File, last: int, n_channels: int) -> None:
         )
 
 
-def _read_single(file: _File, n_channels: int) -> Pictures:
+def _read_single(file: PictureFile, n_channels: int) -> Pictures:
     _check_channels(file, file.channel.index, n_channels)
     assert file.kind
-    content = file.path.read_bytes()
     try:
+        content = file.path.read_bytes()
         encoded.media_type(content)
-    except StoreError as error:
+    except (OSError, StoreError) as error:
         raise FormatError(f"{file.path}: expected a JPEG, PNG or WebP picture. {error}") from error
     _opened(file.path).close()
     return {(file.channel.index, file.kind): content}
@@ -175,55 +188,19 @@ def _opened(path: Path) -> Image.Image:
         raise FormatError(f"{path}: expected a picture, found {error}.") from error
 
 
-def _read_sprite(file: _File, n_channels: int) -> Pictures:
-    """Every cell of a sprite, but those of a single colour: they hold no picture."""
+def _read_sprite(file: PictureFile, n_channels: int) -> Pictures:
     with _opened(file.path) as image:
         width, height = image.size
-        _check_sprite(file, width, height)
+        if width < LEAST_WIDTH or height % SIDE or not height:
+            raise FormatError(
+                f"{file.path}: expected a sprite of whole rows, at least {LEAST_WIDTH} px wide and a multiple "
+                f"of {SIDE} px high, found {width} x {height} px."
+            )
         _check_channels(file, file.channel.index + height // SIDE - 1, n_channels)
         try:
-            pixels = image.convert("RGB")
+            return cut(image.convert("RGB"), file.channel.index)
         except OSError as error:
             raise FormatError(f"{file.path}: expected a whole picture, found {error}.") from error
-    pictures: Pictures = {}
-    for row in range(height // SIDE):
-        for kind, (left, top, side) in _cells():
-            cell = pixels.crop((left, row * SIDE + top, left + side, row * SIDE + top + side))
-            if not _is_blank(cell):
-                pictures[file.channel.index + row, kind] = as_jpeg(cell)
-    return pictures
-
-
-def _is_blank(cell: Image.Image) -> bool:
-    # JPEG's blocks carry traces of the neighbouring cells over the border.
-    inner = np.asarray(cell)[JPEG_BLOCK:-JPEG_BLOCK, JPEG_BLOCK:-JPEG_BLOCK]
-    return not np.ptp(inner, axis=(0, 1)).any()
-
-
-def _check_sprite(file: _File, width: int, height: int) -> None:
-    expected = len(_SPRITE_KINDS) * SIDE + 9 * PITCH + CROPPED
-    if width < expected or height % SIDE or not height:
-        raise FormatError(
-            f"{file.path}: expected a sprite of whole rows, at least {expected} px wide and a multiple of {SIDE} px "
-            f"high, found {width} x {height} px."
-        )
-
-
-def _cells() -> Iterator[tuple[str, tuple[int, int, int]]]:
-    """Left, top and side of each kind's cell in a row of a sprite."""
-    for place, kind in enumerate(_SPRITE_KINDS):
-        yield kind, (place * SIDE, 0, SIDE)
-    for place in range(10):
-        left = len(_SPRITE_KINDS) * SIDE + place * PITCH
-        yield f"dataset-p-{place}", (left, 0, CROPPED)
-        yield f"dataset-n-{place}", (left, PITCH, CROPPED)
-
-
-def as_jpeg(image: Image.Image) -> bytes:
-    """An encoded picture of good quality."""
-    file = io.BytesIO()
-    image.convert("RGB").save(file, "JPEG", quality=JPEG_QUALITY, subsampling=0)
-    return file.getvalue()
 
 
 def export_pictures(
@@ -236,7 +213,7 @@ def export_pictures(
     store
         Its own examples stand for the kinds dataset-p where no such pictures were imported.
     folder
-        Made if need be.
+        New or empty; all files appear in it at the end, or none.
     sprites
         Sprites of ten channels instead of single files; a picture of another size is scaled to its cell.
     layer_table
@@ -246,52 +223,63 @@ def export_pictures(
     -------
     int
         Files written; 0 if the store has no pictures.
+
+    Raises
+    ------
+    StoreError
+        If the folder holds something or can't be written.
     """
     names = original_names(store.layer_graph, layer_table)
+    write: Callable[[Pictures, str, Path], int] = write_sprites if sprites else write_singles
     n_files = 0
-    with Progress("export", "layers", len(names)) as progress:
+    with new_folder(folder) as draft, Progress("export", "layers", len(names)) as progress:
         for layer, name in names.items():
-            pictures = {**_own_examples(store, layer), **read_pictures(store, layer)}
-            write = _write_sprites if sprites else _write_singles
-            n_files += write(pictures, name, folder)
+            channels = range(store.layer_graph.layer(layer).channels)
+            pictures = {**own_examples(store, layer, channels), **read_pictures(store, layer)}
+            n_files += write(pictures, name, draft)
             progress.add(1)
     return n_files
 
 
-def _own_examples(store: Store, layer: str) -> Pictures:
-    """The strongest images of each channel that the run found, as pictures of the kinds dataset-p."""
+def own_examples(store: Store, layer: str, channels: Collection[int]) -> Pictures:
+    """The strongest images of some channels that the run found, as pictures of the kinds dataset-p."""
     group = f"examples/{layer}"
-    if group not in store.group:
+    if group not in store.group or not channels:
         return {}
     image = store.read(f"{group}/image_index")
-    items = encoded.unpack_all(store.read(f"{group}/thumbnail_bytes"), store.read(f"{group}/thumbnail_offset"))
-    found = zip(np.ndindex(*image.shape), items, strict=True)
-    return {
-        (channel, f"dataset-p-{rank}"): b for (channel, rank), b in found if image[channel, rank] >= 0 and rank < 10
-    }
+    thumbnails = store.read(f"{group}/thumbnail_bytes")
+    offsets = store.read(f"{group}/thumbnail_offset")
+    n_ranks = image.shape[1]
+    examples: Pictures = {}
+    for channel in channels:
+        for rank in range(min(n_ranks, N_EXAMPLES)):
+            content = encoded.unpack(thumbnails, offsets, channel * n_ranks + rank)
+            if image[channel, rank] >= 0 and content:
+                examples[channel, f"dataset-p-{rank}"] = content
+    return examples
 
 
-def _write_singles(pictures: Pictures, name: str, folder: Path) -> int:
+def write_singles(pictures: Pictures, name: str, folder: Path) -> int:
+    """Write a layer's pictures as single files; returns how many."""
     for (channel, kind), content in pictures.items():
         example = _EXAMPLE.fullmatch(kind)
         path = folder / (example[1] if example else kind) / f"{name}-{channel}-{kind}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
-        is_jpeg = encoded.media_type(content) == "image/jpeg"
-        path.write_bytes(content if is_jpeg else as_jpeg(Image.open(io.BytesIO(content))))
+        path.write_bytes(_jpeg(content))
     return len(pictures)
 
 
-def _write_sprites(pictures: Pictures, name: str, folder: Path) -> int:
-    folder.mkdir(parents=True, exist_ok=True)
-    firsts = sorted({channel // SPRITE_ROWS * SPRITE_ROWS for channel, _ in pictures})
+def _jpeg(content: bytes) -> bytes:
+    """The picture as it is, if it is JPEG already."""
+    if encoded.media_type(content) == "image/jpeg":
+        return content
+    return as_jpeg(Image.open(io.BytesIO(content)))
+
+
+def write_sprites(pictures: Pictures, name: str, folder: Path) -> int:
+    """Write a layer's pictures as sprites; returns how many."""
+    firsts = sorted({channel // ROWS * ROWS for channel, _ in pictures})
     for first in firsts:
-        last = max(channel for channel, _ in pictures if channel < first + SPRITE_ROWS)
-        sprite = Image.new("RGB", (len(_SPRITE_KINDS) * SIDE + 10 * PITCH, (last - first + 1) * SIDE), BLANK)
-        for channel in range(first, last + 1):
-            for kind, (left, top, side) in _cells():
-                if content := pictures.get((channel, kind)):
-                    cell = Image.open(io.BytesIO(content)).convert("RGB")
-                    cell = cell if cell.size == (side, side) else cell.resize((side, side), Image.Resampling.LANCZOS)
-                    sprite.paste(cell, (left, (channel - first) * SIDE + top))
-        (folder / f"{name}_{first:05d}.jpg").write_bytes(as_jpeg(sprite))
+        content = as_jpeg(sprite(pictures, first))
+        (folder / f"{name}_{first:05d}.jpg").write_bytes(content)
     return len(firsts)

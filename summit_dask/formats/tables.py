@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,15 +16,14 @@ import pyarrow.parquet as pq  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
 from summit_dask.arrays.graph.attribution import ClassGraph, to_networkx
-from summit_dask.facts.errors import ConfigError
 from summit_dask.facts.layergraph import Channel, Hop, LayerGraph
 from summit_dask.facts.run import Imported
+from summit_dask.formats.names import renamed
 from summit_dask.formats.tidy import tidy_tables
 from summit_dask.store.graphs import read_graphs
 from summit_dask.store.progress import Progress
 from summit_dask.store.store import Store
 
-_GOOGLENET_MODULE = re.compile(r"inception_?(\d[a-z])")
 _UNSAFE = re.compile(r"[^\w.-]+")
 
 
@@ -68,40 +67,6 @@ class Export:
     def file_name(self, place: int) -> str:
         """A class's place and folder name, safe on any file system."""
         return f"{place:04d}-{_UNSAFE.sub('_', self._labels[place])[:80]}"
-
-
-def original_names(layer_graph: LayerGraph, table: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The original's name of every visible layer.
-
-    Raises
-    ------
-    LayerNotFoundError
-        If the table names a layer that doesn't exist.
-    ConfigError
-        If two layers get the same name.
-    """
-    for name in table or {}:
-        layer_graph.layer(name)
-    names = {layer.name: (table or {}).get(layer.name, _default_name(layer.name)) for layer in layer_graph.visible}
-    if len(set(names.values())) < len(names):
-        raise ConfigError(f"Two layers get the same name: {names}. Correct the table of layers.")
-    return names
-
-
-def _default_name(layer: str) -> str:
-    found = _GOOGLENET_MODULE.fullmatch(layer)
-    return f"mixed{found[1]}" if found else layer
-
-
-def renamed(layer_graph: LayerGraph, names: Mapping[str, str]) -> LayerGraph:
-    """The layer graph with other names for some layers; hops keep theirs."""
-    return LayerGraph(
-        tuple(replace(layer, name=names.get(layer.name, layer.name)) for layer in layer_graph.layers),
-        tuple(
-            replace(hop, source=names.get(hop.source, hop.source), target=names.get(hop.target, hop.target))
-            for hop in layer_graph.hops
-        ),
-    )
 
 
 def write_csv(made: Export) -> list[str]:
