@@ -14,35 +14,28 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from summit_dask.arrays.graph.attribution import ClassGraph
-from summit_dask.facts import schema
-from summit_dask.facts.config import ResultOptions, fingerprint
 from summit_dask.facts.errors import FormatError, StoreError
 from summit_dask.facts.layergraph import LayerGraph
-from summit_dask.facts.run import Imported, Run
 from summit_dask.formats import original_network
-from summit_dask.formats.checks import fault, read_json
+from summit_dask.formats.checks import ENCODING, fault, read_json
+from summit_dask.formats.imported_store import create_store, write_results
+from summit_dask.formats.job import told
 from summit_dask.formats.original_classes import ClassEntry, parse_entry, read_entries
 from summit_dask.formats.original_graphs import GraphReader
-from summit_dask.formats.picture_files import PicturesReport, import_pictures
-from summit_dask.store.graphs import write_graphs
-from summit_dask.store.header import Header
-from summit_dask.store.layout import partition_size
+from summit_dask.formats.picture_files import PicturesReport, add_found, find_pictures
 from summit_dask.store.progress import Progress
 from summit_dask.store.store import Store
 
-#: Stands for the fingerprint of everything that was imported.
-IMPORTED = fingerprint({"imported": "summit"})
-
 _GRAPH_FILE = re.compile(r"ag-(\d+)\.json")
-_SYNSET = re.compile(r"n\d{8}")
 _NO_IMAGES = np.empty(0, np.float32)
+
+#: Missing files that a message names.
+_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -62,12 +55,12 @@ class _Problems:
 
     def __init__(self, keep_going: bool) -> None:
         self.keep_going = keep_going
-        self.found: list[str] = []
+        self.noted: list[str] = []
 
     def add(self, error: FormatError) -> None:
         if not self.keep_going:
             raise FormatError(f"{error} Or leave it out with --keep-going.") from error
-        self.found.append(str(error))
+        self.noted.append(str(error))
 
 
 def import_summit(folder: Path, out: Path, classes: Path | None = None, keep_going: bool = False) -> Report:
@@ -78,7 +71,7 @@ def import_summit(folder: Path, out: Path, classes: Path | None = None, keep_goi
     folder
         Holds ``data/ag`` (or ``ag``) and what else there is.
     out
-        The store to be made.
+        The store to be made; it appears whole or not at all.
     classes
         JSON or CSV table (index, synset, name) of the outputs; its names and synsets come before the folder's.
     keep_going
@@ -93,35 +86,37 @@ def import_summit(folder: Path, out: Path, classes: Path | None = None, keep_goi
     Raises
     ------
     FormatError
-        Without keep_going, for the first file that is not what it should be; always, if there is nothing to import.
+        Without keep_going, for the first file that is not what it should be; always, if there is nothing to import,
+        or the folder was exported for the front end.
     StoreError
-        If `out` exists.
+        If `out` exists, or the disk is full or can't be written.
     """
     if out.exists():
         raise StoreError(f"{out} exists already; give another --out, or delete it first.")
-    root, problems = _root(folder), _Problems(keep_going)
+    root = _root(folder)
+    problems = _Problems(keep_going)
     layer_graph, through = _layers(root / "layers.json")
     table = _class_table(classes) if classes else {}
     entries = _entries(root, layer_graph, table, problems)
-    graphs = list(_graphs(root, [entry.target for entry in entries], layer_graph, through, problems))
-    draft = out.with_name(f"{out.name}.import")
-    shutil.rmtree(draft, ignore_errors=True)
-    store = _create(draft, layer_graph, entries, table, through)
-    _write_matrices(store, entries)
-    _write_embedding(store, entries)
-    with store.renewing("graphs") as part:
-        write_graphs(part, graphs)
-        part.finish("graphs", IMPORTED)
-    pictures = _pictures(store, root / "feature-vis")
-    store.consolidate()
-    draft.rename(out)
+    graphs = list(_graphs(root, entries, GraphReader(layer_graph, through), layer_graph, problems))
+    draft = out.with_name(f"{out.name}.import")  # a folder around the store, for what writing puts beside it
+    with told(out):
+        try:
+            shutil.rmtree(draft, ignore_errors=True)
+            store = create_store(draft / out.name, layer_graph, through, entries, table)
+            write_results(store, entries, graphs)
+            pictures = _pictures(store, root / "feature-vis")
+            store.consolidate()
+            store.path.rename(out)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
     return Report(
-        len(entries),
-        store.header.n_images,
-        sum(len(graph.node_layer) for graph in graphs),
-        sum(len(graph.edge_influence) for graph in graphs),
-        pictures.n_pictures,
-        (*problems.found, *pictures.problems),
+        n_classes=len(entries),
+        n_images=store.header.n_images,
+        n_nodes=sum(len(graph.node_layer) for graph in graphs),
+        n_edges=sum(len(graph.edge_influence) for graph in graphs),
+        n_pictures=pictures.n_pictures,
+        problems=(*problems.noted, *pictures.problems),
     )
 
 
@@ -141,15 +136,26 @@ def _layers(path: Path) -> tuple[LayerGraph, bool]:
         return original_network.layer_graph(), False
     facts = read_json(path)
     try:
-        return LayerGraph.from_json(json.dumps(facts["layer_graph"])), bool(facts["sources_in_layer_below"])
-    except (StoreError, KeyError, TypeError) as error:
+        layer_graph = LayerGraph.from_json(json.dumps(facts["layer_graph"]))
+        through = bool(facts["sources_in_layer_below"])
+        for_front_end = bool(facts.get("front_end"))
+    except (StoreError, KeyError, TypeError, AttributeError) as error:
         raise fault(path, "an object with layer_graph and sources_in_layer_below", str(error)) from error
+    if for_front_end:
+        raise FormatError(
+            f"{path.parent}: expected the results of a run, found an export for the original's front end, whose counts "
+            "are scaled. Export the store again without --front-end."
+        )
+    return layer_graph, through
 
 
 def _class_table(path: Path) -> dict[int, tuple[str, str]]:
-    """Synset and name by output, from a JSON list or a CSV file."""
+    """Synset and name by output, from a JSON list or a CSV file; a class may be called NA, and that stays text."""
     try:
-        table = pd.DataFrame(read_json(path)) if path.suffix.lower() == ".json" else pd.read_csv(path, dtype=str)
+        if path.suffix.lower() == ".json":
+            table = pd.DataFrame(read_json(path))
+        else:
+            table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding=ENCODING)
     except (OSError, ValueError, TypeError) as error:
         raise fault(path, "a JSON list or a CSV table with index, synset and name", str(error)) from error
     if missing := {"index", "synset", "name"} - set(table.columns):
@@ -157,14 +163,16 @@ def _class_table(path: Path) -> dict[int, tuple[str, str]]:
     index = pd.to_numeric(table["index"], errors="coerce").fillna(-1).astype(int).tolist()
     if index != sorted(set(index)) or min(index, default=0) < 0:
         raise fault(path, "each index once, ascending from 0", index)
-    return dict(zip(index, zip(table["synset"].astype(str), table["name"].astype(str), strict=True), strict=True))
+    texts = table[["synset", "name"]].fillna("").astype(str)
+    return dict(zip(index, zip(texts["synset"], texts["name"], strict=True), strict=True))
 
 
 def _entries(
     root: Path, layer_graph: LayerGraph, table: Mapping[int, tuple[str, str]], problems: _Problems
 ) -> list[ClassEntry]:
     """Classes in the order of the network's outputs."""
-    path, targets = root / "imagenet.json", _graph_targets(root / "ag")
+    path = root / "imagenet.json"
+    targets = _graph_targets(root / "ag")
     if path.is_file():
         entries = list(_consistent(_parsed(path, layer_graph, problems), path, problems))
         for target in sorted(set(targets) - {entry.target for entry in entries}):
@@ -175,27 +183,32 @@ def _entries(
         entries = [ClassEntry(str(n), n + 1, f"class {n}", n, {}, {}, _NO_IMAGES, 0) for n in targets]
     if not entries:
         raise FormatError(f"{root}: expected at least one class in imagenet.json or ag/ag-N.json, found none.")
-    return sorted((_named(entry, table) for entry in entries), key=lambda entry: entry.target)
+    return sorted((_named(entry, table) for entry in entries), key=_target)
+
+
+def _target(entry: ClassEntry) -> int:
+    return entry.target
 
 
 def _graph_targets(folder: Path) -> list[int]:
-    found = (_GRAPH_FILE.fullmatch(path.name) for path in folder.glob("ag-*.json"))
-    return sorted(int(match[1]) for match in found if match)
+    """The N of all files ag-N.json."""
+    matches = [_GRAPH_FILE.fullmatch(path.name) for path in folder.glob("ag-*.json")]
+    return sorted(int(match[1]) for match in matches if match)
 
 
 def _check_gaps(folder: Path, targets: Sequence[int], problems: _Problems) -> None:
-    if missing := sorted(set(range(max(targets, default=0))) - set(targets)):
-        listed = ", ".join(map(str, missing[:5])) + (", ..." if len(missing) > 5 else "")
-        problems.add(
-            fault(folder, f"ag-N.json for each N from 0 to {targets[-1]}", f"{len(missing)} missing: {listed}")
-        )
+    missing = sorted(set(range(max(targets, default=0))) - set(targets))
+    if missing:
+        listed = ", ".join(map(str, missing[:_NAMED])) + (", ..." if len(missing) > _NAMED else "")
+        found = f"{len(missing)} missing: {listed}"
+        problems.add(fault(folder, f"ag-N.json for each N from 0 to {targets[-1]}", found))
 
 
 def _parsed(path: Path, layer_graph: LayerGraph, problems: _Problems) -> Iterator[ClassEntry]:
     try:
-        for place, entry in enumerate(read_entries(path)):
+        for index, entry in enumerate(read_entries(path)):
             try:
-                yield parse_entry(entry, layer_graph, f"{path}, entry {place}")
+                yield parse_entry(entry, layer_graph, f"{path}, entry {index}")
             except FormatError as error:
                 problems.add(error)
     except FormatError as error:
@@ -209,7 +222,8 @@ def _consistent(entries: Iterable[ClassEntry], path: Path, problems: _Problems) 
     for entry in entries:
         keys = {("synset", entry.synset), ("label", entry.label), ("target_class", entry.target)}
         own = [name for name, part in (("topChannels", entry.counts), ("embed", entry.embed)) if part]
-        parts = own if parts is None else parts
+        if parts is None:
+            parts = own
         if seen & keys:
             problems.add(fault(path, "each synset, label and target_class once", sorted(seen & keys)))
         elif own != parts:
@@ -225,14 +239,13 @@ def _named(entry: ClassEntry, table: Mapping[int, tuple[str, str]]) -> ClassEntr
 
 
 def _graphs(
-    root: Path, targets: Sequence[int], layer_graph: LayerGraph, through: bool, problems: _Problems
+    root: Path, entries: Sequence[ClassEntry], reader: GraphReader, layer_graph: LayerGraph, problems: _Problems
 ) -> Iterator[ClassGraph]:
     """The graph of each class; an empty one where a problem was noted."""
-    reader = GraphReader(layer_graph, through)
     nothing = reader.parse({layer.name: [] for layer in layer_graph.visible}, root)
-    with Progress("import", "graphs", len(targets)) as progress:
-        for target in targets:
-            path = root / f"ag/ag-{target}.json"
+    with Progress("import", "graphs", len(entries)) as progress:
+        for entry in entries:
+            path = root / f"ag/ag-{entry.target}.json"
             try:
                 yield reader.parse(read_json(path), path)
             except FormatError as error:
@@ -241,87 +254,11 @@ def _graphs(
             progress.add(1)
 
 
-def _create(
-    out: Path,
-    layer_graph: LayerGraph,
-    entries: Sequence[ClassEntry],
-    table: Mapping[int, tuple[str, str]],
-    through: bool,
-) -> Store:
-    """The laid-out store with its tables of outputs, classes and images."""
-    n_images = sum(len(entry.probability) for entry in entries)
-    known = {**{entry.target: (entry.synset, entry.name) for entry in entries}, **table}
-    n_outputs = max(known) + 1
-    run = Run(
-        config=ResultOptions(model="imported", images=Path("imported")),
-        imported=Imported(labels=tuple(entry.label for entry in entries), sources_in_layer_below=through),
-    )
-    header = Header(layer_graph, run, n_images, len(entries), n_outputs, partition_size(n_images))
-    tables = {
-        "": {"image": np.arange(n_images), "class": _strings(entry.synset for entry in entries)},
-        "outputs": {
-            "synset": _strings(_wordnet(known.get(n, ("", ""))[0]) for n in range(n_outputs)),
-            "name": _strings(known.get(n, ("", ""))[1] for n in range(n_outputs)),
-        },
-        "images": _image_table(entries, header.lengths()["prediction_rank"]),
-        "classes": {
-            "name": _strings(entry.name for entry in entries),
-            "synset": _strings(_wordnet(entry.synset) for entry in entries),
-            "output_index": np.array([entry.target for entry in entries], np.int32),
-            "n_images": np.array([len(entry.probability) for entry in entries], np.int32),
-            "n_correct": np.array([entry.n_correct for entry in entries], np.int32),
-        },
-    }
-    return Store.create(out, header, tables)
-
-
-def _image_table(entries: Sequence[ClassEntry], n_ranks: int) -> dict[str, NDArray[Any]]:
-    """All that is known of an image: its class, and the probability of whatever it was taken for; NaN: unknown."""
-    counts = [len(entry.probability) for entry in entries]
-    probability = np.full((sum(counts), n_ranks), np.nan, np.float32)
-    probability[:, 0] = np.concatenate([entry.probability for entry in entries])
-    return {
-        "class_index": np.repeat(np.arange(len(entries), dtype=np.int32), counts),
-        "status": np.full(sum(counts), schema.READ, np.uint8),
-        "probability": probability,
-    }
-
-
-def _strings(texts: Iterable[str]) -> NDArray[Any]:
-    return np.array(list(texts), dtype=schema.STRING)
-
-
-def _wordnet(synset: str) -> str:
-    """The text if it is a WordNet number; imagenet.json needs some text there for every class."""
-    return synset if _SYNSET.fullmatch(synset) else ""
-
-
 def _pictures(store: Store, folder: Path) -> PicturesReport:
     """Pictures where there are any; a wrong file among them never ends an import."""
     if not folder.is_dir():
         return PicturesReport(0, ())
     try:
-        return import_pictures(store, folder)
+        return add_found(store, find_pictures(folder, store.layer_graph))
     except FormatError as error:
         return PicturesReport(0, (str(error),))
-
-
-def _write_matrices(store: Store, entries: Sequence[ClassEntry]) -> None:
-    if not entries[0].counts:
-        return
-    with store.renewing("matrices") as part:
-        for layer in store.layer_graph.visible:
-            counts = np.stack([entry.counts[layer.name] for entry in entries])
-            part.add(f"matrices/{layer.name}/activation_count", counts)
-        part.finish("matrices", IMPORTED)
-
-
-def _write_embedding(store: Store, entries: Sequence[ClassEntry]) -> None:
-    if not entries[0].embed:
-        return
-    with store.renewing("embedding") as part:
-        for layer in store.layer_graph.visible:
-            points = np.array([entry.embed[layer.name] for entry in entries], np.float32)
-            for name, values in zip("xy", points.T.copy(), strict=True):
-                part.add(f"embedding/{layer.name}/{name}", values)
-        part.finish("embedding", IMPORTED)
