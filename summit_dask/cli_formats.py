@@ -6,16 +6,18 @@ from typing import TYPE_CHECKING
 
 import click
 
+from summit_dask.facts.errors import FormatError
 from summit_dask.store.progress import say
 
 if TYPE_CHECKING:
     from summit_dask.formats.exports import Format
 
 _EXISTING = click.Path(exists=True, path_type=Path)
+_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+_NEW_FOLDER = click.Path(file_okay=False, path_type=Path)
 _LAYERS = click.option(
     "--layers", type=_EXISTING, help="JSON object: the original's name of each of the store's layers."
 )
-_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
 def layer_table(path: Path | None) -> dict[str, str] | None:
@@ -28,17 +30,20 @@ def layer_table(path: Path | None) -> dict[str, str] | None:
     """
     if path is None:
         return None
-    from summit_dask.formats.checks import fault, read_json
+    from summit_dask.formats.checks import read_json
 
     table = read_json(path)
     if not isinstance(table, dict) or not all(isinstance(name, str) for name in table.values()):
-        raise fault(path, "an object of layer names", table)
+        raise FormatError(
+            f"{path}: expected an object that gives layers the original's names, as in "
+            f'{{"inception_a": "mixed3a"}}, found {table!r}. Mend the file.'
+        )
     return table
 
 
-def _say_problems(problems: Iterable[str]) -> None:
-    for problem in problems:
-        say(f"left out: {problem}")
+def _say_left_out(parts: Iterable[str]) -> None:
+    for part in parts:
+        say(f"left out: {part}")
 
 
 @click.command("import-summit")
@@ -51,7 +56,7 @@ def import_command(folder: Path, out: Path, classes: Path | None, keep_going: bo
     from summit_dask.formats.original_import import import_summit
 
     report = import_summit(folder, out, classes, keep_going)
-    _say_problems(report.problems)
+    _say_left_out(report.problems)
     click.echo(
         f"{out}: {report.n_classes} classes, {report.n_images} images, {report.n_nodes} nodes and "
         f"{report.n_edges} edges of graphs; {len(report.problems)} problems."
@@ -60,16 +65,26 @@ def import_command(folder: Path, out: Path, classes: Path | None, keep_going: bo
 
 @click.command("export")
 @click.argument("store", type=_FOLDER)
-@click.argument("folder", metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("folder", metavar="DIR", type=_NEW_FOLDER)
 @click.option("--format", "kind", required=True, type=click.Choice(["summit", "csv", "parquet", "graphml", "json"]))
 @click.option("--class", "classes", multiple=True, help="A class to export, instead of all; may be repeated.")
 @_LAYERS
-def export_command(store: Path, folder: Path, kind: "Format", classes: tuple[str, ...], layers: Path | None) -> None:
+@click.option(
+    "--front-end",
+    is_flag=True,
+    help="With summit: change what the original's front end can't show otherwise. Counts become those of 1300 images a "
+    "class, layers get the channels that it knows, and pictures that it asks for are copied.",
+)
+def export_command(
+    store: Path, folder: Path, kind: "Format", classes: tuple[str, ...], layers: Path | None, front_end: bool
+) -> None:
     """Write a store's results for other programs; summit: as the original's front end reads them."""
     from summit_dask.formats.exports import export
 
-    report = export(store, folder, kind, classes or None, layer_table(layers))
-    _say_problems(report.left_out)
+    report = export(store, folder, kind, classes or None, layer_table(layers), front_end)
+    _say_left_out(report.left_out)
+    for note in report.notes:
+        say(f"note: {note}")
     click.echo(f"{folder}: {report.n_files} files.")
 
 
@@ -78,6 +93,7 @@ def export_command(store: Path, folder: Path, kind: "Format", classes: tuple[str
 @click.option("--csv", type=click.Path(path_type=Path), help="Write a row a channel to this file.")
 def usage_command(store: Path, csv: Path | None) -> None:
     """Say which channels the classes use, and keep it in the store."""
+    from summit_dask.formats.job import new_file
     from summit_dask.questions.usage import channel_usage, usage_summary, write_usage
     from summit_dask.store.store import Store
     from summit_dask.store.tree import open_store
@@ -85,7 +101,8 @@ def usage_command(store: Path, csv: Path | None) -> None:
     channels = channel_usage(open_store(store))
     write_usage(Store.open(store, writable=True), channels)
     if csv:
-        channels.to_csv(csv, index=False)
+        with new_file(csv) as draft:
+            channels.to_csv(draft, index=False)
     click.echo(usage_summary(channels).to_string(index=False))
 
 
@@ -99,13 +116,13 @@ def import_pictures_command(store: Path, folder: Path, layers: Path | None) -> N
     from summit_dask.store.store import Store
 
     report = import_pictures(Store.open(store, writable=True), folder, layer_table(layers))
-    _say_problems(report.problems)
+    _say_left_out(report.problems)
     click.echo(f"{store}: {report.n_pictures} pictures; {len(report.problems)} problems.")
 
 
 @click.command("export-pictures")
 @click.argument("store", type=_FOLDER)
-@click.argument("folder", metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("folder", metavar="DIR", type=_NEW_FOLDER)
 @click.option("--sprites", is_flag=True, help="Sprites of ten channels instead of single files.")
 @_LAYERS
 def export_pictures_command(store: Path, folder: Path, sprites: bool, layers: Path | None) -> None:
@@ -113,7 +130,8 @@ def export_pictures_command(store: Path, folder: Path, sprites: bool, layers: Pa
     from summit_dask.formats.picture_files import export_pictures
     from summit_dask.store.store import Store
 
-    click.echo(f"{folder}: {export_pictures(Store.open(store), folder, sprites, layer_table(layers))} files.")
+    n_files = export_pictures(Store.open(store), folder, sprites, layer_table(layers))
+    click.echo(f"{folder}: {n_files} files.")
 
 
 COMMANDS: list[click.Command] = [

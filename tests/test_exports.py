@@ -1,8 +1,14 @@
 """A store's results as files of other programs, and back."""
 
 import json
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import networkx as nx
 import numpy as np
@@ -11,6 +17,7 @@ import pytest
 from click.testing import CliRunner
 
 from summit_dask.cli_formats import COMMANDS
+from summit_dask.facts import schema
 from summit_dask.facts.errors import (
     ClassNotFoundError,
     ConfigError,
@@ -19,8 +26,8 @@ from summit_dask.facts.errors import (
     StoreIncompleteError,
 )
 from summit_dask.formats.checks import read_json
-from summit_dask.formats.exports import export
-from summit_dask.formats.names import original_names, renamed
+from summit_dask.formats.exports import Format, export
+from summit_dask.formats.names import original_names, renamed, selector_word, unique
 from summit_dask.formats.original_import import import_summit
 from summit_dask.formats.original_network import layer_graph
 from summit_dask.questions.usage import channel_usage, usage_summary, write_usage
@@ -40,6 +47,9 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, stores.Made]:
 
 def test_import_export_import_is_the_same_store(tmp_path: Path) -> None:
     folder = originals.make(tmp_path / "from", 4)
+    entries = read_json(folder / "data/imagenet.json")
+    entries[0]["name"] = "jack-o'-lantern"
+    originals.write(folder / "data/imagenet.json", entries)
     import_summit(folder, tmp_path / "first")
     report = export(tmp_path / "first", tmp_path / "to", "summit")
     assert (report.n_files, report.left_out) == (5, ("feature-vis: the store has no pictures.",))
@@ -74,6 +84,51 @@ def test_own_run_in_the_original_form(own: tuple[Path, stores.Made], tmp_path: P
     assert all(len(text) <= 4 for text in entries[1]["accs"])
     assert entries[1]["numOfInstances"] == rows.sum()
     _check_sources(read_json(tmp_path / "to/data/ag/ag-1.json"), made)
+
+
+def test_fields_that_the_front_ends_selectors_take(tmp_path: Path) -> None:
+    """It makes ids of synsets, splits them at hyphens, and lists names with commas between them."""
+    stores.make_store(tmp_path / "store", parts={"matrices", "graphs"})
+    store = Store.open(tmp_path / "store", writable=True)
+    store.loosen()
+    store.group["class"][:] = np.array(["a b", "a.b", "Shih-Tzu", "potter's wheel, #1", "犬"], schema.STRING)
+    store.group["classes/synset"][:] = np.array([""] * 5, schema.STRING)
+    export(tmp_path / "store", tmp_path / "to", "summit")
+    entries = read_json(tmp_path / "to/data/imagenet.json")
+    assert [entry["synset"] for entry in entries] == ["a_b", "a_b_2", "Shih_Tzu", "potter_s_wheel_1", "犬"]
+    names = ["img_src_x_onerror_alert_1", "crane", "crane", "50_more", "naïve_café_bold_x"]
+    assert [entry["name"] for entry in entries] == names
+
+
+def test_a_name_of_marks_alone_gives_way_to_the_synset() -> None:
+    assert [selector_word(text) for text in ("?!", "\x00", "")] == [""] * 3
+    assert unique(["crane", "crane", "crane_2", "crane"]) == ["crane", "crane_2", "crane_2_2", "crane_3"]
+
+
+def test_only_channels_of_the_graphs_get_examples(tmp_path: Path) -> None:
+    stores.make_store(tmp_path / "store", parts={"matrices", "graphs", "examples"})
+    report = export(tmp_path / "store", tmp_path / "to", "summit", ["n00000002"])
+    graph = read_json(tmp_path / "to/data/ag/ag-2.json")
+    used = {(layer, node["channel"]) for layer, nodes in graph.items() for node in nodes}
+    files = {path.name for path in (tmp_path / "to/data/feature-vis").rglob("*.jpg")}
+    assert files == {f"{layer}-{c}-dataset-p-{rank}.jpg" for layer, c in used for rank in range(stores.RANKS)}
+    # Kinds of pictures that are missing are said although examples were written.
+    assert report.left_out[-2:] == (
+        f"feature-vis/channel: no pictures of {len(used)} of the {len(used)} channels that the graphs use.",
+        f"feature-vis/diversity-0 to 3: no pictures of {len(used)} of the {len(used)} channels that the graphs use.",
+    )
+
+
+def test_says_what_the_front_end_can_not_start_without(tmp_path: Path) -> None:
+    import_summit(originals.make(tmp_path / "from", imagenet=False, n_layers=3), tmp_path / "imported")
+    stores.make_store(tmp_path / "begun", parts=())
+    counts, places, *_ = export(tmp_path / "imported", tmp_path / "a", "summit").left_out
+    assert "can't start without" in counts
+    assert "can't start without" in places
+    assert "--front-end makes" in counts
+    counts, places, graphs, _ = export(tmp_path / "begun", tmp_path / "b", "summit").left_out
+    assert "'summit-dask run' makes" in counts
+    assert "nothing to draw" in graphs
 
 
 def _check_sources(graph: dict[str, list[dict[str, Any]]], made: stores.Made) -> None:
@@ -185,8 +240,19 @@ def test_graphml(own: tuple[Path, stores.Made], tmp_path: Path) -> None:
     assert sorted(v["influence"] for *_, v in network.edges(data=True)) == sorted(graph.edge_influence.tolist())
     assert {v["layer"] for _, v in network.nodes(data=True)} <= {layer.name for layer in made.layer_graph.visible}
     assert network.graph["name"] == "crane"
-    for source, target in network.edges:
+    for source, target, values in network.edges(data=True):
         assert made.layer_graph.below(network.nodes[target]["layer"]).name == network.nodes[source]["layer"]  # type: ignore[union-attr]
+        assert values["weight"] == values["influence"]
+    for values in network.nodes.values():
+        assert values["label"] == f"{values['layer']} {values['channel']}"
+
+
+def test_graphml_of_names_that_xml_can_not_hold(tmp_path: Path) -> None:
+    names = ("\x00a\x0b\x1f", "b\ud7ff\ue000\ufffe\uffff", "tab\tand 犬 \U0001f415 & <b>")
+    stores.make_store(tmp_path / "store", 3, parts={"graphs"}, names=names)
+    export(tmp_path / "store", tmp_path / "to", "graphml")
+    shown = [nx.read_graphml(path).graph["name"] for path in sorted((tmp_path / "to").iterdir())]
+    assert shown == ["\ufffda\ufffd\ufffd", "b\ud7ff\ue000\ufffd\ufffd", names[2]]
 
 
 def test_json(own: tuple[Path, stores.Made], tmp_path: Path) -> None:
@@ -220,6 +286,96 @@ def test_missing_parts_are_said(tmp_path: Path) -> None:
         export(tmp_path / "store", tmp_path / "csv", "csv")
     with pytest.raises(StoreIncompleteError, match="imported"):
         Store.open(tmp_path / "store").read("matrices/mixed3a/activation_count")
+
+
+def test_classes_called_na_and_007_come_back(tmp_path: Path) -> None:
+    """From our tables as their module says, and through our own reader of tables of classes."""
+    stores.make_store(tmp_path / "store", 3, parts=(), names=("NA", "007", "None"))
+    export(tmp_path / "store", tmp_path / "csv", "csv")
+    table = tmp_path / "csv/classes.csv"
+    options: dict[str, Any] = {"dtype": {"class": str, "name": str}, "keep_default_na": False, "na_values": [""]}
+    assert pd.read_csv(table, **options)["name"].tolist() == ["NA", "007", "None"]
+    outputs = tmp_path / "outputs.csv"
+    outputs.write_text("index,synset,name\n0,,NA\n1,null,007\n2,n00000002,crane\n", encoding="utf-8-sig")
+    import_summit(originals.make(tmp_path / "from"), tmp_path / "imported", outputs)
+    tree = open_store(tmp_path / "imported")
+    assert tree["classes/name"].values.tolist() == ["NA", "007", "crane"]
+    assert tree["class"].values.tolist() == ["", "null", "n00000002"]
+
+
+@contextmanager
+def _files_end_at(size: int) -> Iterator[None]:
+    """Like a full disk: a file can't grow beyond some bytes."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+@pytest.mark.parametrize("kind", get_args(Format))
+def test_a_full_disk_leaves_nothing_that_looks_whole(
+    kind: Format, own: tuple[Path, stores.Made], tmp_path: Path
+) -> None:
+    with pytest.raises(StoreError, match=r"to failed: .*File too large.* Make room"), _files_end_at(1000):
+        export(own[0], tmp_path / "to", kind)
+    assert not (tmp_path / "to").exists()
+    (tmp_path / "there").mkdir()
+    with pytest.raises(StoreError), _files_end_at(1000):
+        export(own[0], tmp_path / "there", kind)
+    assert list((tmp_path / "there").iterdir()) == []
+
+
+def test_a_full_disk_while_importing(tmp_path: Path) -> None:
+    folder = originals.make(tmp_path / "from")
+    with pytest.raises(StoreError, match="Make room"), _files_end_at(3000):
+        import_summit(folder, tmp_path / "store")
+    assert [path.name for path in tmp_path.iterdir()] == ["from"]
+
+
+def test_what_a_killed_export_left_is_no_export(own: tuple[Path, stores.Made], tmp_path: Path) -> None:
+    (tmp_path / "to/.unfinished").mkdir(parents=True)
+    (tmp_path / "to/.unfinished/old.csv").touch()
+    report = export(own[0], tmp_path / "to", "csv")
+    assert report.n_files == len(list((tmp_path / "to").iterdir())) == 14
+    with pytest.raises(StoreError, match="not empty"):
+        export(own[0], tmp_path / "to", "csv")
+    assert len(list((tmp_path / "to").iterdir())) == 14
+
+
+def test_a_table_of_usage_is_whole_or_as_it_was(tmp_path: Path) -> None:
+    stores.make_store(tmp_path / "store", parts={"matrices"})
+    table = tmp_path / "usage.csv"
+    table.write_text("old", encoding="utf-8")
+    with _files_end_at(1500):
+        result = CliRunner().invoke(COMMAND["usage"], [str(tmp_path / "store"), "--csv", str(table)])
+    assert isinstance(result.exception, StoreError), result.output
+    assert table.read_text(encoding="utf-8") == "old"
+    assert {path.name for path in tmp_path.iterdir()} == {"store", "usage.csv"}
+
+
+def test_files_are_utf_8_in_every_locale(tmp_path: Path) -> None:
+    folder = originals.make(tmp_path / "from", 2)
+    entries = read_json(folder / "data/imagenet.json")
+    entries[0]["name"] = "café_犬"
+    (folder / "data/imagenet.json").write_text(json.dumps(entries, ensure_ascii=False), encoding="utf-8")
+    (tmp_path / "layers.json").write_text('{"mixed3a": "première"}', encoding="utf-8")
+    script = (
+        "from summit_dask.cli import commands; import sys\n"
+        "call = lambda *words: commands(words, standalone_mode=False)\n"
+        "call('import-summit', 'from', '--out', 'store')\n"
+        "call('export', 'store', 'summit', '--format', 'summit', '--layers', 'layers.json')\n"
+        "call('export', 'store', 'csv', '--format', 'csv')\n"
+        "call('export', 'store', 'graphml', '--format', 'graphml')\n"
+    )
+    ascii_alone = {**os.environ, "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    ascii_alone["PYTHONPATH"] = str(Path(__file__).parents[1])
+    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=ascii_alone, check=True, capture_output=True)
+    assert read_json(tmp_path / "summit/data/imagenet.json")[0]["name"] == "café_犬"
+    assert "première" in read_json(tmp_path / "summit/data/ag/ag-0.json")
+    assert "café 犬" in (tmp_path / "csv/classes.csv").read_text(encoding="utf-8")
+    assert nx.read_graphml(next((tmp_path / "graphml").glob("0001*"))).graph["name"] == "café 犬"
 
 
 def test_usage_of_a_store(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
-"""Everything in a store but single values and pictures, as tidy tables: one row a fact, names instead of places."""
+"""Everything in a store but single values and pictures, as tidy tables: one row a fact, names instead of indices."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -10,12 +11,16 @@ from numpy.typing import NDArray
 
 from summit_dask.arrays.graph.attribution import ClassGraph
 from summit_dask.facts import schema
+from summit_dask.facts.layergraph import Hop
 from summit_dask.questions.usage import usage_frame
 from summit_dask.store.graphs import read_graphs
 from summit_dask.store.store import Store
 
-#: Images, and classes' graphs, in one chunk.
-IMAGE_ROWS, CLASS_ROWS = 2**17, 64
+#: Images in one chunk of a table.
+IMAGE_ROWS = 2**17
+
+#: Classes whose graphs make one chunk of a table.
+CLASS_ROWS = 64
 
 
 @dataclass(frozen=True)
@@ -26,28 +31,31 @@ class Table:
     chunks: Callable[[], Iterator[pd.DataFrame]]
 
 
-def tidy_tables(store: Store, places: Sequence[int]) -> dict[str, Table]:
+def tidy_tables(store: Store, classes: Sequence[int]) -> dict[str, Table]:
     """Tables of some classes, by name; nothing is read yet.
 
     Parameters
     ----------
     store
         An open store; a table whose array it lacks can't be read.
-    places
-        Places of the classes, ascending.
+    classes
+        Indices of the classes, ascending.
     """
-    reader = _Tables(store, tuple(places))
-    lowest, hops = store.layer_graph.visible[0].name, store.layer_graph.hops
+    reader = _Tables(store, tuple(classes))
+    lowest = store.layer_graph.visible[0].name
+    hops = store.layer_graph.hops
     counts = f"matrices/{lowest}/activation_count"
+    influence = f"matrices/{hops[0].name if hops else ''}/influence_count"
+    graphs = "graphs/node_class"
     return {
-        "classes": Table("classes/name", reader.classes),
+        "classes": Table("classes/name", reader.table_of_classes),
         "images": Table("images/class_index", reader.images),
         "activation_counts": Table(counts, reader.activation_counts),
-        "influence_counts": Table(f"matrices/{hops[0].name if hops else ''}/influence_count", reader.influence_counts),
-        "nodes": Table("graphs/node_class", lambda: reader.graphs(_nodes)),
-        "sources": Table("graphs/node_class", lambda: reader.graphs(_sources)),
-        "edges": Table("graphs/node_class", lambda: reader.graphs(_edges)),
-        "selection": Table("graphs/node_class", lambda: reader.graphs(_selection)),
+        "influence_counts": Table(influence, reader.influence_counts),
+        "nodes": Table(graphs, lambda: reader.graphs(_nodes)),
+        "sources": Table(graphs, lambda: reader.graphs(_sources)),
+        "edges": Table(graphs, lambda: reader.graphs(_edges)),
+        "selection": Table(graphs, lambda: reader.graphs(_selection)),
         "embedding": Table(f"embedding/{lowest}/x", reader.embedding),
         "channel_usage": Table(counts, reader.channel_usage),
     }
@@ -56,52 +64,60 @@ def tidy_tables(store: Store, places: Sequence[int]) -> dict[str, Table]:
 @dataclass(frozen=True)
 class _Tables:
     store: Store
-    places: tuple[int, ...]
+    classes: tuple[int, ...]
 
-    @property
+    @cached_property
     def labels(self) -> NDArray[np.object_]:
-        """Folder names of the store's classes."""
+        """Folder names of all the store's classes."""
         return self.store.read("class").astype(object)
 
-    def classes(self) -> Iterator[pd.DataFrame]:
+    @property
+    def chosen(self) -> list[int]:
+        """The classes, as an index into arrays."""
+        return list(self.classes)
+
+    def table_of_classes(self) -> Iterator[pd.DataFrame]:
+        """One row a class."""
         columns = ("name", "synset", "output_index", "n_images", "n_correct")
         values = {name: _plain(self.store.read(f"classes/{name}")) for name in columns}
-        yield pd.DataFrame({"class": self.labels, **values}).iloc[list(self.places)]
+        yield pd.DataFrame({"class": self.labels, **values}).iloc[self.chosen]
 
     def images(self) -> Iterator[pd.DataFrame]:
         """Columns that the store has; outputs and probabilities by rank, from 1."""
-        labels = self.labels
         names = [v.name for v in schema.variables("images") if self.store.has(f"images/{v.name}")]
         for start in range(0, max(self.store.header.n_images, 1), IMAGE_ROWS):
-            read = {n: _plain(self.store.read(f"images/{n}", slice(start, start + IMAGE_ROWS))) for n in names}
-            place = read.pop("class_index")
-            frame = pd.DataFrame({"image": start + np.arange(len(place)), "class": labels[place]})
-            for name, values in read.items():
-                columns = [name] if values.ndim == 1 else [f"{name}_{k + 1}" for k in range(values.shape[1])]
-                frame[columns] = values.reshape(len(values), len(columns))
-            yield frame[np.isin(place, self.places)]
+            rows = slice(start, start + IMAGE_ROWS)
+            values = {name: _plain(self.store.read(f"images/{name}", rows)) for name in names}
+            of_class = values.pop("class_index")
+            frame = pd.DataFrame({"image": start + np.arange(len(of_class)), "class": self.labels[of_class]})
+            for name, column in values.items():
+                if column.ndim == 1:
+                    frame[name] = column
+                else:
+                    frame[[f"{name}_{rank}" for rank in range(1, column.shape[1] + 1)]] = column
+            yield frame[np.isin(of_class, self.classes)]
 
     def activation_counts(self) -> Iterator[pd.DataFrame]:
-        """Counts above 0."""
+        """Counts above 0, a layer at a time."""
+        labels = self.labels[self.chosen]
         for layer in self.store.layer_graph.visible:
-            counts = self.store.read(f"matrices/{layer.name}/activation_count")[list(self.places)]
+            counts = self.store.read(f"matrices/{layer.name}/activation_count")[self.chosen]
             row, channel = np.nonzero(counts)
-            label = self.labels[list(self.places)][row]
-            yield pd.DataFrame({"class": label, "layer": layer.name, "channel": channel, "count": counts[row, channel]})
+            columns = {"class": labels[row], "layer": layer.name, "channel": channel, "count": counts[row, channel]}
+            yield pd.DataFrame(columns)
 
     def influence_counts(self) -> Iterator[pd.DataFrame]:
         """Counts above 0, a class at a time; target channels as in the target layer."""
-        for place in self.places:
-            yield pd.concat([self._influence(place, hop.name) for hop in self.store.layer_graph.hops])
+        for index in self.classes:
+            yield pd.concat([self._influence(index, hop) for hop in self.store.layer_graph.hops])
 
-    def _influence(self, place: int, name: str) -> pd.DataFrame:
-        hop = next(hop for hop in self.store.layer_graph.hops if hop.name == name)
-        counts = self.store.read(f"matrices/{name}/influence_count", slice(place, place + 1))[0]
+    def _influence(self, index: int, hop: Hop) -> pd.DataFrame:
+        counts = self.store.read(f"matrices/{hop.name}/influence_count", slice(index, index + 1))[0]
         channel, source = np.nonzero(counts)
         return pd.DataFrame(
             {
-                "class": self.labels[place],
-                "hop": name,
+                "class": self.labels[index],
+                "hop": hop.name,
                 "source_layer": hop.source,
                 "source_channel": source,
                 "target_layer": hop.target,
@@ -113,28 +129,31 @@ class _Tables:
     def graphs(self, rows: Callable[[ClassGraph, NDArray[np.object_], Store], pd.DataFrame]) -> Iterator[pd.DataFrame]:
         """Rows of each class's graph, its layers by name; some classes in one chunk."""
         names = np.array([layer.name for layer in self.store.layer_graph.layers], object)
-        labels, graphs = self.labels, dict(enumerate(read_graphs(self.store)))
-        for start in range(0, len(self.places), CLASS_ROWS):
-            places = self.places[start : start + CLASS_ROWS]
-            frames = [rows(graphs[place], names, self.store) for place in places]
+        graphs = list(read_graphs(self.store))
+        for start in range(0, len(self.classes), CLASS_ROWS):
+            classes = self.chosen[start : start + CLASS_ROWS]
+            frames = [rows(graphs[index], names, self.store) for index in classes]
             joined = pd.concat(frames, ignore_index=True)
-            joined.insert(0, "class", np.repeat(labels[list(places)], [len(frame) for frame in frames]))
+            joined.insert(0, "class", np.repeat(self.labels[classes], [len(frame) for frame in frames]))
             yield joined
 
     def embedding(self) -> Iterator[pd.DataFrame]:
-        chosen = list(self.places)
+        """One row a class and layer, a layer at a time."""
+        labels = self.labels[self.chosen]
         for layer in self.store.layer_graph.visible:
-            x, y = (self.store.read(f"embedding/{layer.name}/{axis}")[chosen] for axis in "xy")
-            yield pd.DataFrame({"class": self.labels[chosen], "layer": layer.name, "x": x, "y": y})
+            x = self.store.read(f"embedding/{layer.name}/x")[self.chosen]
+            y = self.store.read(f"embedding/{layer.name}/y")[self.chosen]
+            yield pd.DataFrame({"class": labels, "layer": layer.name, "x": x, "y": y})
 
     def channel_usage(self) -> Iterator[pd.DataFrame]:
-        """Over all classes of the store."""
+        """Over all classes of the store, a layer at a time."""
         n_images = self.store.read("classes/n_images")
         for layer in self.store.layer_graph.visible:
             yield usage_frame(layer, self.store.read(f"matrices/{layer.name}/activation_count"), n_images)
 
 
 def _plain(values: NDArray[Any]) -> NDArray[Any]:
+    """Texts as pandas of any version takes them."""
     return values.astype(object) if values.dtype.kind == "T" else values
 
 
