@@ -55,6 +55,11 @@ def test_two_classes_lie_at_their_distance() -> None:
     np.testing.assert_allclose(place, [[np.sqrt(0.5), 0], [-np.sqrt(0.5), 0]], atol=1e-6)
 
 
+def test_the_class_that_lies_farthest_out_is_on_the_positive_side() -> None:
+    place = embed_layers({"a": np.array([[0, 9], [4, 0], [0, 3]], np.int32)}, 0)["a"]
+    np.testing.assert_allclose(place[:, 0], np.sqrt(2) / 3 * np.array([-1, 2, -1]), atol=1e-6)
+
+
 def test_a_pca_is_turned_to_the_layer_before() -> None:
     counts = grouped_counts(FEW)
     mirrored_and_more = np.concatenate([counts[:, ::-1], np.zeros_like(counts)], axis=1)

@@ -18,6 +18,7 @@ from summit_dask.arrays.pictures import (
     Preparation,
     Settings,
     Visualiser,
+    _height,
     batches,
     stored_kinds,
 )
@@ -210,6 +211,11 @@ def test_the_command_s_settings_are_the_settings() -> None:
     assert Settings() == Settings(size=128, steps=256, learning_rate=0.05, diversity=0.1, seed=0, batch=8)
     given = {option.name: option.default for option in cli.commands.commands["pictures"].params}
     assert [given[name] for name in ("size", "steps", "seed")] == [128, 256, 0]
+
+
+def test_a_channel_climbs_by_its_peaks_and_a_tenth_of_its_mean() -> None:
+    maps = torch.tensor([[[3.0, -1], [0, 0]], [[-2.0, -2], [-2, -2]]])
+    torch.testing.assert_close(_height(maps), torch.tensor([1.5 + 0.05, -0.2]), atol=2e-3, rtol=0)
 
 
 def test_batches_cover_the_channels_in_order() -> None:
