@@ -68,14 +68,15 @@ def _extremes(maps, maximum, position, minimum):
         low[:] = maps[n, 0]
         for p in range(1, positions):
             values = maps[n, p]
-            # No branches: all channels of a position go through vector instructions.
+            # No branches: all channels of a position go through vector instructions. The order matters, too: with both
+            # comparisons first, a layer of few channels takes twice the time.
             for c in range(channels):
                 value = values[c]
                 missing = value != value  # NaN; from then on no value is higher or lower
                 higher = (value > high[c]) | missing
-                lower = (value < low[c]) | missing
                 high[c] = value if higher else high[c]
                 where[c] = p if higher else where[c]
+                lower = (value < low[c]) | missing
                 low[c] = value if lower else low[c]
 
 

@@ -127,22 +127,22 @@ def rank_closed(weights, groups, maximum, minimum, source, value):
     """
     sources = weights.shape[0] // groups
     targets = weights.shape[1]
+    peaks = np.empty(targets, np.float32)
     for n in range(len(maximum)):
         for g in range(groups):
             first = g * sources
             last = first + sources
             high = maximum[n, first:last]
             low = minimum[n, first:last]
-            found = slice(g * targets, (g + 1) * targets)
-            _rank_group(weights[first:last], high, low, first, source[n, found], value[n, found])
+            own = slice(g * targets, (g + 1) * targets)
+            _rank_group(weights[first:last], high, low, first, peaks, source[n, own], value[n, own])
 
 
 @njit(error_model="numpy")
 @no_type_check
-def _rank_group(weights, high, low, first, source, value):
-    """Rank the sources of one group's targets; `first` is the group's first source."""
-    least = _closed_floor(weights, high, low, value.shape[1])
-    peaks = np.empty(len(least), np.float32)
+def _rank_group(weights, high, low, first, peaks, source, value):
+    """Rank the sources of one group's targets; `first` is the group's first source, `peaks` memory to work in."""
+    least = _closed_floor(weights, high, low, value.shape[1], peaks)
     for i in range(len(weights)):
         if high[i] == 0 and low[i] == 0:
             continue
@@ -161,7 +161,7 @@ def _rank_group(weights, high, low, first, source, value):
 
 @njit(error_model="numpy")
 @no_type_check
-def _closed_floor(weights, high, low, k):
+def _closed_floor(weights, high, low, k, peaks):
     """A lower bound of each target's k-th largest influence: the k-th largest over whole runs of sources.
 
     sources     | 4 1 7 | 0 2 2 | 5 3 1 | ...       k = 2: runs have 7, 2, 5; two sources have 5 at least
@@ -169,7 +169,6 @@ def _closed_floor(weights, high, low, k):
     sources, targets = weights.shape
     run = max(1, sources // (4 * k))
     best = np.zeros((k, targets), np.float32)
-    peaks = np.empty(targets, np.float32)
     for start in range(0, sources, run):
         peaks[:] = 0
         for i in range(start, min(start + run, sources)):
