@@ -11,19 +11,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from summit_dask.arrays.examples import (
-    Block,
-    Crops,
-    Geometry,
-    Strongest,
-    cut_thumbnails,
-    input_boxes,
-    merge,
-    original_box,
-    strongest,
-    strongest_images,
-    thumbnails,
-)
+from summit_dask.arrays.examples import Block, Strongest, merge, strongest, strongest_images
+from summit_dask.arrays.thumbnails import Crops, Geometry, cut_thumbnails, input_boxes, original_box, thumbnails
 from summit_dask.facts import encoded
 from summit_dask.facts.errors import StoreError
 from summit_dask.facts.layergraph import Box, Layer, Window
@@ -160,7 +149,7 @@ def test_tasks_never_show(originals: list[Path], monkeypatch: pytest.MonkeyPatch
     crops = Crops(image, np.hstack([corner, corner + 15]).astype(np.int32))
     geometry = Geometry(50, (40, 40), 24)
     whole = cut_thumbnails(crops, Opener(originals), geometry)
-    monkeypatch.setattr("summit_dask.arrays.examples._IMAGES_PER_TASK", 2)
+    monkeypatch.setattr("summit_dask.arrays.thumbnails._IMAGES_PER_TASK", 2)
     parts = thumbnails(crops, Opener(originals), geometry).compute(scheduler="synchronous")
     np.testing.assert_array_equal(parts.box, whole.box)
     assert (parts.jpeg, parts.reasons) == (whole.jpeg, whole.reasons)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from summit_dask.arrays import activations
 from summit_dask.arrays.activations import channel_extremes
-from summit_dask.arrays.influence import kernels
+from summit_dask.arrays.influence import kernels, patches
 from summit_dask.arrays.influence.maximum import Strongest, prepare_hop
 from summit_dask.facts.errors import NumericalError
 from summit_dask.facts.layergraph import Convolution
@@ -222,7 +222,7 @@ def test_one_compilation_serves_every_hop() -> None:
         maps = torch.randn(2, 4, 7, 7).to(memory_format=torch.channels_last).permute(0, 2, 3, 1).numpy()
         weight = rng.normal(size=(8, 4 // groups, *kernel)).astype(np.float32)
         prepare_hop(Convolution(kernel, stride, padding, groups=groups), weight, 4, 3, "hop")(maps)
-    for function in (kernels.rank_closed, kernels.rank_patches, kernels.rank_depthwise, activations._extremes):
+    for function in (kernels.rank_closed, patches.rank_patches, kernels.rank_depthwise, activations._extremes):
         assert len(function.signatures) == 1
         # A cache on disk that names a class of ours could not be read by a later version without that class.
         assert not any(isinstance(argument, types.BaseNamedTuple) for argument in function.signatures[0])

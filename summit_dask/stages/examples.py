@@ -10,16 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from summit_dask.arrays.examples import (
-    Block,
-    Crops,
-    Geometry,
-    Strongest,
-    Thumbnails,
-    input_boxes,
-    strongest_images,
-    thumbnails,
-)
+from summit_dask.arrays.examples import Block, Strongest, strongest_images
+from summit_dask.arrays.thumbnails import Crops, Geometry, Thumbnails, input_boxes, thumbnails
 from summit_dask.facts import encoded
 from summit_dask.facts.config import ResultOptions
 from summit_dask.facts.layergraph import Layer

@@ -11,7 +11,8 @@ import numpy as np
 from jaxtyping import Float32, Int32, Int64
 
 from summit_dask.arrays.activations import Extremes, channel_extremes
-from summit_dask.arrays.influence.kernels import Bounds, Patches, Weights, rank_closed, rank_depthwise, rank_patches
+from summit_dask.arrays.influence.kernels import rank_closed, rank_depthwise
+from summit_dask.arrays.influence.patches import Bounds, Patches, Weights, rank_patches
 from summit_dask.arrays.influence.simd import LANES
 from summit_dask.facts.errors import NumericalError
 from summit_dask.facts.layergraph import Convolution
@@ -187,7 +188,7 @@ class _Depthwise:
 
 
 class _Patches:
-    """k x k: see `kernels`."""
+    """k x k: see `patches`."""
 
     def __init__(self, convolution: Convolution, weight: Weight, k: int, name: str) -> None:
         self.convolution = convolution
