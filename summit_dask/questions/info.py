@@ -9,6 +9,7 @@ import numpy as np
 from summit_dask.facts import schema
 from summit_dask.facts.addresses import addresses
 from summit_dask.facts.errors import StoreError
+from summit_dask.store.places import room
 from summit_dask.store.progress import size
 from summit_dask.store.status import fingerprints, pending_commands
 from summit_dask.store.store import Store
@@ -43,7 +44,7 @@ def describe(path: Path) -> dict[str, Any]:
         "outputs": header.n_outputs,
         "unreadable": _unreadable(store, status == schema.UNREADABLE),
         "damaged": list(damaged_arrays(store)),
-        "bytes": {group: _bytes(path / group) for group in _groups(path)},
+        "bytes": {group: taken.bytes for group, taken in room(path).items()},
     }
     return {**facts, **_progress(store), **_accuracy(store)}
 
@@ -57,14 +58,6 @@ def damaged_arrays(store: Store) -> Iterator[str]:
                     store.refuse_lost_files(address)
             except StoreError as error:
                 yield str(error)
-
-
-def _groups(path: Path) -> list[str]:
-    return sorted(entry.name for entry in path.iterdir() if entry.is_dir())
-
-
-def _bytes(folder: Path) -> int:
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
 def _unreadable(store: Store, which: Any) -> list[dict[str, str]]:

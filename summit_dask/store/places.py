@@ -1,6 +1,8 @@
-"""Where stores lie, and whether one has changed."""
+"""Where stores lie, whether one has changed, and what room it takes."""
 
+import os
 from pathlib import Path
+from typing import NamedTuple
 
 from summit_dask.facts.errors import StoreError
 from summit_dask.store.status import makers
@@ -32,6 +34,32 @@ def stores_in(folder: Path) -> list[Path]:
             "or a folder of such stores."
         )
     return found
+
+
+class Room(NamedTuple):
+    """What a part of a store takes on the disk."""
+
+    bytes: int
+    files: int
+
+
+def room(path: Path) -> dict[str, Room]:
+    """What each outermost group of a store takes on the disk, by name; every file is looked at."""
+    return {child.name: _room(child) for child in sorted(path.iterdir()) if child.is_dir()}
+
+
+def _room(folder: Path) -> Room:
+    sizes = [_size(Path(place, name)) for place, _, names in os.walk(folder) for name in names]
+    known = [size for size in sizes if size is not None]
+    return Room(sum(known), len(known))
+
+
+def _size(file: Path) -> int | None:
+    """Size of a file; None if it is gone by now, as happens while a stage goes on."""
+    try:
+        return file.stat().st_size
+    except FileNotFoundError:
+        return None
 
 
 def _modified(path: Path) -> int:
