@@ -1,0 +1,39 @@
+"""An attribution graph as tables, layers by name."""
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from summit_dask.arrays.graph.attribution import ClassGraph
+from summit_dask.facts.layergraph import LayerGraph
+
+
+def node_table(layer_graph: LayerGraph, graph: ClassGraph) -> pd.DataFrame:
+    """A row a node, in the order of the graph: layer, channel, count, score; no rows for an empty graph."""
+    layer = _names(layer_graph)
+    return pd.DataFrame(
+        {
+            "layer": layer[graph.node_layer],
+            "channel": graph.node_channel,
+            "count": graph.node_count,
+            "score": graph.node_score,
+        }
+    )
+
+
+def edge_table(layer_graph: LayerGraph, graph: ClassGraph) -> pd.DataFrame:
+    """A row an edge, in the order of the graph: layer and channel of source and target, influence."""
+    layer = _names(layer_graph)
+    return pd.DataFrame(
+        {
+            "source_layer": layer[graph.edge_source_layer],
+            "source_channel": graph.edge_source_channel,
+            "target_layer": layer[graph.edge_target_layer],
+            "target_channel": graph.edge_target_channel,
+            "influence": graph.edge_influence,
+        }
+    )
+
+
+def _names(layer_graph: LayerGraph) -> NDArray[np.object_]:
+    return np.array([layer.name for layer in layer_graph.layers], object)
