@@ -160,8 +160,7 @@ class Server:
     """A dashboard on a port of its own."""
 
     def __init__(self, store: Path, port: int) -> None:
-        options = ["--server.port", str(port), "--server.address", "127.0.0.1"]
-        command = [sys.executable, "-m", "dashboard", str(store), *options]
+        command = [sys.executable, "-m", "dashboard", str(store), "127.0.0.1", str(port)]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self.address = f"http://127.0.0.1:{port}"
 

@@ -1,7 +1,4 @@
-"""The dashboard: navigation, the choice of a store, and what to say when there is none.
-
-Started by ``summit-dask dashboard STORE``, which is ``streamlit run app.py -- STORE``.
-"""
+"""The dashboard: navigation, the choice of a store, and what to say when there is none."""
 
 from collections.abc import Callable
 from importlib import import_module
@@ -91,7 +88,3 @@ def _explain(error: SummitError) -> None:
     }
     title = next((text for kind, text in titles.items() if isinstance(error, kind)), "This can't be shown")
     components.facts("error", title, level=1, note=str(error))
-
-
-if __name__ == "__main__":
-    main()

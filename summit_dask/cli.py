@@ -8,8 +8,6 @@ import errno
 import json
 import os
 import signal
-import socket
-import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -219,47 +217,23 @@ def verify(store: Path, n_images: int) -> None:
 def demo(out: Path, workers: int | None, dashboard: bool, host: str, port: int) -> None:
     """Train a small network on handwritten digits, run everything on it, and look at it."""
     from summit_dask.demo import make_demo
+    from summit_dask.serve import serve
 
     store = make_demo(out, workers)
     click.echo(f"The demo's store is {store}.")
     if dashboard:
-        _serve(store, host, port)
+        serve(store, host, port)
 
 
 @commands.command()
-@click.argument("store", type=click.Path(exists=True, path_type=Path))
+@_store
 @click.option("--host", default="127.0.0.1", show_default=True, help="address to listen on")
 @click.option("--port", type=PORT, default=DASHBOARD_PORT, show_default=True, help="port to listen on")
 def dashboard(store: Path, host: str, port: int) -> None:
     """Explore a store, or a folder of stores, in the browser."""
-    _serve(store, host, port)
+    from summit_dask.serve import serve
 
-
-def _serve(store: Path, host: str, port: int) -> None:
-    from summit_dask.store.places import stores_in
-
-    stores_in(store.resolve())  # refuses a folder that holds none
-    _check_free(host, port)
-    settings = {
-        "server.address": host,
-        "server.port": port,
-        "server.headless": "true",
-        "browser.gatherUsageStats": "false",
-        "global.developmentMode": "false",
-    }
-    flags = [f"--{name}={value}" for name, value in settings.items()]
-    click.echo(f"The dashboard of {store} is at http://{host}:{port} (Ctrl-C ends it).")
-    sys.exit(subprocess.run([sys.executable, "-m", "dashboard", str(store.resolve()), *flags], check=False).returncode)
-
-
-def _check_free(host: str, port: int) -> None:
-    """Before the address is said: another program's page there would be taken for ours."""
-    try:
-        socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
-    except OSError as error:
-        raise ConfigError(
-            f"Can't listen at {host}, port {port}: {error.strerror or error}. Choose another --port or --host."
-        ) from error
+    serve(store, host, port)
 
 
 for command in COMMANDS:

@@ -54,8 +54,7 @@ def address(store: Path) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    options = ["--server.port", str(port), "--server.address", "127.0.0.1"]
-    command = [sys.executable, "-m", "dashboard", str(store), *options]
+    command = [sys.executable, "-m", "dashboard", str(store), "127.0.0.1", str(port)]
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         _wait(f"http://127.0.0.1:{port}/_stcore/health")

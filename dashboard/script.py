@@ -1,0 +1,8 @@
+"""What Streamlit runs for each visitor and each change: this package, by its file, and then its `app`."""
+
+from importlib import import_module
+
+from summit_dask.serve import load_dashboard
+
+load_dashboard()
+import_module("dashboard.app").main()
