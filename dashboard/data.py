@@ -4,18 +4,20 @@ Values are read when they are first asked for, and kept; what belongs to one cla
 What the store lacks is None here, and `why_absent` says in plain words what would make it.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property, lru_cache, partial, wraps
+from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import streamlit as st
 from numpy.typing import NDArray
-from scipy import sparse
 
+from dashboard.influence import InfluenceOfClass
+from dashboard.kept import kept_with_store
+from dashboard.selection import STORED, Reselection
 from summit_dask.arrays.graph.attribution import ClassGraph, class_graph
 from summit_dask.arrays.graph.edges import ClassCounts
 from summit_dask.arrays.similarity import similarity_to
@@ -33,33 +35,7 @@ from summit_dask.store.store import Store
 HISTOGRAM_BINS = 20
 
 #: What each part is, and the command that makes it; /pictures is no stage of a run.
-_PARTS: Mapping[str, tuple[str, str]] = {**makers(), "pictures": ("pictures of channels", "pictures")}
-
-
-@dataclass(frozen=True)
-class Reselection:
-    """What differs from the graphs as they were stored; None leaves an option as the run had it.
-
-    Parameters
-    ----------
-    p
-        Share of a layer's scores that is selected at first.
-    mass
-        Share of an image's activation that makes a channel used; counted again from the class's stored maxima.
-    left_out
-        Channels left out besides the run's own.
-    keep_excluded
-        Whether the run's own excluded channels take part after all.
-    """
-
-    p: float | None = None
-    mass: float | None = None
-    left_out: tuple[Channel, ...] = ()
-    keep_excluded: bool = False
-
-
-#: The graphs as they were stored.
-STORED = Reselection()
+PARTS: Mapping[str, tuple[str, str]] = {**makers(), "pictures": ("pictures of channels", "pictures")}
 
 
 @dataclass(frozen=True)
@@ -74,9 +50,9 @@ class Example:
 
 @dataclass(frozen=True)
 class ClassFacts:
-    """What is known of one class; `accuracy` is None where the class has no images."""
+    """What is known of one class, the index-th of the store; `accuracy` is None where the class has no images."""
 
-    place: int
+    index: int
     folder: str
     label: str
     synset: str
@@ -87,24 +63,6 @@ class ClassFacts:
     def accuracy(self) -> float | None:
         """Share of the images whose highest prediction is the class."""
         return self.n_correct / self.n_images if self.n_images else None
-
-
-Function = TypeVar("Function", bound=Callable[..., Any])
-
-
-def kept_with_store(most: int | None) -> Callable[[Function], Function]:
-    """Keep a function's latest answers about a store as long as the store is open, and no longer."""
-
-    def decorate(function: Function) -> Function:
-        @wraps(function)
-        def answer(data: "StoreData", *args: Any) -> Any:
-            if function not in data.answers:
-                data.answers[function] = lru_cache(most)(partial(function, data))
-            return data.answers[function](*args)
-
-        return cast(Function, answer)
-
-    return decorate
 
 
 class StoreData:
@@ -125,20 +83,16 @@ class StoreData:
         self.path = path
         self.stamp = stamp(path)
         self.store = Store.open(path)
-        self._kept: dict[str, NDArray[Any]] = {}
         self.answers: dict[Any, Any] = {}  # of functions, see `kept_with_store`
 
     def unchanged(self) -> bool:
         """Whether no stage of the store was made, renewed or removed since it was opened."""
         return self.stamp == stamp(self.path)
 
-    def read(self, path: str, rows: slice = slice(None)) -> NDArray[Any]:
-        """Values of an array; whole arrays are kept."""
-        if rows != slice(None):
-            return self.store.read(path, rows)
-        if path not in self._kept:
-            self._kept[path] = self.store.read(path)
-        return self._kept[path]
+    @kept_with_store(None)
+    def read(self, address: str) -> NDArray[Any]:
+        """All values of an array; for some rows, read from `store`."""
+        return self.store.read(address)
 
     # What there is
 
@@ -181,13 +135,13 @@ class StoreData:
         """Which parts are outdated and what renews them, in plain words; empty if none is."""
         if not self.outdated:
             return ""
-        what = ", ".join(_PARTS[part][0] for part in self.outdated)
-        commands = " and ".join(dict.fromkeys(f"'summit-dask {_PARTS[part][1]}'" for part in self.outdated))
+        what = ", ".join(in_words(part) for part in self.outdated)
+        commands = " and ".join(dict.fromkeys(f"'summit-dask {PARTS[part][1]}'" for part in self.outdated))
         return f"Made with other options than this store's present ones: {what}. Run {commands} to renew them."
 
     def why_absent(self, part: str) -> str:
         """What the store lacks and what makes it, in plain words."""
-        what, command = _PARTS[part]
+        what, command = PARTS[part]
         stage = stage_of(part)
         maker = f"'summit-dask {command}' makes that"
         if stage is not None and stage.by_partition:
@@ -212,9 +166,14 @@ class StoreData:
         return int(self.classes["n_images"].sum())
 
     @cached_property
-    def n_images_read(self) -> int:
-        """Readable images."""
-        return int((self.read("images/status") == schema.READ).sum())
+    def is_read(self) -> NDArray[np.bool_]:
+        """Whether an image was read, (image,)."""
+        return np.asarray(self.read("images/status") == schema.READ, bool)
+
+    @cached_property
+    def has_predictions(self) -> bool:
+        """Whether it is known what single images were taken for; an import tells it of no image."""
+        return bool(self.is_read.any()) and self.store.has("images/predicted")
 
     @cached_property
     def classes(self) -> pd.DataFrame:
@@ -223,24 +182,36 @@ class StoreData:
         The label is the name, with the synset (or the folder) after it where several classes share the name.
         Accuracy is NaN for a class without images.
         """
-        folder, name, synset = (_text(self.read(p)) for p in ("class", "classes/name", "classes/synset"))
-        name = [n or f for n, f in zip(name, folder, strict=True)]
+        folder = _text(self.read("class"))
+        synset = _text(self.read("classes/synset"))
+        name = [n or f for n, f in zip(_text(self.read("classes/name")), folder, strict=True)]
         shared = {n for n, times in pd.Series(name).value_counts().items() if times > 1}
         label = [f"{n} ({s or f})" if n in shared else n for n, s, f in zip(name, synset, folder, strict=True)]
         images, correct = self._class_statistics()
-        with np.errstate(invalid="ignore"):
-            accuracy = np.where(images > 0, correct / np.maximum(images, 1), np.nan)
-        table = {"folder": folder, "name": name, "label": label, "synset": synset}
-        numbers = {"output": self.read("classes/output_index"), "n_images": images, "n_correct": correct}
-        return pd.DataFrame({**table, **numbers, "accuracy": accuracy})
+        accuracy = np.where(images > 0, correct / np.maximum(images, 1), np.nan)
+        return pd.DataFrame(
+            {
+                "folder": folder,
+                "name": name,
+                "label": label,
+                "synset": synset,
+                "output": self.read("classes/output_index"),
+                "n_images": images,
+                "n_correct": correct,
+                "accuracy": accuracy,
+            }
+        )
 
     def _class_statistics(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        images, correct = (self.read(f"classes/{n}").astype(np.int64) for n in ("n_images", "n_correct"))
-        if images.any() or not self.n_images_read:
+        """Images and rightly classified images of each class; while a run goes on, of those read so far."""
+        images = self.read("classes/n_images").astype(np.int64)
+        correct = self.read("classes/n_correct").astype(np.int64)
+        if images.any() or not self.has_predictions:
             return images, correct
-        read = self.read("images/status") == schema.READ
-        of_class, right = self.read("images/class_index"), self.is_correct
-        return tuple(np.bincount(of_class[m], minlength=self.n_classes) for m in (read, read & right))  # type: ignore[return-value]
+        of_class = self.read("images/class_index")
+        images = np.bincount(of_class[self.is_read], minlength=self.n_classes)
+        correct = np.bincount(of_class[self.is_read & self.is_correct], minlength=self.n_classes)
+        return images, correct
 
     @cached_property
     def is_correct(self) -> NDArray[np.bool_]:
@@ -248,33 +219,32 @@ class StoreData:
         output = self.read("classes/output_index")[self.read("images/class_index")]
         return np.asarray(self.read("images/predicted")[:, 0] == output, bool)
 
-    def facts(self, place: int) -> ClassFacts:
-        """What is known of the class at a place in /classes."""
-        row = self.classes.iloc[place].to_dict()
+    def facts(self, index: int) -> ClassFacts:
+        """What is known of the index-th class."""
+        row = self.classes.iloc[index].to_dict()
         numbers = (int(row["n_images"]), int(row["n_correct"]))
-        return ClassFacts(place, row["folder"], row["label"], row["synset"], *numbers)
+        return ClassFacts(index, row["folder"], row["label"], row["synset"], *numbers)
 
     @cached_property
-    def place_of(self) -> Mapping[str, int]:
-        """Place of a class in /classes, by its folder name."""
-        return {folder: place for place, folder in enumerate(self.classes["folder"])}
+    def index_of(self) -> Mapping[str, int]:
+        """Index of a class, by its folder name."""
+        return {folder: index for index, folder in enumerate(self.classes["folder"])}
 
     @cached_property
     def histograms(self) -> NDArray[np.int64] | None:
-        """Images per class and range of the true class's probability, (class, bin); None without images."""
-        if not self.n_images_read:
+        """Images per class and range of the true class's probability, (class, bin); None where it isn't known."""
+        if not self.has_predictions:
             return None
-        read = self.read("images/status") == schema.READ
-        probability = np.nan_to_num(self.read("images/true_probability")[read])
-        place = np.clip((probability * HISTOGRAM_BINS).astype(np.int64), 0, HISTOGRAM_BINS - 1)
-        cell = self.read("images/class_index")[read].astype(np.int64) * HISTOGRAM_BINS + place
+        probability = np.nan_to_num(self.read("images/true_probability")[self.is_read])
+        fullest = HISTOGRAM_BINS - 1
+        bin_of = np.clip((probability * HISTOGRAM_BINS).astype(np.int64), 0, fullest)
+        cell = self.read("images/class_index")[self.is_read].astype(np.int64) * HISTOGRAM_BINS + bin_of
         return np.bincount(cell, minlength=self.n_classes * HISTOGRAM_BINS).reshape(-1, HISTOGRAM_BINS)
 
-    def images_of(self, place: int) -> slice:
+    def images_of(self, class_index: int) -> slice:
         """The images of a class; they lie together."""
-        of_class = self.read("images/class_index")
-        start, stop = np.searchsorted(of_class, [place, place + 1])
-        return slice(int(start), int(stop))
+        bounds = np.searchsorted(self.read("images/class_index"), [class_index, class_index + 1])
+        return slice(*bounds.tolist())
 
     def label_of_image(self, image: int) -> str:
         """Label of an image's class."""
@@ -301,21 +271,22 @@ class StoreData:
     def _node_counts(self, layer: str) -> NDArray[np.int32]:
         known = self.layer_graph.layer(layer)
         own = self.read("graphs/node_layer") == self.layer_graph.layers.index(known)
-        place, channel, count = (self.read(f"graphs/node_{name}")[own] for name in ("class", "channel", "count"))
+        of_class = self.read("graphs/node_class")[own]
+        channel = self.read("graphs/node_channel")[own]
         counts = np.zeros((self.n_classes, known.channels), np.int32)
-        counts[place, channel] = count
+        counts[of_class, channel] = self.read("graphs/node_count")[own]
         return counts
 
     def embedding(self, layer: str) -> NDArray[np.float32] | None:
-        """Place of each class, (class, 2)."""
+        """Where each class lies, (class, 2)."""
         if not self.has("embedding", layer):
             return None
         return np.stack([self.read(f"embedding/{layer}/{axis}") for axis in "xy"], axis=1)
 
-    def similarity(self, layer: str, place: int) -> NDArray[np.float64] | None:
+    def similarity(self, layer: str, class_index: int) -> NDArray[np.float64] | None:
         """Cosine of the counts of each class and those of one class, (class,); 0 for a class without counts."""
         counts = self.counts(layer)
-        return None if counts is None else similarity_to(counts, place)
+        return None if counts is None else similarity_to(counts, class_index)
 
     def pictures(self, channel: Channel) -> dict[str, bytes]:
         """A channel's encoded pictures by kind (`schema.PICTURE_KINDS`); only those there are."""
@@ -330,7 +301,9 @@ class StoreData:
         group = f"examples/{channel.layer}"
         if not self.has("examples", channel.layer):
             return []
-        image, value, box = (self.read(f"{group}/{n}")[channel.index] for n in ("image_index", "value", "box"))
+        image = self.read(f"{group}/image_index")[channel.index]
+        value = self.read(f"{group}/value")[channel.index]
+        box = self.read(f"{group}/box")[channel.index]
         thumbnails = self._encoded(f"{group}/thumbnail", channel.index * len(image), len(image))
         return [
             Example(int(i), float(value[k]), tuple(box[k].tolist()), thumbnails[k])
@@ -347,11 +320,12 @@ class StoreData:
     # Graphs
 
     @kept_with_store(8)
-    def class_counts(self, place: int) -> ClassCounts:
+    def class_counts(self, class_index: int) -> ClassCounts:
         """Counts of one class, as far as the store has them."""
         counts = {layer.name: self.counts(layer.name) for layer in self.layers}
-        activation = {name: values[place] for name, values in counts.items() if values is not None}
-        return ClassCounts(activation, _Influence(self, place))
+        activation = {name: values[class_index] for name, values in counts.items() if values is not None}
+        hops = [hop.name for hop in self.layer_graph.hops if self.has("matrices", hop.name)]
+        return ClassCounts(activation, InfluenceOfClass(self.store, hops, class_index))
 
     @property
     def can_reselect(self) -> bool:
@@ -359,60 +333,37 @@ class StoreData:
         return all(self.has("matrices", hop.name) for hop in self.layer_graph.hops) and bool(self.layer_graph.hops)
 
     @kept_with_store(64)
-    def graph(self, place: int, how: Reselection = STORED) -> ClassGraph | None:
+    def graph(self, class_index: int, how: Reselection = STORED) -> ClassGraph | None:
         """Attribution graph of a class: as stored, or made again from the counts."""
         if how == STORED:
-            return read_graph(self.read, place) if self.has("graphs") else None
-        counts = self.class_counts(place)
+            return read_graph(self.read, class_index) if self.has("graphs") else None
+        counts = self.class_counts(class_index)
         excluded = self._left_out(how)
         if how.mass is not None:
-            counts = ClassCounts(self._activation_at(place, how.mass, excluded), counts.influence)
+            counts = ClassCounts(self._activation_at(class_index, how.mass, excluded), counts.influence)
         options = self.options if how.p is None else self.options.replaced(p=how.p)
         return class_graph(self.layer_graph, counts, excluded, options)
 
     def _left_out(self, how: Reselection) -> dict[str, tuple[int, ...]]:
-        found = {} if how.keep_excluded else self.options.excluded_by_layer()
+        result = {} if how.keep_excluded else self.options.excluded_by_layer()
         for channel in how.left_out:
-            found[channel.layer] = (*found.get(channel.layer, ()), channel.index)
-        return found
+            result[channel.layer] = (*result.get(channel.layer, ()), channel.index)
+        return result
 
     def _activation_at(
-        self, place: int, mass: float, excluded: Mapping[str, tuple[int, ...]]
+        self, class_index: int, mass: float, excluded: Mapping[str, tuple[int, ...]]
     ) -> Mapping[str, NDArray[np.int32]]:
         # Brings numba, which a page that doesn't ask for another mass need not load.
         from summit_dask.questions.query import count_activations
 
         rows = np.zeros(self.store.header.n_images, bool)
-        rows[self.images_of(place)] = True
-        rows &= self.read("images/status") == schema.READ
-        return count_activations(self.store.read, self.layer_graph, rows, mass, excluded)
+        rows[self.images_of(class_index)] = True
+        return count_activations(self.store.read, self.layer_graph, rows & self.is_read, mass, excluded)
 
     @cached_property
     def largest_node_count(self) -> int:
         """The largest count of any node of any class's graph; at least 1."""
         return max(1, int(self.read("graphs/node_count").max(initial=1))) if self.has("graphs") else 1
-
-
-class _Influence(Mapping[str, sparse.csr_array]):
-    """Influence counts of one class by hop, each read when it is asked for."""
-
-    def __init__(self, data: StoreData, place: int) -> None:
-        self._data, self._rows = data, slice(place, place + 1)
-        self._names = [hop.name for hop in data.layer_graph.hops if data.has("matrices", hop.name)]
-        self._kept: dict[str, sparse.csr_array] = {}
-
-    def __getitem__(self, name: str) -> sparse.csr_array:
-        if name not in self._names:
-            raise KeyError(name)
-        if name not in self._kept:
-            self._kept[name] = sparse.csr_array(self._data.read(f"matrices/{name}/influence_count", self._rows)[0])
-        return self._kept[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
-
-    def __len__(self) -> int:
-        return len(self._names)
 
 
 @st.cache_resource(max_entries=4, validate=StoreData.unchanged, show_spinner=False)
@@ -425,6 +376,11 @@ def open_data(path: Path) -> StoreData:
         If there is no store, it is broken, or of another format version.
     """
     return StoreData(path)
+
+
+def in_words(part: str) -> str:
+    """What a part of a store is."""
+    return PARTS[part][0]
 
 
 def _text(values: NDArray[Any]) -> list[str]:

@@ -1,20 +1,51 @@
-"""What is shown, and its form in the address: the address alone brings a view back, but for rows chosen in tables.
+"""What is shown: the address alone brings a view back, but for rows chosen in tables.
 
-Reading an address never fails: what can't be understood counts as not said.
+A field here is all that a new choice of the visitor's needs: it stands in the address by itself.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Self, cast, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
-from dashboard.data import STORED, Reselection, StoreData
+from dashboard import address
 from summit_dask.facts.layergraph import Channel
 
 Sort = Literal["similarity", "best", "worst", "name", "images"]
 Scale = Literal["class", "all"]
 
+#: The controls of the graph's drawing.
+VIEW = ("least_count", "width", "height", "scale")
+
 #: Smallest and largest p and mass to select with.
 SHARES = (0.005, 0.5)
+
+#: Smallest and largest distance of the graph's columns and rows.
+STRETCH = (0.5, 3.0)
+
+
+@dataclass(frozen=True)
+class Reselection:
+    """What differs from the graphs as they were stored; None leaves an option as the run had it.
+
+    Parameters
+    ----------
+    p
+        Share of a layer's scores that is selected at first.
+    mass
+        Share of an image's activation that makes a channel used; counted again from the class's stored maxima.
+    left_out
+        Channels left out besides the run's own.
+    keep_excluded
+        Whether the run's own excluded channels take part after all.
+    """
+
+    p: Annotated[float | None, address.between("p", *SHARES)] = None
+    mass: Annotated[float | None, address.between("mass", *SHARES)] = None
+    left_out: Annotated[tuple[Channel, ...], address.channels("out")] = ()
+    keep_excluded: Annotated[bool, address.flag("keep_excluded")] = False
+
+
+#: The graphs as they were stored.
+STORED = Reselection()
 
 
 @dataclass(frozen=True)
@@ -49,121 +80,35 @@ class Selection:
         On the page of one class: whether the graph beside the class's is that of its misclassified images.
     """
 
-    store: str | None = None
-    class_: str | None = None
-    layer: str | None = None
-    channel: int | None = None
-    pinned: Channel | None = None
-    sort: Sort = "similarity"
-    search: str = ""
-    least_count: int = 0
-    width: float = 1.0
-    height: float = 1.0
-    scale: Scale = "class"
-    how: Reselection = STORED
-    alone: bool = False
-    misclassified: bool = False
+    store: Annotated[str | None, address.text("store")] = None
+    class_: Annotated[str | None, address.text("class")] = None
+    layer: Annotated[str | None, address.text("layer")] = None
+    channel: Annotated[int | None, address.whole("channel")] = None
+    pinned: Annotated[Channel | None, address.channel("pin")] = None
+    sort: Annotated[Sort, address.choice("sort", get_args(Sort))] = "similarity"
+    search: Annotated[str, address.text("search")] = ""
+    least_count: Annotated[int, address.whole("least_count")] = 0
+    width: Annotated[float, address.between("width", *STRETCH)] = 1.0
+    height: Annotated[float, address.between("height", *STRETCH)] = 1.0
+    scale: Annotated[Scale, address.choice("scale", get_args(Scale))] = "class"
+    how: Annotated[Reselection, address.record(Reselection)] = STORED
+    alone: Annotated[bool, address.flag("alone")] = False
+    misclassified: Annotated[bool, address.flag("misclassified")] = False
 
     @classmethod
-    def from_query(cls, query: Mapping[str, Sequence[str]]) -> Self:
+    def from_query(cls, query: address.Query) -> Self:
         """From the address's parameters, each with all its values."""
-        first = {name: values[0] for name, values in query.items() if values}
-        sort, scale = first.get("sort"), first.get("scale")
-        return cls(
-            store=first.get("store"),
-            class_=first.get("class"),
-            layer=first.get("layer"),
-            channel=_whole(first.get("channel")),
-            pinned=next(iter(_channels(query, "pin")), None),
-            sort=cast(Sort, sort if sort in get_args(Sort) else "similarity"),
-            search=first.get("search", ""),
-            least_count=_whole(first.get("least_count")) or 0,
-            width=_within(first.get("width"), 0.5, 3) or 1.0,
-            height=_within(first.get("height"), 0.5, 3) or 1.0,
-            scale=cast(Scale, scale if scale in get_args(Scale) else "class"),
-            how=Reselection(
-                p=_within(first.get("p"), *SHARES),
-                mass=_within(first.get("mass"), *SHARES),
-                left_out=tuple(_channels(query, "out")),
-                keep_excluded=first.get("keep_excluded") == "1",
-            ),
-            alone=first.get("alone") == "1",
-            misclassified=first.get("misclassified") == "1",
-        )
+        return address.read(cls, query)
 
     def to_query(self) -> dict[str, list[str]]:
         """As parameters of an address; what has its default is left away. `from_query` gives an equal selection."""
-        plain: dict[str, Any] = {
-            "store": self.store,
-            "class": self.class_,
-            "layer": self.layer,
-            "channel": self.channel,
-        }
-        usual = Selection()
-        names = ("sort", "search", "least_count", "width", "height", "scale")
-        plain |= {n: getattr(self, n) for n in names if getattr(self, n) != getattr(usual, n)}
-        flags = {"keep_excluded": self.how.keep_excluded, "alone": self.alone, "misclassified": self.misclassified}
-        plain |= {"p": self.how.p, "mass": self.how.mass, **{name: 1 if on else None for name, on in flags.items()}}
-        query = {name: [_number(value)] for name, value in plain.items() if value is not None}
-        return {**query, **_pairs("pin", filter(None, [self.pinned])), **_pairs("out", self.how.left_out)}
+        return address.write(self)
+
+    @property
+    def view(self) -> dict[str, Any]:
+        """How the graph is drawn."""
+        return {name: getattr(self, name) for name in VIEW}
 
     def but(self, **changes: Any) -> Self:
         """A copy with some fields changed."""
         return replace(self, **changes)
-
-    def within(self, data: StoreData) -> tuple[Self, list[str]]:
-        """The selection as far as it exists in a store, the first class and top layer where none is said.
-
-        Returns
-        -------
-        Selection
-            `class_` and `layer` are set.
-        list
-            A sentence for each thing that the address names and the store lacks.
-        """
-        missing = []
-        sizes = {layer.name: layer.channels for layer in data.layers}
-        changes: dict[str, Any] = {}
-        if self.class_ not in data.place_of:
-            changes["class_"] = first = next(iter(data.place_of))
-            shown = data.facts(data.place_of[first]).label
-            missing += [f"There is no class {self.class_!r} in this store; this is {shown}."] if self.class_ else []
-        if self.layer not in sizes:
-            changes["layer"] = last = data.layers[-1].name
-            missing += [f"There is no layer {self.layer!r} in this store; this is {last}."] if self.layer else []
-        if self.pinned and not 0 <= self.pinned.index < sizes.get(self.pinned.layer, 0):
-            changes["pinned"] = None
-        known = tuple(c for c in self.how.left_out if c.index < sizes.get(c.layer, 0))
-        changes["how"] = replace(self.how, left_out=known)
-        if changes["how"] != STORED and not data.can_reselect:
-            missing += [f"The address asks for another selection of the graph. {data.why_absent('matrices')}"]
-            changes["how"] = STORED
-        return replace(self, **changes), missing
-
-
-def _channels(query: Mapping[str, Sequence[str]], prefix: str) -> Iterable[Channel]:
-    layers, indices = query.get(f"{prefix}_layer", ()), map(_whole, query.get(f"{prefix}_channel", ()))
-    return (Channel(layer, index) for layer, index in zip(layers, indices, strict=False) if index is not None)
-
-
-def _pairs(prefix: str, channels: Iterable[Channel]) -> dict[str, list[str]]:
-    found = list(channels)
-    if not found:
-        return {}
-    return {f"{prefix}_layer": [c.layer for c in found], f"{prefix}_channel": [str(c.index) for c in found]}
-
-
-def _number(value: Any) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
-
-
-def _whole(text: str | None) -> int | None:
-    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 10 else None
-
-
-def _within(text: str | None, low: float, high: float) -> float | None:
-    try:
-        value = float(text or "")
-    except ValueError:
-        return None
-    return value if low <= value <= high else None

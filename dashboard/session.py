@@ -2,6 +2,8 @@
 
 import os
 import sys
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -10,18 +12,32 @@ import streamlit as st
 from streamlit.navigation.page import Page
 
 from dashboard.data import StoreData, open_data
-from dashboard.selection import Selection
+from dashboard.plain import notice
+from dashboard.selection import STORED, Selection
+from summit_dask.facts.errors import StoreError
+from summit_dask.facts.layergraph import Channel
 from summit_dask.store.places import stores_in
 
 
 def folder() -> Path:
-    """What the server was started with: a store, or a folder of stores."""
+    """What the server was started with: a store, or a folder of stores.
+
+    Raises
+    ------
+    StoreError
+        If it begins with ~, and there is no home folder.
+    """
     return _resolved(sys.argv[1] if len(sys.argv) > 1 else os.environ.get("SUMMIT_DASK_STORE", ""))
 
 
 @cache
 def _resolved(given: str) -> Path:
-    return Path(given).expanduser().resolve() if given else Path.cwd()
+    if not given:
+        return Path.cwd()
+    try:
+        return Path(given).expanduser().resolve()
+    except RuntimeError as error:
+        raise StoreError(f"{given}: this user has no home folder for ~ to stand for. Give the whole path.") from error
 
 
 def selection() -> Selection:
@@ -60,23 +76,52 @@ def opened() -> tuple[StoreData, Selection]:
     path = chosen_store()
     assert path is not None, "app.py runs a page only once a store is chosen"
     data = open_data(path)
-    wanted, missing = selection().within(data)
+    wanted, missing = within(selection(), data)
     for sentence in [*missing, data.why_outdated()]:
         if sentence:
             notice(sentence)
     return data, wanted
 
 
-def notice(sentence: str) -> None:
-    """A sentence that may hold names from outside, hence as plain text."""
-    with st.container(border=True):
-        st.text(sentence)
+def within(wanted: Selection, data: StoreData) -> tuple[Selection, list[str]]:
+    """A selection as far as it exists in a store, the first class and top layer where none is said.
+
+    Returns
+    -------
+    Selection
+        `class_` and `layer` are set.
+    list
+        A sentence for each thing that the address names and the store lacks.
+    """
+    missing: list[str] = []
+    sizes = {layer.name: layer.channels for layer in data.layers}
+    changes: dict[str, Any] = {}
+    if wanted.class_ not in data.index_of:
+        first = data.facts(0)
+        changes["class_"] = first.folder
+        missing += [f"There is no class {wanted.class_!r} in this store; this is {first.label}."] * bool(wanted.class_)
+    if wanted.layer not in sizes:
+        top = data.layers[-1].name
+        changes["layer"] = top
+        missing += [f"There is no layer {wanted.layer!r} in this store; this is {top}."] * bool(wanted.layer)
+    if wanted.pinned and not _exists(wanted.pinned, sizes):
+        changes["pinned"] = None
+    left_out = tuple(channel for channel in wanted.how.left_out if _exists(channel, sizes))
+    changes["how"] = replace(wanted.how, left_out=left_out)
+    if changes["how"] != STORED and not data.can_reselect:
+        changes["how"] = STORED
+        missing.append(f"The address asks for another selection of the graph. {data.why_absent('matrices')}")
+    return wanted.but(**changes), missing
+
+
+def _exists(channel: Channel, sizes: Mapping[str, int]) -> bool:
+    return channel.index < sizes.get(channel.layer, 0)
 
 
 def page(name: str) -> Page:
     """A page, for links."""
-    found: Page = st.session_state["pages"][name]
-    return found
+    result: Page = st.session_state["pages"][name]
+    return result
 
 
 def go(name: str, **changes: Any) -> None:

@@ -10,6 +10,7 @@ from distributed import Client, LocalCluster
 
 if TYPE_CHECKING:
     from summit_dask.facts.config import RunConfig
+    from tests.stores import Made
 
 
 @pytest.fixture(scope="session")
@@ -41,3 +42,74 @@ def finished(tmp_path_factory: pytest.TempPathFactory, client: Client) -> "RunCo
     config = tiny_config(tmp_path_factory.mktemp("run"))
     run_here(config, client)
     return config
+
+
+@pytest.fixture(scope="session")
+def stores_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of the stores that the dashboard is tested with."""
+    return tmp_path_factory.mktemp("stores")
+
+
+@pytest.fixture(scope="session")
+def made(stores_folder: Path) -> "Made":
+    """What the complete store was made from."""
+    from tests.stores import make_store
+
+    return make_store(stores_folder / "complete")
+
+
+@pytest.fixture(scope="session")
+def complete(stores_folder: Path, made: "Made") -> Path:
+    """A store of our own run that holds everything."""
+    return stores_folder / "complete"
+
+
+@pytest.fixture(scope="session")
+def half_finished(stores_folder: Path) -> Path:
+    """A run that has only read images so far."""
+    from tests.stores import make_store
+
+    make_store(stores_folder / "half", parts={"values"})
+    return stores_folder / "half"
+
+
+@pytest.fixture(scope="session")
+def imported(stores_folder: Path) -> Path:
+    """The original's published graphs and pictures: no images, no counts."""
+    return _import(stores_folder, "imported", imagenet=False)
+
+
+@pytest.fixture(scope="session")
+def imported_classes(stores_folder: Path) -> Path:
+    """The same with imagenet.json: counts, an embedding, and how sure the network was of each image."""
+    return _import(stores_folder, "imported_classes", imagenet=True)
+
+
+def _import(folder: Path, name: str, imagenet: bool) -> Path:
+    import numpy as np
+
+    from summit_dask.formats.original_import import import_summit
+    from summit_dask.store.pictures import add_pictures
+    from summit_dask.store.store import Store
+    from tests import originals
+    from tests.stores import picture
+
+    originals.make(folder / f"{name}.files", imagenet=imagenet, n_layers=3)
+    import_summit(folder / f"{name}.files", folder / name)
+    store = Store.open(folder / name, writable=True)
+    rng = np.random.default_rng(0)
+    pictures = {(channel, kind): picture(rng) for channel in range(256) for kind in ("channel", "dataset-p-0")}
+    with store.changing():
+        add_pictures(store, "mixed3a", pictures)
+    return folder / name
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Says once, at the end, that nothing was tried in a browser, and why."""
+    skipped = [report for report in terminalreporter.stats.get("skipped", ()) if "browser" in report.keywords]
+    reasons = {str(report.longrepr[2]) for report in skipped}
+    if reasons:
+        terminalreporter.write_sep(
+            "=", f"{len(skipped)} tests of the dashboard in a browser were left out", yellow=True
+        )
+        terminalreporter.write_line("; ".join(sorted(reasons)))

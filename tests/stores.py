@@ -1,4 +1,7 @@
-"""Small synthetic stores that are complete, or lack what the caller leaves out."""
+"""Small synthetic stores of our own runs that are complete, or lack what the caller leaves out.
+
+`test_dashboard` compares what is written here with a real finished store, array by array.
+"""
 
 import io
 from collections.abc import Collection, Mapping, Sequence
@@ -14,7 +17,7 @@ from scipy import sparse
 from summit_dask.arrays.graph.attribution import ClassGraph, class_graph
 from summit_dask.arrays.graph.edges import ClassCounts
 from summit_dask.facts import encoded, schema
-from summit_dask.facts.config import GraphOptions, ResultOptions
+from summit_dask.facts.config import ResultOptions
 from summit_dask.facts.layergraph import Convolution, Hop, Layer, LayerGraph, Window
 from summit_dask.facts.preprocessing import Preprocessing
 from summit_dask.facts.run import Imported, NetworkSpec, Run
@@ -22,12 +25,20 @@ from summit_dask.facts.stages import stage_of
 from summit_dask.store.graphs import write_graphs
 from summit_dask.store.header import Header
 from summit_dask.store.layout import partition_size
+from summit_dask.store.pictures import add_pictures
 from summit_dask.store.store import Store
 
 #: What a store can hold beside its tables.
 PARTS = ("values", "matrices", "graphs", "embedding", "pictures", "examples")
 
-AWKWARD_NAMES = ("<img src=x onerror=alert(1)>", "crane", "crane", "50 % & more", "naïve # _café_ **bold** $x$")
+#: Two alike, HTML, and all that Markdown takes for something else.
+AWKWARD_NAMES = (
+    "<img src=x onerror=alert(1)>",
+    "crane",
+    "crane",
+    "50 % & more",
+    "naïve # _café_ **bold** $x$ :tada: -> `b`",
+)
 RANKS = 10
 FINGERPRINT = 7
 
@@ -46,8 +57,9 @@ def layer_graph(sizes: Sequence[int] = (8, 12, 16, 10), hidden: int = 6) -> Laye
     window = Window((8, 8), (4, 4), (0, 0))
     layers = [Layer("stem", sizes[0], 8, 8, True, window)]
     hops = []
-    for place, size in enumerate(sizes[1:], 1):
-        below, name = layers[-1].name, f"mixed{place}"
+    for number, size in enumerate(sizes[1:], 1):
+        below = layers[-1].name
+        name = f"mixed{number}"
         layers += [Layer(f"{name}.reduce", hidden, 8, 8, False, window), Layer(name, size, 8, 8, True, window)]
         direct = size // 2
         hops += [
@@ -73,20 +85,20 @@ def make_store(
     ----------
     path
         Folder to make.
-    images_per_class
-        0 makes a store without images, as an imported one is.
     parts
-        Which of `PARTS` it holds.
+        Which of `PARTS` it holds; classes are counted with the matrices.
     names
         Names of the first classes; the others are called "class 5", "class 6" …
     """
     rng = np.random.default_rng(seed)
     graph = graph or layer_graph()
     n_images = n_classes * images_per_class
-    run = run_of_images() if images_per_class else run_of_import()
-    header = Header(graph, run, n_images, n_classes, n_classes, max(1, partition_size(max(n_images, 1))))
-    store = Store.create(path, header, tables(rng, n_classes, images_per_class, names))
-    made = Made(graph, *_counts(rng, graph, n_classes, max(images_per_class, 20)))
+    header = Header(graph, run_of_images(), n_images, n_classes, n_classes, partition_size(n_images))
+    given = tables(rng, n_classes, images_per_class, names)
+    if "matrices" not in parts:
+        given["classes"] = {name: given["classes"][name] for name in ("name", "synset", "output_index")}
+    store = Store.create(path, header, given)
+    made = Made(graph, *_counts(rng, graph, n_classes, images_per_class))
     for part in PARTS:
         if part in parts:
             write_part(part, store, made, rng)
@@ -124,11 +136,12 @@ def options() -> ResultOptions:
 def run_of_images() -> Run:
     """A run of our own, as `init` notes it."""
     network = NetworkSpec(
-        model="torchvision:synthetic", weights="x.pt", layers=(), preprocessing=Preprocessing(), digest="0" * 64
+        model="torchvision:synthetic", weights="x.pt", layers=(), preprocessing=Preprocessing(), digest="0123abcd" * 8
     )
+    measured = {"k": 3, "influence_values": True, "batch_size": 8}
     return Run(
         config=options(),
-        facts={"k": 3},
+        facts={**network.facts(), "images": "30 images", "classes": "5 classes", "layers": ["stem"], **measured},
         fingerprint=FINGERPRINT,
         network=network,
         images_root=Path("images"),
@@ -148,13 +161,14 @@ def tables(
     folders = np.array([f"n{i:08d}" for i in range(n_classes)], schema.STRING)
     shown = np.array([*names[:n_classes], *(f"class {i}" for i in range(len(names), n_classes))], schema.STRING)
     index = np.repeat(np.arange(n_classes, dtype=np.int32), per_class)
-    first, last = (np.arange(len(index)) % max(per_class, 1) == k for k in (0, per_class - 1))
-    wrong = first & (index > 0)
+    number = np.arange(len(index)) % per_class
+    wrong = (number == 0) & (index > 0)
+    unreadable = (number == per_class - 1) & (index > 0)
     ranks = min(schema.N_PREDICTIONS, n_classes)
     predicted = (index[:, None] + np.arange(ranks) + wrong[:, None]) % n_classes
     probability = np.sort(rng.dirichlet(np.ones(ranks), len(index)), axis=1)[:, ::-1]
     true = np.where(wrong, probability[:, -1], probability[:, 0])
-    read = np.where(last & (index > 0), schema.UNREADABLE, schema.READ)
+    read = np.where(unreadable, schema.UNREADABLE, schema.READ)
     reason = np.where(read == schema.UNREADABLE, "cannot identify image file", "")
     images = {
         "path": np.array([f"{folders[c]}/{i:04d}.jpg" for i, c in enumerate(index)], schema.STRING),
@@ -164,6 +178,7 @@ def tables(
         "predicted": predicted.astype(np.int32),
         "probability": probability.astype(np.float32),
         "true_probability": true.astype(np.float32),
+        "file_size": np.full(len(index), 1000, np.int64),
     }
     is_read = read == schema.READ
     classes = {
@@ -218,26 +233,26 @@ def _write_matrices(store: Store, made: Made, rng: np.random.Generator) -> None:
     finish(store, "matrices")
 
 
-def graph_of(made: Made, place: int) -> ClassGraph:
+def graph_of(made: Made, index: int) -> ClassGraph:
     """The class's graph as the store holds it."""
     counts = ClassCounts(
-        {name: a[place] for name, a in made.activation.items()},
-        {name: sparse.csr_array(i[place]) for name, i in made.influence.items()},
+        {name: matrix[index] for name, matrix in made.activation.items()},
+        {name: sparse.csr_array(matrix[index]) for name, matrix in made.influence.items()},
     )
-    return class_graph(made.layer_graph, counts, {"stem": [7]}, GraphOptions(p=0.3))
+    return class_graph(made.layer_graph, counts, options().excluded_by_layer(), options())
 
 
 def _write_graphs(store: Store, made: Made, rng: np.random.Generator) -> None:
-    write_graphs(store, [graph_of(made, place) for place in range(store.header.n_classes)])
+    write_graphs(store, [graph_of(made, index) for index in range(store.header.n_classes)])
     finish(store, "graphs")
 
 
 def _write_embedding(store: Store, made: Made, rng: np.random.Generator) -> None:
-    places = rng.normal(size=(store.header.n_classes, 2)).cumsum(axis=0)
+    points = rng.normal(size=(store.header.n_classes, 2)).cumsum(axis=0)
     for layer in made.layer_graph.visible:
-        places = places + rng.normal(scale=0.5, size=places.shape)
+        points = points + rng.normal(scale=0.5, size=points.shape)
         for axis, column in enumerate("xy"):
-            store.add(f"embedding/{layer.name}/{column}", places[:, axis].astype(np.float32))
+            store.add(f"embedding/{layer.name}/{column}", points[:, axis].astype(np.float32))
     finish(store, "embedding")
 
 
@@ -252,24 +267,20 @@ def picture(rng: np.random.Generator, size: int = 32) -> bytes:
 
 
 def _write_pictures(store: Store, made: Made, rng: np.random.Generator) -> None:
+    """Seven kinds for every channel but the first."""
     for layer in made.layer_graph.visible:
-        kinds = len(schema.PICTURE_KINDS)
-        made_kinds = 7
-        items = [picture(rng) if i % kinds < made_kinds and i // kinds else b"" for i in range(layer.channels * kinds)]
-        data, offsets = encoded.pack(items)
-        store.add(f"pictures/{layer.name}/picture_bytes", data)
-        store.add(f"pictures/{layer.name}/picture_offset", offsets)
-        store.add(f"pictures/{layer.name}/made_with", np.zeros((layer.channels, kinds), np.uint64))
+        kinds = schema.PICTURE_KINDS[:7]
+        pictures = {(channel, kind): picture(rng) for channel in range(1, layer.channels) for kind in kinds}
+        add_pictures(store, layer.name, pictures, FINGERPRINT)
     finish(store, "pictures")
 
 
 def _write_examples(store: Store, made: Made, rng: np.random.Generator) -> None:
-    n = store.header.n_images
     for layer in made.layer_graph.visible:
         shape = (layer.channels, RANKS)
         data, offsets = encoded.pack([picture(rng, 16) for _ in range(layer.channels * RANKS)])
         values = {
-            "image_index": rng.integers(0, n, shape, dtype=np.int32) if n else np.full(shape, -1, np.int32),
+            "image_index": rng.integers(0, store.header.n_images, shape, dtype=np.int32),
             "value": np.sort(rng.gamma(2, 2, shape).astype(np.float32), axis=1)[:, ::-1],
             "box": np.broadcast_to(np.array([2, 3, 18, 19], np.int32), (*shape, 4)),
             "thumbnail_bytes": data,

@@ -33,10 +33,10 @@ GRAPH = ".stage[data-drawn]"
 
 
 def _chromium() -> str:
-    found = os.environ.get("SUMMIT_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-    if not found:
+    path = os.environ.get("SUMMIT_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    if not path:
         pytest.skip("no Chromium found; install it or set SUMMIT_CHROMIUM to its path")
-    return found
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -192,7 +192,7 @@ def test_graph_can_be_downloaded(address: str, page: "sync_api.Page") -> None:
     for name, beginning in (
         ("SVG", b"<svg"),
         ("PNG", b"\x89PNG"),
-        ("graph.graphml", b"<graphml"),
+        ("graph.graphml", b"<?xml"),
         ("edges.csv", b"source_"),
     ):
         page.locator(".bar summary").click()
@@ -220,6 +220,14 @@ def test_every_page_shows_names_as_text(address: str, page: "sync_api.Page", nam
     assert page.locator("img[src=x]").count() == 0
 
 
+def test_headings_show_names_letter_by_letter(address: str, page: "sync_api.Page") -> None:
+    page.goto(f"{address}/layers?class=n00000004")
+    page.locator("h3", has_text="Most used for").first.wait_for()
+    assert page.locator("h3", has_text="Most used for").first.text_content() == f"Most used for {AWKWARD_NAMES[4]}"
+    sizes = page.locator("h3").evaluate_all("all => all.map(heading => getComputedStyle(heading).fontSize)")
+    assert len(sizes) > 6 and set(sizes) == {"19px"}
+
+
 def test_a_bar_opens_the_graph_of_its_class_with_the_channel_pinned(address: str, page: "sync_api.Page") -> None:
     page.goto(f"{address}/channel?layer=mixed2&channel=3")
     bar = page.locator(".charts.wide button").nth(1)
@@ -244,8 +252,8 @@ def test_the_heat_map_tells_the_counts(address: str, store: Path, page: "sync_ap
         page.mouse.move(box["x"] + (column + 0.5) * box["width"] / width, box["y"] + box["height"] / 2)
         told = re.fullmatch(r"(.*) · channel (\d+) · about (\d+) images", page.locator(".tip").inner_text())
         assert told is not None
-        place = data.classes["label"].tolist().index(told[1])
-        assert abs(int(told[3]) - counts[place, int(told[2])]) <= 1
+        index = data.classes["label"].tolist().index(told[1])
+        assert abs(int(told[3]) - counts[index, int(told[2])]) <= 1
 
 
 def test_the_graph_fits_its_frame_again_when_that_grows(address: str, page: "sync_api.Page") -> None:

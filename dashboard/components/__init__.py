@@ -48,7 +48,7 @@ def classes(
     data
         What `dashboard.shown.classtable.class_table` makes.
     on_select
-        Takes the place of the chosen class.
+        Takes the index of the chosen class.
     on_layer
         Takes the name of the chosen layer.
     on_list
@@ -84,7 +84,7 @@ class Item:
 def gallery(
     key: str, label: str, items: Sequence[Item], size: int = 112, on_open: Callable[[Any], None] | None = None
 ) -> None:
-    """Pictures with text; `on_open` takes the place of the one that was clicked."""
+    """Pictures with text; `on_open` takes the index of the one that was clicked."""
     events = {"open": on_open} if on_open else {}
     _mount("gallery", key, {"label": label, "size": size, "items": [asdict(item) for item in items]}, **events)
 
@@ -114,11 +114,11 @@ def bars(
     full
         What a bar of full length stands for.
     on_open
-        Takes the title of the chart and the place of the bar that was clicked.
+        Takes the title of the chart and the index of the bar that was clicked.
     wide
         One chart below the other, with room for long names.
     """
-    drawn = [{"title": title, "bars": [asdict(bar) for bar in found]} for title, found in charts.items()]
+    drawn = [{"title": title, "bars": [asdict(bar) for bar in own]} for title, own in charts.items()]
     titles = list(charts)
 
     def opened(which: Any) -> None:

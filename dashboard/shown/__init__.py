@@ -1,1 +1,8 @@
-"""What several pages show."""
+"""What several pages show.
+
+oneclass                      choosing a class, its header
+classtable                    the embedding and the list of all classes
+graphs, reselect              an attribution graph: its drawing, cards and files; selecting it again
+channels, images, likeness    tables about channels, single images, and what is like what
+figures                       charts
+"""

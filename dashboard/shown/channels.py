@@ -10,14 +10,13 @@ from numpy.typing import NDArray
 from dashboard.components import Bar
 from dashboard.data import StoreData
 from dashboard.shown.graphs import data_url, labelled_examples, shrunk
-from summit_dask.facts import schema
 from summit_dask.facts.layergraph import Channel
 
 KINDS = {"channel": "the channel", "neuron": "its centre neuron", "negative": "against the channel"}
 
 
 def classes_using(data: StoreData, channel: Channel) -> pd.DataFrame:
-    """Classes by how many of their images use the channel, most first: place, label, count, images.
+    """Classes by how many of their images use the channel, most first: class_index, label, count, images.
 
     Empty where nothing is known of the channel.
     """
@@ -27,10 +26,10 @@ def classes_using(data: StoreData, channel: Channel) -> pd.DataFrame:
     order = order[count[order] > 0]
     labels = data.classes["label"].to_numpy()[order]
     images = data.classes["n_images"].to_numpy()[order]
-    return pd.DataFrame({"place": order, "label": labels, "count": count[order], "images": images})
+    return pd.DataFrame({"class_index": order, "label": labels, "count": count[order], "images": images})
 
 
-def neighbours(data: StoreData, channel: Channel, sources: bool, place: int | None, n: int = 8) -> pd.DataFrame:
+def neighbours(data: StoreData, channel: Channel, sources: bool, class_index: int | None, n: int = 8) -> pd.DataFrame:
     """Strongest sources (or targets) in the graphs of all classes, or of one: layer, channel, influence, classes.
 
     `influence` is summed over the classes whose graph holds the edge, `classes` is their number.
@@ -39,26 +38,31 @@ def neighbours(data: StoreData, channel: Channel, sources: bool, place: int | No
     layer = data.layer_graph.layers.index(data.layer_graph.layer(channel.layer))
     is_it = data.read(f"graphs/edge_{own}_layer") == layer
     is_it = is_it & (data.read(f"graphs/edge_{own}_channel") == channel.index)
-    if place is not None:
-        is_it = is_it & (data.read("graphs/edge_class") == place)
+    if class_index is not None:
+        is_it = is_it & (data.read("graphs/edge_class") == class_index)
     columns = {name: data.read(f"graphs/edge_{other}_{name}")[is_it] for name in ("layer", "channel")}
     table = pd.DataFrame({**columns, "influence": data.read("graphs/edge_influence")[is_it]})
-    found = table.groupby(["layer", "channel"])["influence"].agg(["sum", "size"]).reset_index()
-    found.columns = pd.Index(["layer", "channel", "influence", "classes"])
-    found["layer"] = [data.layer_graph.layers[int(k)].name for k in found["layer"]]
-    return found.sort_values(["influence", "channel"], ascending=[False, True]).head(n).reset_index(drop=True)
+    result = table.groupby(["layer", "channel"])["influence"].agg(["sum", "size"]).reset_index()
+    result.columns = pd.Index(["layer", "channel", "influence", "classes"])
+    result["layer"] = [data.layer_graph.layers[int(k)].name for k in result["layer"]]
+    return result.sort_values(["influence", "channel"], ascending=[False, True]).head(n).reset_index(drop=True)
 
 
 def pictures(data: StoreData, channel: Channel) -> list[tuple[str, str]]:
     """The made pictures of a channel as (what it shows, data URL), in the order of their kinds."""
-    found = data.pictures(channel)
-    made = [kind for kind in schema.PICTURE_KINDS if kind in found and not kind.startswith("dataset-")]
-    return [(kind_name(kind), data_url(shrunk(found[kind], 256, 60_000))) for kind in made]
+    stored = data.pictures(channel)
+    made = [kind for kind in stored if not kind.startswith("dataset-")]
+    return [(kind_name(kind), data_url(shrunk(stored[kind], 256, 60_000))) for kind in made]
 
 
 def bars_of(counts: NDArray[Any], channels: Sequence[int]) -> list[Bar]:
     """A bar for each of some channels, as long as the number of images that use it."""
     return [Bar(str(k), int(counts[k]), f"channel {k}, used by {int(counts[k]):,} images") for k in channels]
+
+
+def counted_classes(n: int) -> str:
+    """A number of classes in words."""
+    return "1 class" if n == 1 else f"{n:,} classes"
 
 
 def kind_name(kind: str) -> str:

@@ -6,20 +6,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dashboard.data import HISTOGRAM_BINS, StoreData, kept_with_store
+from dashboard.data import HISTOGRAM_BINS, StoreData
+from dashboard.kept import kept_with_store
 from dashboard.selection import Selection
 
 
-def class_table(data: StoreData, wanted: Selection, place: int) -> dict[str, Any]:
-    """All classes, their places in the layer's embedding and their similarity to one class there."""
+def class_table(data: StoreData, wanted: Selection, class_index: int) -> dict[str, Any]:
+    """All classes, where the layer's embedding has them, and their similarity to one class there."""
     layer = wanted.layer or data.layers[-1].name
-    places, similarity = data.embedding(layer), data.similarity(layer, place)
+    positions = data.embedding(layer)
+    similarity = data.similarity(layer, class_index)
     return {
         **_unchanging(data),
         "layer": layer,
-        "places": None if places is None else packed(places.astype(np.float32)),
+        "places": None if positions is None else packed(positions.astype(np.float32)),
         "similarity": None if similarity is None else packed(similarity.astype(np.float32)),
-        "selected": place,
+        "selected": class_index,
         "sort": wanted.sort if similarity is not None or wanted.sort != "similarity" else "name",
         "search": wanted.search,
         "basis": "similarity by the graphs' channels" if data.counts_are_partial else "",

@@ -6,15 +6,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
-from dashboard.data import StoreData, kept_with_store
+from dashboard.data import StoreData
+from dashboard.kept import kept_with_store
 from summit_dask.arrays.graph.attribution import ClassGraph, to_networkx
 from summit_dask.arrays.graph.edges import strongest_sources
 from summit_dask.facts import encoded
 from summit_dask.facts.layergraph import Channel
+from summit_dask.questions.graphtables import edge_table, node_table
 
 #: Longest side in pixels and largest size in bytes of a node's picture.
 NODE_PIXELS, NODE_BYTES = 128, 12_000
@@ -44,33 +45,39 @@ def ordered(
     Returns
     -------
     list
-        The same rows. A node without edges keeps its place; ties keep the order given.
+        The same rows. A node without edges stays where it is; ties keep the order given.
     """
-    place = np.zeros(1 + max((int(row.max(initial=0)) for row in rows), default=0))
+    x = np.zeros(1 + max((int(row.max(initial=0)) for row in rows), default=0))
     for row in rows:
-        place[row] = np.linspace(0, 1, len(row) + 2)[1:-1]
+        x[row] = _spread(len(row))
     result = [row.copy() for row in rows]
-    upwards = list(range(len(rows)))
-    for sweep in range(2 * SWEEPS):
-        ends = (target, source) if sweep % 2 == 0 else (source, target)
-        for k in upwards if sweep % 2 == 0 else reversed(upwards):
-            _reorder(result, k, place, *ends, weight)
+    for _ in range(SWEEPS):
+        for k in range(len(rows)):
+            _reorder(result, k, x, target, source, weight)
+        for k in reversed(range(len(rows))):
+            _reorder(result, k, x, source, target, weight)
     return result
+
+
+def _spread(n: int) -> NDArray[np.float64]:
+    """Positions of n nodes from 0 to 1, the ends left free."""
+    return np.linspace(0, 1, n + 2)[1:-1]
 
 
 def _reorder(
     rows: list[NDArray[np.int64]],
     k: int,
-    place: NDArray[np.float64],
+    x: NDArray[np.float64],
     own: NDArray[np.int64],
     other: NDArray[np.int64],
     weight: NDArray[Any],
 ) -> None:
-    total = np.bincount(own, weight, len(place))
-    pull = np.bincount(own, weight * place[other], len(place))
-    centre = np.where(total > 0, pull / np.where(total > 0, total, 1), place)
+    """Put a row's nodes in the order of the mean position of their neighbours at the other end."""
+    total = np.bincount(own, weight, len(x))
+    pull = np.bincount(own, weight * x[other], len(x))
+    centre = np.where(total > 0, pull / np.where(total > 0, total, 1), x)
     rows[k] = rows[k][np.argsort(centre[rows[k]], kind="stable")]
-    place[rows[k]] = np.linspace(0, 1, len(rows[k]) + 2)[1:-1]
+    x[rows[k]] = _spread(len(rows[k]))
 
 
 @kept_with_store(2048)
@@ -110,13 +117,13 @@ def cards(data: StoreData, graph: ClassGraph) -> list[dict[str, Any]]:
 
 def labelled_examples(data: StoreData, channel: Channel, pictures: Mapping[str, bytes]) -> list[tuple[str, bytes]]:
     """Examples with their class and value; those that were imported as pictures have only a number."""
-    found = [(f"{data.label_of_image(e.image)}, {e.value:.3g}", e.thumbnail) for e in data.examples(channel)]
-    imported = [(kind, picture) for kind, picture in pictures.items() if kind.startswith("dataset-p-")]
-    found = found or [(f"example {n + 1}", picture) for n, (_, picture) in enumerate(imported)]
-    return [(label, picture) for label, picture in found if picture]
+    stored = [(f"{data.label_of_image(e.image)}, {e.value:.3g}", e.thumbnail) for e in data.examples(channel)]
+    imported = [picture for kind, picture in pictures.items() if kind.startswith("dataset-p-")]
+    result = stored or [(f"example {n}", picture) for n, picture in enumerate(imported, 1)]
+    return [(label, picture) for label, picture in result if picture]
 
 
-def sources(data: StoreData, place: int, graph: ClassGraph, channel: Channel) -> tuple[list[dict[str, Any]], str]:
+def sources(data: StoreData, class_index: int, graph: ClassGraph, channel: Channel) -> tuple[list[dict[str, Any]], str]:
     """The strongest sources of a channel, whether or not they are in the graph, and what to say about them.
 
     From the counts; where the store has none, as its graphs hold them. A source in a hidden layer comes with its own
@@ -126,62 +133,54 @@ def sources(data: StoreData, place: int, graph: ClassGraph, channel: Channel) ->
     if not hops:
         return [], "This is the lowest layer of the graph."
     if data.can_reselect:
-        return _counted_sources(data, place, channel), ""
-    key = _keys(graph.node_layer, graph.node_channel) == _key(data, channel)
-    if not key.any():
+        return _counted_sources(data, class_index, channel), ""
+    is_it = _keys(graph.node_layer, graph.node_channel) == _key(data, channel)
+    if not is_it.any():
         return [], data.why_absent("matrices")
     columns = (graph.node_source_layer, graph.node_source_channel, graph.node_source_influence)
-    rows = zip(*(column[key][0].tolist() for column in columns), strict=True)
+    rows = zip(*(column[is_it][0].tolist() for column in columns), strict=True)
     return [_source(data, *row) for row in rows if row[0] >= 0], "As imported; this store holds no influence counts."
 
 
-def _counted_sources(data: StoreData, place: int, channel: Channel) -> list[dict[str, Any]]:
-    found = []
-    for row in _strongest(data, place, channel, 3):
-        through = _strongest(data, place, Channel(row["layer"], row["channel"]), 1) if row["hidden"] else []
-        found.append({**row, "through": through[0] if through else None})
-    return found
+def _counted_sources(data: StoreData, class_index: int, channel: Channel) -> list[dict[str, Any]]:
+    rows = _strongest(data, class_index, channel, 3)
+    for row in rows:
+        if row["hidden"]:
+            below = _strongest(data, class_index, Channel(row["layer"], row["channel"]), 1)
+            row["through"] = next(iter(below), None)
+    return rows
 
 
-def _strongest(data: StoreData, place: int, channel: Channel, n: int) -> list[dict[str, Any]]:
-    found = strongest_sources(data.layer_graph, data.class_counts(place), channel.layer, [channel.index], n)
-    columns = (found.layer, found.channel, found.influence)
+def _strongest(data: StoreData, class_index: int, channel: Channel, n: int) -> list[dict[str, Any]]:
+    counts = data.class_counts(class_index)
+    result = strongest_sources(data.layer_graph, counts, channel.layer, [channel.index], n)
+    columns = (result.layer, result.channel, result.influence)
     return [_source(data, *row) for row in zip(*(c[0].tolist() for c in columns), strict=True) if row[0] >= 0]
 
 
 def _source(data: StoreData, layer: int, channel: int, influence: int) -> dict[str, Any]:
     known = data.layer_graph.layers[layer]
-    facts = {"layer": known.name, "channel": channel, "influence": influence}
-    return {**facts, "hidden": not known.visible, "through": None}
+    return {
+        "layer": known.name,
+        "channel": channel,
+        "influence": influence,
+        "hidden": not known.visible,
+        "through": None,
+    }
 
 
 @kept_with_store(32)
-def files(data: StoreData, graph: ClassGraph) -> list[dict[str, str]]:
-    """The graph as GraphML and as two tables."""
-    layer = np.array([known.name for known in data.layer_graph.layers])
-    nodes = pd.DataFrame({"layer": layer[graph.node_layer], "channel": graph.node_channel, "count": graph.node_count})
-    nodes["score"] = graph.node_score
-    columns = ("edge_source_layer", "edge_source_channel", "edge_target_layer", "edge_target_channel", "edge_influence")
-    edges = pd.DataFrame({name.removeprefix("edge_"): getattr(graph, name) for name in columns})
-    for end in ("source_layer", "target_layer"):
-        edges[end] = layer[edges[end].to_numpy()]
-    return [
-        {"name": "nodes.csv", "type": "text/csv", "text": nodes.to_csv(index=False)},
-        {"name": "edges.csv", "type": "text/csv", "text": edges.to_csv(index=False)},
-        {"name": "graph.graphml", "type": "application/xml", "text": _graphml(data, graph)},
-    ]
-
-
-def _graphml(data: StoreData, graph: ClassGraph) -> str:
-    import networkx as nx
+def files(data: StoreData, graph: ClassGraph, name: str) -> list[dict[str, str]]:
+    """The graph as GraphML, where it bears the name, and as two tables."""
+    # Brings networkx, which takes a third of a second; what is waited for is on the page by now.
+    from summit_dask.questions.graphml import graphml
 
     network = to_networkx(data.layer_graph, graph)
-    ids = {channel: k for k, channel in enumerate(network)}
-    for channel, attributes in network.nodes.items():
-        attributes.update(layer=channel.layer, channel=channel.index)
-    plain = nx.relabel_nodes(network, ids)
-    plain.graph.clear()
-    return "\n".join(nx.generate_graphml(plain))
+    return [
+        {"name": "nodes.csv", "type": "text/csv", "text": node_table(data.layer_graph, graph).to_csv(index=False)},
+        {"name": "edges.csv", "type": "text/csv", "text": edge_table(data.layer_graph, graph).to_csv(index=False)},
+        {"name": "graph.graphml", "type": "application/xml", "text": graphml(network, name)},
+    ]
 
 
 def shrunk(picture: bytes, pixels: int = NODE_PIXELS, largest: int = NODE_BYTES) -> bytes:
@@ -212,15 +211,9 @@ def drawing(data: StoreData, graph: ClassGraph, n_images: int) -> dict[str, Any]
         Images that were counted; 0 where it isn't known.
     """
     layers = [data.layer_graph.layers.index(layer) for layer in data.layers]
-    bounds = {int(c): k for k, c in enumerate(_keys(graph.node_layer, graph.node_channel))}
-    ends = (
-        np.array([bounds[int(c)] for c in _keys(layer, channel)], np.int64)
-        for layer, channel in (
-            (graph.edge_source_layer, graph.edge_source_channel),
-            (graph.edge_target_layer, graph.edge_target_channel),
-        )
-    )
-    source, target = ends
+    nodes = {int(key): k for k, key in enumerate(_keys(graph.node_layer, graph.node_channel))}
+    source = _node_numbers(nodes, _keys(graph.edge_source_layer, graph.edge_source_channel))
+    target = _node_numbers(nodes, _keys(graph.edge_target_layer, graph.edge_target_channel))
     rows = ordered([np.flatnonzero(graph.node_layer == k) for k in layers], source, target, graph.edge_influence)
     names = [layer.name for layer in data.layers]
     return {
@@ -230,6 +223,10 @@ def drawing(data: StoreData, graph: ClassGraph, n_images: int) -> dict[str, Any]
         "images": n_images,
         "largest": data.largest_node_count,
     }
+
+
+def _node_numbers(nodes: Mapping[int, int], keys: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.array([nodes[key] for key in keys.tolist()], np.int64)
 
 
 def _node(data: StoreData, graph: ClassGraph, k: int) -> dict[str, Any]:

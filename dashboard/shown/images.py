@@ -6,26 +6,24 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from dashboard.data import StoreData, kept_with_store
+from dashboard.data import StoreData
+from dashboard.kept import kept_with_store
 from summit_dask.arrays.graph.attribution import ClassGraph, class_graph
-from summit_dask.facts import schema
 from summit_dask.facts.layergraph import Channel
 
 #: Images that a channel's distribution is taken from, at the most; spread evenly over the store.
 SAMPLE = 16_384
 
-STATUS = {schema.PENDING: "not read yet", schema.READ: "read", schema.UNREADABLE: "unreadable"}
 
-
-def of_class(data: StoreData, place: int, taken_for: int | None = None) -> pd.DataFrame:
+def of_class(data: StoreData, class_index: int, taken_for: int | None = None) -> pd.DataFrame:
     """Readable images of a class: image, file, probability of the class, correct, and the predictions by name.
 
     With `taken_for`, only those whose highest prediction is that output.
 
     Rows from the lowest probability to the highest, ties by image.
     """
-    rows = data.images_of(place)
-    read = {n: data.store.read(f"images/{n}", rows) for n in ("path", "status", "predicted", "probability")}
+    rows = data.images_of(class_index)
+    read = {name: data.store.read(f"images/{name}", rows) for name in ("path", "predicted", "probability")}
     table = pd.DataFrame(
         {
             "image": np.arange(rows.start, rows.stop),
@@ -38,9 +36,9 @@ def of_class(data: StoreData, place: int, taken_for: int | None = None) -> pd.Da
     for rank in range(read["predicted"].shape[1]):
         table[f"prediction {rank + 1}"] = names[read["predicted"][:, rank]]
         table[f"probability {rank + 1}"] = read["probability"][:, rank]
-    kept = read["status"] == schema.READ
+    kept = data.is_read[rows]
     if taken_for is not None:
-        kept &= read["predicted"][:, 0] == taken_for
+        kept = kept & (read["predicted"][:, 0] == taken_for)
     readable: pd.DataFrame = table.loc[kept]
     return readable.sort_values(["probability", "image"]).reset_index(drop=True)
 
@@ -53,24 +51,24 @@ def output_names(data: StoreData) -> list[str]:
     return [f"{n}{synsets[k]}" if n in shared else n or f"output {k}" for k, n in enumerate(names)]
 
 
-def confusions(data: StoreData, place: int) -> pd.DataFrame:
+def confusions(data: StoreData, class_index: int) -> pd.DataFrame:
     """What a class's images are taken for: output, name, number of images, mean probability; most frequent first."""
-    rows = data.images_of(place)
-    wrong = (data.store.read("images/status", rows) == schema.READ) & ~data.is_correct[rows]
+    rows = data.images_of(class_index)
+    wrong = data.is_read[rows] & ~data.is_correct[rows]
     output = data.store.read("images/predicted", rows)[wrong, 0]
     probability = data.store.read("images/probability", rows)[wrong, 0]
     table = pd.DataFrame({"output": output, "probability": probability})
-    found: pd.DataFrame = table.groupby("output")["probability"].agg(["size", "mean"]).reset_index()
-    found.columns = pd.Index(["output", "images", "probability"])
+    result: pd.DataFrame = table.groupby("output")["probability"].agg(["size", "mean"]).reset_index()
+    result.columns = pd.Index(["output", "images", "probability"])
     names = output_names(data)
-    found.insert(1, "name", [names[int(k)] for k in found["output"]])
-    return found.sort_values(["images", "output"], ascending=[False, True]).reset_index(drop=True)
+    result.insert(1, "name", [names[int(k)] for k in result["output"]])
+    return result.sort_values(["images", "output"], ascending=[False, True]).reset_index(drop=True)
 
 
 def class_of_output(data: StoreData, output: int) -> int | None:
-    """Place of the class that an output stands for; None if the data set lacks it."""
-    found = np.flatnonzero(data.read("classes/output_index") == output)
-    return int(found[0]) if len(found) else None
+    """Index of the class that an output stands for; None if the data set lacks it."""
+    indices = np.flatnonzero(data.read("classes/output_index") == output)
+    return int(indices[0]) if len(indices) else None
 
 
 @kept_with_store(16)
@@ -87,17 +85,17 @@ def graph_of(data: StoreData, images: tuple[int, ...]) -> ClassGraph:
     return class_graph(data.layer_graph, counts, excluded, options)
 
 
-def channel_values(data: StoreData, channel: Channel, place: int) -> tuple[NDArray[Any], NDArray[Any]]:
+def channel_values(data: StoreData, channel: Channel, class_index: int) -> tuple[NDArray[Any], NDArray[Any]]:
     """A channel's maxima over an even sample of all images, and over the images of one class."""
-    status, path = data.read("images/status"), f"activations/{channel.layer}/value"
+    n_images = data.store.header.n_images
 
     def read(rows: slice) -> NDArray[Any]:
-        values = data.store.read(path, rows, channel.index)
-        return np.asarray(values[status[rows] == schema.READ])
+        values = data.store.read(f"activations/{channel.layer}/value", rows, channel.index)
+        return np.asarray(values[data.is_read[rows]])
 
-    own = read(data.images_of(place))
-    if len(status) <= SAMPLE:
+    own = read(data.images_of(class_index))
+    if n_images <= SAMPLE:
         return read(slice(None)), own
     step = data.store.header.partition_size
-    starts = np.linspace(0, len(status) - step, max(1, SAMPLE // step)).astype(int) // step * step
+    starts = np.linspace(0, n_images - step, max(1, SAMPLE // step)).astype(int) // step * step
     return np.concatenate([read(slice(s, s + step)) for s in starts.tolist()]), own

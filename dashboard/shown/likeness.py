@@ -39,7 +39,7 @@ def clustered(rows: NDArray[Any]) -> NDArray[np.int64]:
 
 
 def largest(values: NDArray[Any], n: int, keep: Callable[[int], bool] = lambda _: True) -> list[int]:
-    """Places of the n largest values above 0, descending, ties to the lower place; NaN counts as none."""
+    """Indices of the n largest values above 0, descending, ties to the lower index; NaN counts as none."""
     known = np.nan_to_num(np.asarray(values, np.float64), nan=0.0)
     order = np.argsort(-known, kind="stable").tolist()
     return [int(k) for k in order if known[k] > 0 and keep(k)][:n]

@@ -6,22 +6,23 @@ from typing import Any
 import streamlit as st
 
 from dashboard import session
-from dashboard.data import STORED, Reselection, StoreData
-from dashboard.selection import SHARES, Selection
+from dashboard.data import StoreData
+from dashboard.plain import notice
+from dashboard.selection import SHARES, STORED, Reselection, Selection
 from summit_dask.arrays.graph.attribution import ClassGraph
 from summit_dask.facts.errors import SummitError
 from summit_dask.facts.layergraph import Channel
 
 
-def graph(data: StoreData, place: int, how: Reselection) -> ClassGraph | None:
+def graph(data: StoreData, class_index: int, how: Reselection) -> ClassGraph | None:
     """The class's graph; says on the page why there is none."""
     if how == STORED and not data.has("graphs"):
         st.info(data.why_absent("graphs"))
         return None
     try:
-        return data.graph(place, how)
+        return data.graph(class_index, how)
     except SummitError as error:
-        session.notice(str(error))
+        notice(str(error))
         return None
 
 
@@ -47,7 +48,8 @@ def _options(data: StoreData, how: Reselection) -> None:
 
 
 def _slider(name: str, label: str, value: float, reason: str | None) -> None:
-    key, (least, most) = f"reselect {name}", SHARES
+    key = f"reselect {name}"
+    least, most = SHARES
     st.session_state[key] = round(min(max(value, least), most), 3)
 
     def changed() -> None:
@@ -64,25 +66,31 @@ def _excluded(data: StoreData, how: Reselection, reason: str | None) -> None:
         st.toggle(
             "Let the channels that the run excluded take part",
             key="reselect keep",
-            help=f"Excluded: {listed}",
             disabled=bool(reason),
             on_change=lambda: _change(keep_excluded=st.session_state["reselect keep"]),
         )
+        st.text(f"Excluded: {listed}")
     with st.form("leave out", border=False):
         layer = st.selectbox("Leave out a channel of", [known.name for known in data.layers], disabled=bool(reason))
         channel = st.number_input("Channel", 0, step=1, disabled=bool(reason))
         if st.form_submit_button("Leave it out", disabled=bool(reason)) and layer is not None:
             _leave_out(data, how, Channel(layer, int(channel)))
-    for place, left_out in enumerate(how.left_out):
-        if st.button(f"Take {left_out.index} of {left_out.layer} back", key=f"back {place}"):
-            _change(left_out=tuple(c for c in how.left_out if c != left_out))
+    for left_out in how.left_out:
+        _left_out(how, left_out)
+
+
+def _left_out(how: Reselection, channel: Channel) -> None:
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.text(f"{channel.layer} · channel {channel.index} is left out")
+        if st.button("Take it back", key=f"back {channel.layer} {channel.index}"):
+            _change(left_out=tuple(other for other in how.left_out if other != channel))
             st.rerun()
 
 
 def _leave_out(data: StoreData, how: Reselection, channel: Channel) -> None:
     size = data.layer_graph.layer(channel.layer).channels
     if channel.index >= size:
-        session.notice(f"{channel.layer} has the channels 0 to {size - 1}.")
+        notice(f"{channel.layer} has the channels 0 to {size - 1}.")
         return
     _change(left_out=tuple(dict.fromkeys((*how.left_out, channel))))
     st.rerun()

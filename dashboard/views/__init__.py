@@ -1,1 +1,1 @@
-"""One module per page, each with `show`."""
+"""The pages: one module each, whose `show` draws it from what the address says."""

@@ -8,19 +8,23 @@ import streamlit as st
 
 from dashboard import components, session
 from dashboard.data import StoreData
+from dashboard.plain import notice
 from dashboard.selection import Selection
 from dashboard.shown import channels, figures, images, likeness
+from dashboard.shown.channels import counted_classes
 from dashboard.shown.graphs import node_picture, sources
 from summit_dask.facts.layergraph import Channel
 
-MOST_CLASSES, MOST_ALIKE, BINS = 20, 12, 40
+MOST_CLASSES = 20
+MOST_ALIKE = 12
+BINS = 40
 
 
 def show() -> None:
     """The page."""
     data, wanted = session.opened()
     channel = _choose(data, wanted)
-    place = data.place_of[wanted.class_ or ""]
+    class_index = data.index_of[wanted.class_ or ""]
     users = channels.classes_using(data, channel)
     _heading(data, channel, users)
     left, right = st.columns([1.15, 1], gap="large")
@@ -30,8 +34,8 @@ def show() -> None:
         _alike(data, channel)
     with right:
         _users(data, channel, users)
-        _neighbours(data, channel, place, wanted.alone)
-        _distribution(data, channel, place)
+        _neighbours(data, channel, class_index, wanted.alone)
+        _distribution(data, channel, class_index)
 
 
 def _choose(data: StoreData, wanted: Selection) -> Channel:
@@ -40,7 +44,7 @@ def _choose(data: StoreData, wanted: Selection) -> Channel:
     index = _usual(data, wanted, layer.name) if wanted.channel is None else min(wanted.channel, layer.channels - 1)
     if wanted.channel is not None and wanted.channel != index:
         has = f"{layer.name} has the channels 0 to {layer.channels - 1}"
-        session.notice(f"{has}; channel {wanted.channel} does not exist. This is channel {index}.")
+        notice(f"{has}; channel {wanted.channel} does not exist. This is channel {index}.")
     st.session_state.update({"channel layer": layer.name, "channel index": index})
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.selectbox("Layer", names, key="channel layer", width=260, on_change=_layer_chosen)
@@ -51,7 +55,7 @@ def _choose(data: StoreData, wanted: Selection) -> Channel:
 def _usual(data: StoreData, wanted: Selection, layer: str) -> int:
     """The channel that the class's images use most; the first where that isn't known."""
     counts = data.counts(layer)
-    return 0 if counts is None else int(counts[data.place_of[wanted.class_ or ""]].argmax())
+    return 0 if counts is None else int(counts[data.index_of[wanted.class_ or ""]].argmax())
 
 
 def _layer_chosen() -> None:
@@ -64,26 +68,23 @@ def _channel_chosen() -> None:
 
 
 def _heading(data: StoreData, channel: Channel, users: pd.DataFrame) -> None:
-    reason = next(
-        (
-            exclusion.reason
-            for exclusion in data.options.excluded
-            if exclusion.layer == channel.layer and channel.index in exclusion.channels
-        ),
-        None,
-    )
     facts = [("Used by", f"{len(users)} of {data.n_classes} classes"), ("Images", f"{int(users['count'].sum()):,}")]
-    note = f"This channel was left out of the counts: {reason}" if reason is not None else ""
+    reasons = [
+        exclusion.reason
+        for exclusion in data.options.excluded
+        if exclusion.layer == channel.layer and channel.index in exclusion.channels
+    ]
+    note = f"This channel was left out of the counts: {'; '.join(reasons)}" if reasons else ""
     components.facts("channel heading", f"{channel.layer} · channel {channel.index}", facts, note=note)
     if data.counts_are_partial:
         st.caption("Of the counts, this store holds those of the classes' graphs alone.")
 
 
 def _pictures(data: StoreData, channel: Channel) -> None:
-    components.facts("pictures heading", "What it looks for")
-    found = channels.pictures(data, channel)
+    st.subheader("What it looks for", anchor=False)
     name = f"channel {channel.index} of {channel.layer}"
-    items = [components.Item(url, kind, "", f"Picture of {name}: {kind}") for kind, url in found]
+    made = channels.pictures(data, channel)
+    items = [components.Item(url, kind, "", f"Picture of {name}: {kind}") for kind, url in made]
     if items:
         components.gallery("pictures", "Pictures of the channel", items, 150)
     else:
@@ -91,44 +92,44 @@ def _pictures(data: StoreData, channel: Channel) -> None:
 
 
 def _examples(data: StoreData, channel: Channel) -> None:
-    components.facts("examples heading", "Images that excite it most")
-    found = channels.examples(data, channel)
-    if not found:
+    st.subheader("Images that excite it most", anchor=False)
+    examples = channels.examples(data, channel)
+    if not examples:
         st.caption(data.why_absent("examples"))
         return
     items = [
         components.Item(e["picture"], e["title"], e["text"], f"Example: {e['title']}", e["image"] is not None)
-        for e in found
+        for e in examples
     ]
     of_image = data.read("images/class_index")
     folders = data.classes["folder"]
 
     def opened(k: Any) -> None:
-        session.go("classes", class_=folders.iloc[int(of_image[found[int(k)]["image"]])])
+        session.go("classes", class_=folders.iloc[int(of_image[examples[int(k)]["image"]])])
 
     components.gallery("examples", "Examples", items, 112, opened)
 
 
 def _alike(data: StoreData, channel: Channel) -> None:
-    components.facts("alike heading", "Channels used by the same classes")
+    st.subheader("Channels used by the same classes", anchor=False)
     counts = data.counts(channel.layer)
     if counts is None:
         st.caption(data.why_absent("matrices"))
         return
     like = likeness.like_channel(counts, channel.index)
     best = likeness.largest(like, MOST_ALIKE, lambda k: k != channel.index)
-    found = [Channel(channel.layer, k) for k in best]
-    _channel_gallery(data, "alike", found, [f"similarity {like[k]:.2f}" for k in best])
+    shown = [Channel(channel.layer, k) for k in best]
+    _channel_gallery(data, "alike", shown, [f"similarity {like[k]:.2f}" for k in best])
 
 
-def _channel_gallery(data: StoreData, key: str, found: list[Channel], texts: list[str]) -> None:
+def _channel_gallery(data: StoreData, key: str, shown: list[Channel], texts: list[str]) -> None:
     items = [
         components.Item(node_picture(data, c), f"channel {c.index}", text, f"Channel {c.index} of {c.layer}", True)
-        for c, text in zip(found, texts, strict=True)
+        for c, text in zip(shown, texts, strict=True)
     ]
 
     def opened(k: Any) -> None:
-        session.change(layer=found[int(k)].layer, channel=found[int(k)].index)
+        session.change(layer=shown[int(k)].layer, channel=shown[int(k)].index)
 
     if items:
         components.gallery(key, key, items, 84, opened)
@@ -137,17 +138,14 @@ def _channel_gallery(data: StoreData, key: str, found: list[Channel], texts: lis
 
 
 def _users(data: StoreData, channel: Channel, users: pd.DataFrame) -> None:
-    components.facts("users heading", "Classes that use it most", note="A click opens the graph of the class.")
+    st.subheader("Classes that use it most", anchor=False)
     if users.empty:
         st.caption("No class uses this channel.")
         return
+    st.caption("A click opens the graph of the class.")
     most = users.head(MOST_CLASSES)
-    columns = (most["label"].tolist(), most["count"].tolist(), most["images"].tolist())
-    bars = [
-        components.Bar(label, count, f"{label}: {count:,}{f' of {images:,}' if images else ''} images use it")
-        for label, count, images in zip(*columns, strict=True)
-    ]
-    folders = data.classes["folder"].to_numpy()[most["place"].to_numpy()]
+    bars = [_user_bar(row) for row in most.itertuples()]
+    folders = data.classes["folder"].to_numpy()[most["class_index"].to_numpy()]
 
     def opened(_: str, k: int) -> None:
         session.go("explore", class_=str(folders[k]), pinned=channel)
@@ -155,25 +153,29 @@ def _users(data: StoreData, channel: Channel, users: pd.DataFrame) -> None:
     components.bars("users", {"": bars}, float(most["count"].max()), opened, wide=True)
 
 
-def _neighbours(data: StoreData, channel: Channel, place: int, alone: bool) -> None:
+def _user_bar(row: Any) -> components.Bar:
+    total = f" of {row.images:,}" if row.images else ""
+    return components.Bar(row.label, row.count, f"{row.label}: {row.count:,}{total} images use it")
+
+
+def _neighbours(data: StoreData, channel: Channel, class_index: int, alone: bool) -> None:
     if not data.has("graphs"):
         return
-    components.facts("neighbours heading", "What it is made of, and what it feeds")
-    _whose_graphs(data, place, alone)
+    st.subheader("What it is made of, and what it feeds", anchor=False)
+    _whose_graphs(data, class_index, alone)
     for is_source, name in ((True, "Strongest sources"), (False, "Strongest targets")):
-        found = channels.neighbours(data, channel, is_source, place if alone else None)
-        st.caption(f"{name}, in {found['layer'].iloc[0]}" if len(found) else name)
-        texts = [
-            f"{i:,} images" if alone else f"{i:,} images\n{c} class{'es' if c > 1 else ''}"
-            for i, c in zip(found["influence"], found["classes"], strict=True)
-        ]
-        pairs = [Channel(layer, int(index)) for layer, index in zip(found["layer"], found["channel"], strict=True)]
-        _channel_gallery(data, name, pairs, texts)
+        strongest = channels.neighbours(data, channel, is_source, class_index if alone else None)
+        st.caption(name)
+        shown = [Channel(layer, int(k)) for layer, k in zip(strongest["layer"], strongest["channel"], strict=True)]
+        texts = [f"{layer}\n{n:,} images" for layer, n in zip(strongest["layer"], strongest["influence"], strict=True)]
+        if not alone:
+            texts = [f"{text}\n{counted_classes(n)}" for text, n in zip(texts, strongest["classes"], strict=True)]
+        _channel_gallery(data, name, shown, texts)
     if alone:
-        _all_sources(data, channel, place)
+        _all_sources(data, channel, class_index)
 
 
-def _whose_graphs(data: StoreData, place: int, alone: bool) -> None:
+def _whose_graphs(data: StoreData, class_index: int, alone: bool) -> None:
     st.session_state["one class"] = alone
     st.toggle(
         "In the graph of the selected class alone",
@@ -181,33 +183,34 @@ def _whose_graphs(data: StoreData, place: int, alone: bool) -> None:
         on_change=lambda: session.change(alone=st.session_state["one class"]),
     )
     if alone:
-        st.text(f"Class: {data.facts(place).label}")
+        st.text(f"Class: {data.facts(class_index).label}")
 
 
-def _all_sources(data: StoreData, channel: Channel, place: int) -> None:
-    graph = data.graph(place)
+def _all_sources(data: StoreData, channel: Channel, class_index: int) -> None:
+    graph = data.graph(class_index)
     if graph is None:
         return
-    rows, note = sources(data, place, graph, channel)
+    rows, note = sources(data, class_index, graph, channel)
     table = pd.DataFrame(rows, columns=["layer", "channel", "influence", "hidden", "through"])
     table["through"] = [t and f"{t['layer']} {t['channel']}" for t in table["through"]]
     st.caption(f"Strongest sources, whether or not they are in the graph. {note}")
     st.dataframe(table.drop(columns="hidden"), hide_index=True)
 
 
-def _distribution(data: StoreData, channel: Channel, place: int) -> None:
-    components.facts("distribution heading", "How strongly images excite it")
+def _distribution(data: StoreData, channel: Channel, class_index: int) -> None:
+    st.subheader("How strongly images excite it", anchor=False)
     if not data.has("activations", channel.layer):
         st.caption(data.why_absent("activations"))
         return
-    everything, own = images.channel_values(data, channel, place)
+    everything, own = images.channel_values(data, channel, class_index)
     if not len(everything):
         st.caption("No image was read yet.")
         return
     edges = np.histogram_bin_edges(np.concatenate([everything, own]), BINS)
+    values_of = {"all images": everything, data.facts(class_index).label: own}
     parts = [
-        pd.DataFrame({"value": edges[:-1], "share": np.histogram(v, edges)[0] / len(v), "images": name})
-        for name, v in (("all images", everything), (data.facts(place).label, own))
-        if len(v)
+        pd.DataFrame({"value": edges[:-1], "share": np.histogram(values, edges)[0] / len(values), "images": name})
+        for name, values in values_of.items()
+        if len(values)
     ]
     st.altair_chart(figures.distribution(pd.concat(parts), "Share of images per range of the channel's activation"))

@@ -6,9 +6,9 @@ import streamlit as st
 
 from dashboard import components, session
 from dashboard.data import StoreData
+from dashboard.plain import notice
 from dashboard.selection import Selection
-from dashboard.shown import graphs, images
-from dashboard.shown.classtable import relative
+from dashboard.shown import graphs, images, oneclass
 from summit_dask.arrays.graph.attribution import ClassGraph
 from summit_dask.facts.errors import SummitError
 
@@ -18,45 +18,26 @@ ROWS = 500
 def show() -> None:
     """The page."""
     data, wanted = session.opened()
-    place = data.place_of[wanted.class_ or ""]
-    _choose(data, wanted)
-    _heading(data, place)
-    if not data.n_images_read or not data.facts(place).n_images:
-        st.info("This store holds no images of this class, so there are no predictions to show.")
+    class_index = data.index_of[wanted.class_ or ""]
+    oneclass.choose(data, "classes class", wanted.class_, pinned=None)
+    facts = data.facts(class_index)
+    synset = [("Synset", facts.synset)] if facts.synset else []
+    oneclass.header(data, class_index, [("Folder", facts.folder), *synset])
+    if not data.has_predictions or not facts.n_images:
+        st.info("This store holds no predictions of single images of this class.")
         return
     left, right = st.columns([1, 1.6], gap="large")
     with left:
-        taken_for = _confusions(data, place)
+        taken_for = _confusions(data, class_index)
     with right:
-        chosen = _images(data, wanted, place, taken_for)
-    _graphs(data, wanted, place, chosen)
+        chosen = _images(data, wanted, class_index, taken_for)
+    _graphs(data, wanted, class_index, chosen)
 
 
-def _choose(data: StoreData, wanted: Selection) -> None:
-    st.session_state["classes class"] = wanted.class_
-    st.selectbox(
-        "Class",
-        data.classes["folder"].tolist(),
-        key="classes class",
-        width=420,
-        format_func=lambda folder: data.classes["label"].iloc[data.place_of[folder]],
-        on_change=lambda: session.change(class_=st.session_state["classes class"], pinned=None),
-    )
-
-
-def _heading(data: StoreData, place: int) -> None:
-    facts = data.facts(place)
-    accuracy = "–" if facts.accuracy is None else f"{facts.accuracy:.1%}"
-    shown = [("Accuracy", accuracy), ("Images", f"{facts.n_images:,}" if facts.n_images else "–")]
-    shown += [("Folder", facts.folder), ("Synset", facts.synset)] if facts.synset else [("Folder", facts.folder)]
-    bars = None if data.histograms is None else relative(data.histograms[place : place + 1])[0] / 255
-    components.facts("class", facts.label, shown, histogram=None if bars is None else ("Probability", bars.tolist()))
-
-
-def _confusions(data: StoreData, place: int) -> int | None:
+def _confusions(data: StoreData, class_index: int) -> int | None:
     """The output that was chosen in the table."""
-    components.facts("confusions heading", "What its images are taken for")
-    table = images.confusions(data, place)
+    st.subheader("What its images are taken for", anchor=False)
+    table = images.confusions(data, class_index)
     if table.empty:
         st.caption("Every image of this class was recognised.")
         return None
@@ -64,7 +45,7 @@ def _confusions(data: StoreData, place: int) -> int | None:
     event: Any = st.dataframe(
         shown[["taken for", "images", "mean probability"]],
         hide_index=True,
-        key=f"confusions {place}",
+        key=f"confusions {class_index}",
         on_select="rerun",
         selection_mode="single-row",
         column_config={"mean probability": st.column_config.ProgressColumn(min_value=0, max_value=1, format="%.2f")},
@@ -85,15 +66,15 @@ def _other_class(data: StoreData, output: int) -> None:
         session.open_page("classes", session.selection().but(class_=data.classes["folder"].iloc[other]))
 
 
-def _images(data: StoreData, wanted: Selection, place: int, taken_for: int | None) -> list[int]:
-    components.facts("images heading", "Its images, least probable first")
-    table = images.of_class(data, place, taken_for)
+def _images(data: StoreData, wanted: Selection, class_index: int, taken_for: int | None) -> list[int]:
+    st.subheader("Its images, least probable first", anchor=False)
+    table = images.of_class(data, class_index, taken_for)
     shown = table.head(ROWS).rename(columns={"probability": "probability of the class"})
     event: Any = st.dataframe(
         shown.drop(columns="image"),
         hide_index=True,
         height=330,
-        key=f"images {place} {taken_for}",
+        key=f"images {class_index} {taken_for}",
         on_select="rerun",
         selection_mode="multi-row",
     )
@@ -110,18 +91,18 @@ def _images(data: StoreData, wanted: Selection, place: int, taken_for: int | Non
     return [int(table["image"].iloc[k]) for k in event.selection.rows]
 
 
-def _graphs(data: StoreData, wanted: Selection, place: int, chosen: list[int]) -> None:
-    whole = data.graph(place)
+def _graphs(data: StoreData, wanted: Selection, class_index: int, chosen: list[int]) -> None:
+    whole = data.graph(class_index)
     if whole is None:
         st.info(data.why_absent("graphs"))
         return
     left, right = st.columns(2, gap="medium")
     with left:
-        components.facts("whole heading", "All images of the class")
-        _graph(data, wanted, "whole", whole, data.facts(place).n_images, f"{data.stamp} {place}")
+        st.subheader("All images of the class", anchor=False)
+        _graph(data, wanted, "whole", whole, data.facts(class_index).n_images, f"{data.stamp} {class_index}")
     with right:
         title = {0: "Chosen images", 1: "The chosen image"}.get(len(chosen), f"The {len(chosen)} chosen images")
-        components.facts("part heading", title)
+        st.subheader(title, anchor=False)
         _part(data, wanted, chosen)
 
 
@@ -135,19 +116,19 @@ def _part(data: StoreData, wanted: Selection, chosen: list[int]) -> None:
     try:
         graph = images.graph_of(data, tuple(chosen))
     except SummitError as error:
-        session.notice(str(error))
+        notice(str(error))
         return
     _graph(data, wanted, "part", graph, len(chosen), f"{data.stamp} {chosen}")
 
 
 def _graph(data: StoreData, wanted: Selection, key: str, graph: ClassGraph, n_images: int, identity: str) -> None:
     note = "" if len(graph.node_layer) else "This graph is empty: none of the counts can be ranked."
+    title = f"Attribution graph of {n_images} images"
     drawn = {
         **graphs.drawing(data, graph, n_images),
         "id": f"{key} {identity}",
-        "title": f"Attribution graph of {n_images} images",
-        "view": {name: getattr(wanted, name) for name in ("least_count", "width", "height", "scale")}
-        | {"least_count": 0},
+        "title": title,
+        "view": {**wanted.view, "least_count": 0},
         "pins": False,
         "pinned": None,
         "note": note,
@@ -157,4 +138,4 @@ def _graph(data: StoreData, wanted: Selection, key: str, graph: ClassGraph, n_im
         session.go("channel", layer=node["layer"], channel=int(node["channel"]))
 
     components.graph(key, drawn, lambda node: None, lambda view: None, opened)
-    components.extras(f"{key} cards", {"id": drawn["id"], "files": graphs.files(data, graph)})
+    components.extras(f"{key} cards", {"id": drawn["id"], "files": graphs.files(data, graph, title)})

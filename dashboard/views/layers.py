@@ -6,24 +6,33 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import streamlit as st
+from numpy.typing import NDArray
 
 from dashboard import components, session
 from dashboard.data import StoreData
+from dashboard.kept import kept_with_store
+from dashboard.plain import heading
 from dashboard.selection import Selection
-from dashboard.shown import channels, figures, likeness
+from dashboard.shown import channels, figures, likeness, oneclass
+from dashboard.shown.channels import counted_classes
 from dashboard.shown.classtable import packed
 from dashboard.shown.graphs import node_picture
 from summit_dask.arrays.usage import N_TOP, Usage, most_shared, most_specific, usage
 from summit_dask.facts.layergraph import Channel
 
-TOP, ALIKE, QUARTERS, MOST_BINS = 10, 5, 4, 24
+TOP = 10
+ALIKE = 5
+MOST_BINS = 24
+
+QUARTERS = ("least accurate quarter", "second", "third", "most accurate quarter")
 
 
 def show() -> None:
     """The page."""
     data, wanted = session.opened()
-    components.facts("layers", "Layers: how classes share channels")
-    place, layer = data.place_of[wanted.class_ or ""], _choose(data, wanted)
+    st.header("Layers: how classes share channels", anchor=False)
+    class_index = data.index_of[wanted.class_ or ""]
+    layer = _choose(data, wanted)
     counts = data.counts(layer)
     if counts is None:
         st.info(data.why_absent("matrices"))
@@ -32,7 +41,7 @@ def show() -> None:
         st.caption(
             "Of the counts, this store holds those of the classes' graphs alone; other channels count as unused."
         )
-    _top(data, layer, counts, place)
+    _top(data, layer, counts, class_index)
     left, right = st.columns(2, gap="large")
     with left:
         _used(data)
@@ -40,13 +49,12 @@ def show() -> None:
         _users(data, layer)
     _shared(data, layer, counts)
     _heatmap(data, layer, counts)
-    _changes(data, layer, place)
+    _changes(data, layer, class_index)
 
 
 def _choose(data: StoreData, wanted: Selection) -> str:
     names = [layer.name for layer in data.layers]
-    folders = data.classes["folder"].tolist()
-    st.session_state.update({"layers layer": wanted.layer, "layers class": wanted.class_})
+    st.session_state["layers layer"] = wanted.layer
     with st.container(horizontal=True):
         st.selectbox(
             "Layer",
@@ -55,34 +63,26 @@ def _choose(data: StoreData, wanted: Selection) -> str:
             width=260,
             on_change=lambda: session.change(layer=st.session_state["layers layer"]),
         )
-        st.selectbox(
-            "Class",
-            folders,
-            key="layers class",
-            width=360,
-            format_func=lambda folder: data.classes["label"].iloc[data.place_of[folder]],
-            on_change=lambda: session.change(class_=st.session_state["layers class"]),
-        )
+        oneclass.choose(data, "layers class", wanted.class_)
     return wanted.layer or names[-1]
 
 
-def _top(data: StoreData, layer: str, counts: Any, place: int) -> None:
+def _top(data: StoreData, layer: str, counts: Any, class_index: int) -> None:
     left, right = st.columns(2, gap="large")
-    for column, title, key, values in (
-        (left, f"Most used for {data.facts(place).label}", "top of class", counts[place]),
-        (right, "Most used over all classes", "top of all", counts.sum(axis=0)),
-    ):
-        with column:
-            _top_bars(layer, title, key, values)
+    with left:
+        heading(f"Most used for {data.facts(class_index).label}")
+        _top_bars(layer, "top of class", counts[class_index])
+    with right:
+        st.subheader("Most used over all classes", anchor=False)
+        _top_bars(layer, "top of all", counts.sum(axis=0))
 
 
-def _top_bars(layer: str, title: str, key: str, values: Any) -> None:
+def _top_bars(layer: str, key: str, values: Any) -> None:
     best = likeness.largest(values, TOP)
 
     def opened(_: str, k: int) -> None:
         session.go("channel", layer=layer, channel=best[k])
 
-    components.facts(f"{key} heading", title)
     if best:
         components.bars(key, {"": channels.bars_of(values, best)}, float(values.max()), opened, wide=True)
     else:
@@ -90,30 +90,38 @@ def _top_bars(layer: str, title: str, key: str, values: Any) -> None:
 
 
 def _used(data: StoreData) -> None:
-    components.facts("used heading", "How many channels are used at all")
-    rows = []
-    for layer in reversed(data.layers):
-        if data.counts(layer.name) is None:
-            continue
-        found = _usage(data, layer.name)
-        used, strongest = int((found.class_count > 0).sum()), int((found.top_class_count > 0).sum())
-        kinds = (
-            (f"among the {N_TOP} strongest of a class", strongest),
-            ("used by a class", used - strongest),
-            ("used by none", layer.channels - used),
-        )
-        rows += [{"layer": layer.name, "kind": k, "channels": n, "order": o} for o, (k, n) in enumerate(kinds)]
+    st.subheader("How many channels are used at all", anchor=False)
+    known = [layer for layer in reversed(data.layers) if data.counts(layer.name) is not None]
+    rows = [row for layer in known for row in _used_rows(data, layer.name, layer.channels)]
     st.altair_chart(figures.stacked(pd.DataFrame(rows), "Channels of each layer that classes use"))
 
 
+def _used_rows(data: StoreData, layer: str, n_channels: int) -> list[dict[str, Any]]:
+    """A layer's channels by how they are used, one row a kind."""
+    use = _usage(data, layer)
+    used = int((use.class_count > 0).sum())
+    strongest = int((use.top_class_count > 0).sum())
+    kinds = {
+        f"among the {N_TOP} strongest of a class": strongest,
+        "used by a class": used - strongest,
+        "used by none": n_channels - used,
+    }
+    return [{"layer": layer, "kind": kind, "channels": n, "order": k} for k, (kind, n) in enumerate(kinds.items())]
+
+
+@kept_with_store(None)
 def _usage(data: StoreData, layer: str) -> Usage:
+    return usage(_counts(data, layer), data.classes["n_images"].to_numpy(np.int32))
+
+
+def _counts(data: StoreData, layer: str) -> NDArray[np.int32]:
     counts = data.counts(layer)
     assert counts is not None, "asked for only where there are counts"
-    return usage(counts, data.classes["n_images"].to_numpy(np.int32))
+    return counts
 
 
 def _users(data: StoreData, layer: str) -> None:
-    components.facts("users heading", "How many classes share a channel")
+    st.subheader("How many classes share a channel", anchor=False)
     classes = _usage(data, layer).class_count
     edges = np.unique(np.linspace(0, int(classes.max()) + 1, MOST_BINS + 1).astype(int))
     names = [str(a) if b - a == 1 else f"{a}–{b - 1}" for a, b in pairwise(edges.tolist())]
@@ -123,84 +131,97 @@ def _users(data: StoreData, layer: str) -> None:
 
 def _shared(data: StoreData, layer: str, counts: Any) -> None:
     use = _usage(data, layer)
-    shared = most_shared(use, TOP)
-    specific = most_specific(use, TOP)
-    most = data.classes["label"].to_numpy()[counts.argmax(axis=0)]
     left, right = st.columns(2, gap="large")
     with left:
-        _channels(data, layer, "Shared by most classes", shared, [_classes(use.class_count[k]) for k in shared])
+        st.subheader("Shared by most classes", anchor=False)
+        shared = most_shared(use, TOP)
+        _channels(data, layer, "shared", shared, [counted_classes(use.class_count[k]) for k in shared])
     with right:
-        texts = [f"{most[k]}\n{_classes(use.class_count[k])}" for k in specific]
-        _channels(data, layer, "Most specific to few classes", specific, texts)
+        st.subheader("Most specific to few classes", anchor=False)
+        specific = most_specific(use, TOP)
+        most = data.classes["label"].to_numpy()[counts.argmax(axis=0)]
+        texts = [f"{most[k]}\n{counted_classes(use.class_count[k])}" for k in specific]
+        _channels(data, layer, "specific", specific, texts)
 
 
-def _classes(n: int) -> str:
-    return "1 class" if n == 1 else f"{n} classes"
-
-
-def _channels(data: StoreData, layer: str, title: str, found: list[int], texts: list[str]) -> None:
-    components.facts(f"{title} heading", title)
+def _channels(data: StoreData, layer: str, key: str, shown: list[int], texts: list[str]) -> None:
     items = [
         components.Item(node_picture(data, Channel(layer, k)), f"channel {k}", text, f"Channel {k} of {layer}", True)
-        for k, text in zip(found, texts, strict=True)
+        for k, text in zip(shown, texts, strict=True)
     ]
-    components.gallery(title, title, items, 84, lambda k: session.go("channel", layer=layer, channel=found[int(k)]))
+    components.gallery(key, key, items, 84, lambda k: session.go("channel", layer=layer, channel=shown[int(k)]))
 
 
 def _heatmap(data: StoreData, layer: str, counts: Any) -> None:
-    components.facts(
-        "heat heading",
-        f"All classes and channels of {layer}",
-        note="Like classes and like channels stand together; a click opens the channel.",
-    )
-    rows, columns = _orders(data, layer)
+    heading(f"All classes and channels of {layer}")
+    st.caption("Like classes and like channels stand together; a click opens the channel.")
+    rows = _class_order(data, layer)
+    columns = _channel_order(data, layer)
     used = counts[np.ix_(rows, columns)]
     largest = max(1, int(used.max(initial=0)))
     shade = np.ceil(255 * np.sqrt(used / largest)).astype(np.uint8)
-    labels = data.classes["label"].to_numpy()[rows].tolist()
 
     def opened(cell: Any) -> None:
         session.go("channel", layer=layer, channel=int(columns[int(cell["column"])]))
 
-    shown = {"label": f"Images of each class (rows) that use each channel of {layer} (columns)", "rows": labels}
-    shown |= {"columns": columns.tolist(), "values": packed(shade), "largest": largest, "unit": "images"}
+    shown = {
+        "label": f"Images of each class (rows) that use each channel of {layer} (columns)",
+        "rows": data.classes["label"].to_numpy()[rows].tolist(),
+        "columns": columns.tolist(),
+        "values": packed(shade),
+        "largest": largest,
+        "unit": "images",
+    }
     components.heatmap("heat", shown, opened)
 
 
-@st.cache_data(max_entries=32, show_spinner=False, hash_funcs={StoreData: lambda data: (data.path, data.stamp)})
-def _orders(data: StoreData, layer: str) -> tuple[Any, Any]:
-    """Order of the classes, and of the channels that any class uses."""
-    counts = data.counts(layer)
-    assert counts is not None, "asked for only where there are counts"
+@kept_with_store(32)
+def _class_order(data: StoreData, layer: str) -> NDArray[np.int64]:
+    """The classes, like ones together."""
+    return likeness.clustered(_counts(data, layer))
+
+
+@kept_with_store(32)
+def _channel_order(data: StoreData, layer: str) -> NDArray[np.int64]:
+    """The channels that any class uses, like ones together."""
+    counts = _counts(data, layer)
     used = np.flatnonzero(counts.any(axis=0))
-    return likeness.clustered(counts), used[likeness.clustered(counts[:, used].T)]
+    return used[likeness.clustered(counts[:, used].T)]
 
 
-def _changes(data: StoreData, layer: str, place: int) -> None:
+def _changes(data: StoreData, layer: str, class_index: int) -> None:
     left, right = st.columns(2, gap="large")
-    label = data.facts(place).label
     with left:
-        components.facts("alike heading", f"The classes most like {label} in {layer}, in every layer")
-        st.altair_chart(
-            figures.lines(
-                _alike(data, layer, place), "layer", "similarity", "class", "similarity", f"Similarity to {label}"
-            )
-        )
+        _most_alike(data, layer, class_index)
     with right:
-        components.facts("quarters heading", "Similarity to the nearest class, by accuracy")
-        table = _quarters(data)
-        if table.empty:
-            st.caption("The accuracy of these classes isn't known.")
-            return
-        st.altair_chart(
-            figures.lines(table, "layer", "similarity", "classes", "mean similarity", "Nearest class by accuracy")
-        )
+        _nearest(data)
 
 
-def _alike(data: StoreData, layer: str, place: int) -> pd.DataFrame:
-    similarity = {layer.name: data.similarity(layer.name, place) for layer in data.layers}
+def _most_alike(data: StoreData, layer: str, class_index: int) -> None:
+    label = data.facts(class_index).label
+    heading(f"The classes most like {label} in {layer}, in every layer")
+    table = _alike(data, layer, class_index)
+    if table.empty:
+        st.caption("No other class uses any of its channels.")
+        return
+    title = f"Similarity to {label}"
+    st.altair_chart(figures.lines(table, "layer", "similarity", "class", "similarity", title))
+
+
+def _nearest(data: StoreData) -> None:
+    st.subheader("Similarity to the nearest class, by accuracy", anchor=False)
+    table = _quarters(data)
+    if table.empty:
+        st.caption("The accuracy of these classes isn't known.")
+        return
+    title = "Nearest class by accuracy"
+    st.altair_chart(figures.lines(table, "layer", "similarity", "classes", "mean similarity", title))
+
+
+def _alike(data: StoreData, layer: str, class_index: int) -> pd.DataFrame:
+    similarity = {layer.name: data.similarity(layer.name, class_index) for layer in data.layers}
     known = {name: values for name, values in similarity.items() if values is not None}
-    best = likeness.largest(known[layer], ALIKE, lambda k: k != place)
+    best = likeness.largest(known[layer], ALIKE, lambda k: k != class_index)
     labels = data.classes["label"]
     rows = [
         {"layer": name, "class": labels.iloc[k], "similarity": float(values[k])}
@@ -210,23 +231,23 @@ def _alike(data: StoreData, layer: str, place: int) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["layer", "class", "similarity"])
 
 
-@st.cache_data(max_entries=8, show_spinner=False, hash_funcs={StoreData: lambda data: (data.path, data.stamp)})
+@kept_with_store(1)
 def _quarters(data: StoreData) -> pd.DataFrame:
     """Mean similarity to the nearest class, per layer and quarter of the classes by accuracy."""
     accuracy = data.classes["accuracy"]
-    if accuracy.notna().sum() < QUARTERS:
+    n = len(QUARTERS)
+    if accuracy.notna().sum() < n:
         return pd.DataFrame()
-    quarter = np.minimum((accuracy.rank(method="first", pct=True) * QUARTERS - 1e-9).fillna(-1), QUARTERS - 1).astype(
-        int
-    )
-    names = ["least accurate quarter", "second", "third", "most accurate quarter"]
+    # From just above 0 to just below 4; -1 for a class without accuracy.
+    position = accuracy.rank(method="first", pct=True) * n - 1e-9
+    quarter = np.minimum(position.fillna(-1), n - 1).astype(int)
     rows = []
     for layer in data.layers:
         counts = data.counts(layer.name)
         if counts is not None:
             near = likeness.nearest(counts)
             rows += [
-                {"layer": layer.name, "classes": names[k], "similarity": float(np.nanmean(near[quarter == k]))}
-                for k in range(QUARTERS)
+                {"layer": layer.name, "classes": name, "similarity": float(np.nanmean(near[quarter == k]))}
+                for k, name in enumerate(QUARTERS)
             ]
     return pd.DataFrame(rows)

@@ -1,6 +1,7 @@
 """What is in the store: how it was made, the network's layers, what is done and to do, what could not be read."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,21 +11,28 @@ import pandas as pd
 import streamlit as st
 
 from dashboard import components, session
-from dashboard.data import StoreData
+from dashboard.data import StoreData, open_data
+from dashboard.kept import kept_with_store
 from dashboard.shown import figures
 from summit_dask.facts import schema
+from summit_dask.facts.stages import STAGES, Stage
 from summit_dask.store import status
+from summit_dask.store.places import Room, room
+from summit_dask.store.progress import size
 
+#: Seconds between two looks at a run that may be going on.
 REFRESH = 3
 
 
 def show() -> None:
     """The page."""
     data, _ = session.opened()
-    _progress(data)
+    may_go_on = not data.is_imported and bool(_to_do(data))
+    st.fragment(_progress, run_every=REFRESH if may_go_on else None)(data.path)
     left, right = st.columns([1, 1], gap="large")
     with left:
         _configuration(data)
+        _network(data)
         _versions(data)
     with right:
         _layer_graph(data)
@@ -32,105 +40,142 @@ def show() -> None:
     _unreadable(data)
 
 
-def _progress(data: StoreData) -> None:
-    done = data.store.read("partitions/fingerprint")
-    unfinished = bool(status.unfinished(data.store))
-    going_on = bool(len(done)) and (not done.all() or unfinished) and not data.is_imported
-    # Reads the few numbers that change while a run goes on, and only as long as one may.
-    st.fragment(_partitions, run_every=REFRESH if going_on else None)(data)
+def _progress(path: Path) -> None:
+    """The few numbers that change while a run goes on; opens the store again where it has changed."""
+    data = open_data(path)
+    missing = ", ".join(_to_do(data)) or "nothing"
+    facts = [("Images", f"{data.store.header.n_images:,}")]
+    facts += [("Not imported", missing)] if data.is_imported else [("Still to do", missing)]
+    components.facts("progress", "What is in this store", facts)
+    if data.is_imported:
+        st.caption("This store was made from another program's files; no stage of a run can be made on it.")
+        return
+    _partitions(data)
+    rows = [(_makes(stage), f"summit-dask {stage.command}", _state(data, stage)) for stage in STAGES]
+    st.dataframe(pd.DataFrame(rows, columns=["part", "made by", "state"]), hide_index=True, height="content")
 
 
 def _partitions(data: StoreData) -> None:
-    done = data.store.read("partitions/fingerprint") != 0
-    size = data.store.header.partition_size
-    facts = [("Images", f"{data.store.header.n_images:,}"), ("Partitions done", f"{done.sum()} of {len(done)}")]
-    missing = status.unfinished(data.store)
-    facts += [("Not imported" if data.is_imported else "Still to do", ", ".join(missing) or "nothing")]
-    facts += [("Outdated", ", ".join(data.outdated))] if data.outdated else []
-    components.facts("progress", "What is in this store", facts)
-    if data.is_imported:
-        st.caption("This store was made from another program's files; it holds no values of single images.")
-    elif len(done):
-        st.progress(float(done.mean()), f"{done.sum()} of {len(done)} partitions of {size} images are done")
+    done = _partitions_done(data)
+    of = f"{done.sum()} of {len(done)} partitions of {data.store.header.partition_size} images are done"
+    st.progress(float(done.mean()), of)
+
+
+def _partitions_done(data: StoreData) -> Any:
+    return data.store.read("partitions/fingerprint") != 0
+
+
+def _to_do(data: StoreData) -> list[str]:
+    """What is not there, or not whole, in words."""
+    unfinished = status.unfinished(data.store)
+    return [_makes(stage) for stage in STAGES if _lacks(data, stage, unfinished)]
+
+
+def _lacks(data: StoreData, stage: Stage, unfinished: tuple[str, ...]) -> bool:
+    if stage.by_partition:
+        return data.is_imported or not _partitions_done(data).all()
+    return not set(stage.groups).isdisjoint(unfinished)
+
+
+def _state(data: StoreData, stage: Stage) -> str:
+    if _lacks(data, stage, status.unfinished(data.store)):
+        return "to do"
+    return "done" if set(stage.groups).isdisjoint(data.outdated) else "done with other options"
+
+
+def _makes(stage: Stage) -> str:
+    """What a stage makes, in words."""
+    return " and ".join(stage.groups.values())
 
 
 def _configuration(data: StoreData) -> None:
-    components.facts("configuration heading", "Configuration")
+    st.subheader("Configuration", anchor=False)
     _table({name: value for name, value in data.options.plain().items() if value not in (None, [])})
 
 
+def _network(data: StoreData) -> None:
+    network = data.run.network
+    if network is None:
+        return
+    st.subheader("Measured with", anchor=False)
+    preprocessing = {name: "none" if value is None else value for name, value in asdict(network.preprocessing).items()}
+    _table({"weights digest": network.digest, **preprocessing, "images start from": str(data.run.images_root)})
+
+
 def _versions(data: StoreData) -> None:
-    components.facts("versions heading", "Made with")
-    facts: dict[str, Any] = {}
-    if data.run.network is not None:
-        facts |= {"weights digest": data.run.network.digest, "preprocessing": asdict(data.run.network.preprocessing)}
-    _table({**facts, "format": schema.FORMAT_VERSION, **data.run.versions})
+    st.subheader("Versions", anchor=False)
+    _table({"store format": schema.FORMAT_VERSION, **data.run.versions})
 
 
-def _table(values: dict[str, Any]) -> None:
-    text = [value if isinstance(value, str) else json.dumps(value, default=str) for value in values.values()]
-    st.dataframe(pd.DataFrame({"": list(values), "value": text}), hide_index=True, height="content")
+def _table(values: Mapping[str, Any]) -> None:
+    texts = [value if isinstance(value, str) else json.dumps(value) for value in values.values()]
+    st.dataframe(pd.DataFrame({"": list(values), "value": texts}), hide_index=True, height="content")
 
 
 def _sizes(data: StoreData) -> None:
-    components.facts("sizes heading", "Sizes")
-    table = _on_disk(str(data.path), data.stamp)
-    total = int(table["bytes"].sum())
-    st.caption(f"{_bytes(total)} in {int(table['files'].sum()):,} files")
-    table["size"] = [_bytes(n) for n in table["bytes"]]
-    st.dataframe(table[["part", "size", "files"]], hide_index=True, height="content")
+    st.subheader("Sizes", anchor=False)
+    with st.spinner("Measuring the store"):
+        taken = _room(data)
+    n_bytes = sum(part.bytes for part in taken.values())
+    n_files = sum(part.files for part in taken.values())
+    st.caption(f"{size(n_bytes)} in {n_files:,} files")
+    rows = [(name, size(part.bytes), part.files) for name, part in taken.items()]
+    st.dataframe(pd.DataFrame(rows, columns=["part", "size", "files"]), hide_index=True, height="content")
 
 
-@st.cache_data(max_entries=8, show_spinner="Measuring the store")
-def _on_disk(path: str, stamp: tuple[int, ...]) -> pd.DataFrame:
-    rows = []
-    for part in sorted(child for child in Path(path).iterdir() if child.is_dir()):
-        sizes = [file.stat().st_size for file in part.rglob("*") if file.is_file()]
-        rows.append({"part": part.name, "bytes": sum(sizes), "files": len(sizes)})
-    return pd.DataFrame(rows, columns=["part", "bytes", "files"])
-
-
-def _bytes(n: int) -> str:
-    size = float(n)
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.3g} {unit}"
-        size /= 1000
-    return f"{size:.3g} TB"
+@kept_with_store(1)
+def _room(data: StoreData) -> dict[str, Room]:
+    return room(data.path)
 
 
 def _layer_graph(data: StoreData) -> None:
-    hops = len(data.layer_graph.hops)
-    facts = [("Visible", str(len(data.layers))), ("Hidden", str(len(data.layer_graph.layers) - len(data.layers)))]
-    components.facts("layer graph heading", "Layer graph", [*facts, ("Hops", str(hops))])
-    st.altair_chart(figures.layer_graph(*_placed(data)))
+    n_layers = len(data.layer_graph.layers)
+    n_visible = len(data.layers)
+    n_hops = len(data.layer_graph.hops)
+    facts = [("Visible", str(n_visible)), ("Hidden", str(n_layers - n_visible)), ("Hops", str(n_hops))]
+    components.facts("layer graph heading", "Layer graph", facts)
+    st.altair_chart(figures.layer_graph(*_drawn(data)))
 
 
-def _placed(data: StoreData) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Layers by depth (the longest way from the input), visible ones in the middle, hidden ones beside."""
+def _drawn(data: StoreData) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Layers by depth (the longest way from the input), visible ones in the middle, hidden ones beside; hops."""
     depth: dict[str, int] = {}
     for layer in data.layer_graph.layers:
-        depth[layer.name] = 1 + max((depth[h.source] for h in data.layer_graph.incoming(layer.name)), default=-1)
+        depth[layer.name] = 1 + max((depth[hop.source] for hop in data.layer_graph.incoming(layer.name)), default=-1)
     rows: list[dict[str, Any]] = []
     beside: dict[int, int] = {}
     for layer in data.layer_graph.layers:
-        row = depth[layer.name]
-        beside[row] = beside.get(row, 0) + (0 if layer.visible else 1)
-        kind = "visible layer" if layer.visible else "hidden layer"
+        y = depth[layer.name]
+        beside[y] = beside.get(y, 0) + (0 if layer.visible else 1)
         name = layer.name if layer.visible else _own_name(layer.name, data)
-        label = f"{name} ({layer.channels})"
-        x = 0 if layer.visible else beside[row]
-        rows.append({"name": layer.name, "label": label, "channels": layer.channels, "kind": kind, "x": x, "y": row})
-    place = {row["name"]: (row["x"], row["y"]) for row in rows}
-    lines = [
+        rows.append(
+            {
+                "name": layer.name,
+                "label": f"{name} ({layer.channels})",
+                "channels": layer.channels,
+                "kind": "visible layer" if layer.visible else "hidden layer",
+                "x": 0 if layer.visible else beside[y],
+                "y": y,
+            }
+        )
+    layers = pd.DataFrame(rows).set_index("name", drop=False)
+    return layers, _hops(data, layers)
+
+
+def _hops(data: StoreData, layers: pd.DataFrame) -> pd.DataFrame:
+    hops = data.layer_graph.hops
+    source = layers.loc[[hop.source for hop in hops]]
+    target = layers.loc[[hop.target for hop in hops]]
+    return pd.DataFrame(
         {
-            **dict(zip(("x", "y", "x2", "y2"), (*place[hop.source], *place[hop.target]), strict=True)),
-            "name": hop.name,
-            "kind": "convolution" if hop.convolution else "identity",
+            "x": source["x"].to_numpy(),
+            "y": source["y"].to_numpy(),
+            "x2": target["x"].to_numpy(),
+            "y2": target["y"].to_numpy(),
+            "name": [hop.name for hop in hops],
+            "kind": ["convolution" if hop.convolution else "identity" for hop in hops],
         }
-        for hop in data.layer_graph.hops
-    ]
-    return pd.DataFrame(rows), pd.DataFrame(lines, columns=["x", "y", "x2", "y2", "name", "kind"])
+    )
 
 
 def _own_name(hidden: str, data: StoreData) -> str:
@@ -140,10 +185,11 @@ def _own_name(hidden: str, data: StoreData) -> str:
 
 
 def _unreadable(data: StoreData) -> None:
-    components.facts("unreadable heading", "Unreadable images")
+    st.subheader("Unreadable images", anchor=False)
     rows = np.flatnonzero(data.read("images/status") == schema.UNREADABLE)
     if not len(rows):
         st.caption("None.")
         return
-    path, reason = (data.read(f"images/{name}")[rows] for name in ("path", "reason"))
-    st.dataframe(pd.DataFrame({"file": [str(p) for p in path], "reason": [str(r) for r in reason]}), hide_index=True)
+    files = [str(path) for path in data.read("images/path")[rows]]
+    reasons = [str(reason) for reason in data.read("images/reason")[rows]]
+    st.dataframe(pd.DataFrame({"file": files, "reason": reasons}), hide_index=True)

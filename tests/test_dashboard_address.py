@@ -1,0 +1,139 @@
+"""The address alone brings a view of the dashboard back, and never fails."""
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlencode
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as hst
+
+from dashboard import session
+from dashboard.data import StoreData
+from dashboard.selection import STRETCH, VIEW, Reselection, Selection
+from summit_dask.facts.layergraph import Channel
+from tests.stores import AWKWARD_NAMES
+
+
+@pytest.fixture(scope="module")
+def data(complete: Path) -> StoreData:
+    return StoreData(complete)
+
+
+_texts = hst.text(max_size=12)
+_channels = hst.builds(Channel, _texts, hst.integers(0, 10**6))
+_shares = hst.none() | hst.integers(5, 500).map(lambda n: n / 1000)
+_stretches = hst.integers(50, 300).map(lambda n: n / 100)
+_FIELDS: dict[str, hst.SearchStrategy[Any]] = {
+    "store": hst.none() | _texts,
+    "class_": hst.none() | _texts,
+    "layer": hst.none() | _texts,
+    "channel": hst.none() | hst.integers(0, 10**6),
+    "pinned": hst.none() | _channels,
+    "sort": hst.sampled_from(["similarity", "best", "worst", "name", "images"]),
+    "search": _texts,
+    "least_count": hst.integers(0, 10**6),
+    "width": _stretches,
+    "height": _stretches,
+    "scale": hst.sampled_from(["class", "all"]),
+    "how": hst.builds(
+        Reselection,
+        p=_shares,
+        mass=_shares,
+        left_out=hst.lists(_channels, max_size=3).map(tuple),
+        keep_excluded=hst.booleans(),
+    ),
+    "alone": hst.booleans(),
+    "misclassified": hst.booleans(),
+}
+
+#: A selection none of whose fields has its default, and the address that says it.
+_OTHER = Selection(
+    "digits.zarr",
+    "n01440764",
+    "stem",
+    3,
+    Channel("mixed2", 8),
+    "worst",
+    "crane & co",
+    2,
+    0.5,
+    3.0,
+    "all",
+    Reselection(0.1, 0.25, (Channel("stem", 1), Channel("mixed1", 0)), True),
+    True,
+    True,
+)
+_ITS_ADDRESS = (
+    "store=digits.zarr&class=n01440764&layer=stem&channel=3&pin_layer=mixed2&pin_channel=8&sort=worst"
+    "&search=crane+%26+co&least_count=2&width=0.5&height=3&scale=all&p=0.1&mass=0.25&out_layer=stem&out_layer=mixed1"
+    "&out_channel=1&out_channel=0&keep_excluded=1&alone=1&misclassified=1"
+)
+
+
+def _through_an_address(selection: Selection) -> Selection:
+    query = urlencode(selection.to_query(), doseq=True)
+    return Selection.from_query(parse_qs(query, keep_blank_values=True))
+
+
+@given(hst.builds(Selection, **_FIELDS))
+@settings(deadline=None, max_examples=60)
+def test_selection_comes_back_from_its_address(selection: Selection) -> None:
+    assert _through_an_address(selection) == selection
+
+
+@pytest.mark.parametrize("field", [field.name for field in fields(Selection)])
+def test_each_field_alone_comes_back_from_its_address(field: str) -> None:
+    changed = Selection().but(**{field: getattr(_OTHER, field)})
+    assert changed != Selection() and field in _FIELDS
+    assert _through_an_address(changed) == changed
+
+
+def test_addresses_that_were_passed_on_still_hold() -> None:
+    assert urlencode(_OTHER.to_query(), doseq=True) == _ITS_ADDRESS
+    assert Selection.from_query(parse_qs(_ITS_ADDRESS)) == _OTHER
+    assert Selection().to_query() == {}
+
+
+@given(hst.dictionaries(hst.sampled_from(sorted(_OTHER.to_query())), hst.lists(_texts, max_size=2)))
+@example({"channel": ["-1"], "least_count": ["²"], "width": ["nan"], "height": ["9"], "p": ["0.6"], "mass": ["0"]})
+@example({"sort": ["upside down"], "scale": [""], "alone": ["yes"], "pin_layer": ["stem"], "out_channel": ["x"]})
+@settings(deadline=None, max_examples=60)
+def test_what_an_address_can_t_say_counts_as_not_said(query: dict[str, list[str]]) -> None:
+    selection = Selection.from_query(query)
+    free = {"store", "class_", "layer", "search"}
+    for field in fields(Selection):
+        value = getattr(selection, field.name)
+        if field.name in ("width", "height"):
+            assert STRETCH[0] <= value <= STRETCH[1]
+        elif field.name not in free and not any(text.strip() for texts in query.values() for text in texts):
+            assert value == field.default
+    examples = ("upside down", "-1")
+    if any(text in examples for texts in query.values() for text in texts):
+        assert selection.but(store=None, class_=None, layer=None, search="") == Selection()
+
+
+def test_the_controls_of_the_drawing_are_fields() -> None:
+    assert tuple(_OTHER.view.items()) == tuple(zip(VIEW, (2, 0.5, 3.0, "all"), strict=True))
+
+
+def test_what_the_address_names_in_vain_is_said(data: StoreData) -> None:
+    wanted = Selection(class_="zebra", layer="nowhere", pinned=Channel("stem", 8))
+    selection, missing = session.within(wanted, data)
+    assert (selection.class_, selection.layer, selection.pinned) == ("n00000000", "mixed3", None)
+    assert "'zebra'" in missing[0] and AWKWARD_NAMES[0] in missing[0] and "'nowhere'" in missing[1]
+    left_out = (Channel("stem", 8), Channel("stem", 7), Channel("nowhere", 0))
+    selection, missing = session.within(Selection(how=Reselection(left_out=left_out)), data)
+    assert selection.how.left_out == (Channel("stem", 7),) and missing == []
+    known = Selection(class_="n00000002", layer="stem", pinned=Channel("stem", 7))
+    assert session.within(known, data) == (known, [])
+
+
+@pytest.mark.parametrize("given", ["~/stores", "{home}/stores/../stores"])
+def test_the_server_s_folder(given: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["script.py"])
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("SUMMIT_DASK_STORE", given.format(home=tmp_path))
+    session._resolved.cache_clear()
+    assert session.folder() == tmp_path / "stores"

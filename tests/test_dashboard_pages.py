@@ -1,0 +1,350 @@
+"""Every page of the dashboard on every kind of store, in Streamlit's own test runner, without a browser."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from distributed import Client
+from streamlit.testing.v1 import AppTest
+
+from dashboard.data import StoreData
+from dashboard.selection import Reselection, Selection
+from summit_dask.facts.config import RunConfig
+from summit_dask.facts.errors import StoreVersionError
+from summit_dask.facts.layergraph import Channel
+from summit_dask.facts.stages import stage_named
+from summit_dask.serve import dashboard_folder
+from summit_dask.store.store import Store
+from tests.networks import tiny_config
+from tests.runs import run_here
+from tests.stores import AWKWARD_NAMES, PARTS, Made, make_store, options
+
+START = Selection()
+FOLDER = dashboard_folder()
+
+#: What each page begins with, whatever the store lacks.
+BEGINNING = {
+    "explore": "class",
+    "channel": "channel heading",
+    "layers": "Layers: how classes share channels",
+    "classes": "class",
+    "run": "progress",
+}
+
+KINDS = ["complete", "imported", "imported_classes", "half_finished"]
+
+
+def _run(store: Path, page: str, monkeypatch: pytest.MonkeyPatch, selection: Selection = START) -> AppTest:
+    monkeypatch.setenv("SUMMIT_DASK_STORE", str(store))
+    monkeypatch.setattr("sys.argv", ["script.py"])
+    app = AppTest.from_file(str(FOLDER / "script.py"), default_timeout=60)
+    if page != "explore":
+        app.session_state["go"] = (page, selection)
+    for name, values in selection.to_query().items():
+        app.query_params[name] = values
+    return app.run()
+
+
+def _components(app: AppTest) -> dict[str, dict[str, object]]:
+    """What each component of the page was given, by its key."""
+    protos = [getattr(element, "proto", None) for element in app.main]
+    ours = [proto for proto in protos if type(proto).__name__ == "BidiComponent"]
+    return {proto.id.rpartition("-")[2]: json.loads(proto.json or proto.mixed.json) for proto in ours}
+
+
+def _component(app: AppTest, key: str) -> dict[str, object]:
+    return _components(app)[key]
+
+
+def _items(app: AppTest, key: str) -> list[dict[str, str]]:
+    """The pictures of a gallery."""
+    items: list[dict[str, str]] = _component(app, key)["items"]  # type: ignore[assignment]
+    return items
+
+
+def _headings(app: AppTest) -> list[str]:
+    """All headings that are not a component's, those with names in them as HTML."""
+    names = [element.proto.body for element in app.get("html") if "<h3>" in element.proto.body]
+    return [heading.value for heading in [*app.header, *app.subheader]] + names
+
+
+@pytest.mark.parametrize("page", BEGINNING)
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_page_on_every_kind_of_store(
+    page: str, kind: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = _run(request.getfixturevalue(kind), page, monkeypatch)
+    assert not app.exception, app.exception[0].stack_trace
+    shown = _components(app)
+    assert "error" not in shown, shown["error"]
+    assert "Model" in str(shown["header"]["facts"])
+    assert BEGINNING[page] in [*shown, *_headings(app)]
+
+
+# What the pages show
+
+
+def test_explore_shows_what_the_address_says(complete: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = Selection(class_="n00000002", layer="mixed1", sort="worst", least_count=2, pinned=Channel("mixed2", 8))
+    app = _run(complete, "explore", monkeypatch, wanted)
+    classes = _component(app, "classes")
+    graph = _component(app, "graph")
+    assert (classes["selected"], classes["layer"], classes["sort"]) == (2, "mixed1", "worst")
+    assert graph["title"] == "Attribution graph of crane (n00000002)"
+    assert graph["view"] == {"least_count": 2, "width": 1.0, "height": 1.0, "scale": "class"}
+    assert graph["pinned"] == {"layer": "mixed2", "channel": 8}
+    assert _component(app, "pinned")["pinned"]["channel"] == 8  # type: ignore[index]
+
+
+def test_titles_hold_names_as_text(complete: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    headings = _headings(_run(complete, "layers", monkeypatch, Selection(layer="mixed1", class_="n00000000")))
+    assert "<h3>Most used for &lt;img src=x onerror=alert(1)&gt;</h3>" in headings
+    assert "<h3>All classes and channels of mixed1</h3>" in headings
+    headings = _headings(_run(complete, "layers", monkeypatch, Selection(class_="n00000004")))
+    assert f"<h3>Most used for {AWKWARD_NAMES[4].replace('>', '&gt;')}</h3>" in headings
+
+
+def test_the_channel_page_tells_why_a_channel_was_left_out(complete: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = _run(complete, "channel", monkeypatch, Selection(layer="stem", channel=7))
+    assert "fires for every image" in str(_component(app, "channel heading")["note"])
+    app = _run(complete, "channel", monkeypatch, Selection(layer="stem", channel=6))
+    assert _component(app, "channel heading")["note"] == ""
+
+
+def test_another_layer_begins_with_the_channel_its_class_uses_most(
+    complete: Path, made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = _run(complete, "channel", monkeypatch, Selection(layer="mixed3", channel=7, class_="n00000001"))
+    assert app.number_input(key="channel index").value == 7
+    app.selectbox(key="channel layer").set_value("stem").run()
+    assert app.number_input(key="channel index").value == made.activation["stem"][1].argmax()
+    assert not any("does not exist" in text.value for text in app.text)
+    app = _run(complete, "channel", monkeypatch, Selection(layer="mixed3", channel=10))
+    assert any("mixed3 has the channels 0 to 9; channel 10 does not exist" in text.value for text in app.text)
+
+
+def test_sources_in_one_class_alone(complete: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = StoreData(complete)
+    graph = data.graph(1)
+    assert graph is not None
+    source, target = graph.edges(data.layer_graph)[0]
+    wanted = Selection(layer=target.layer, channel=target.index, class_="n00000001", alone=True)
+    app = _run(complete, "channel", monkeypatch, wanted)
+    first = _items(app, "Strongest sources")[0]
+    assert first["title"] == f"channel {source.index}"
+    assert first["text"] == f"{source.layer}\n{graph.edge_influence[0]:,} images"
+    app.toggle(key="one class").set_value(False).run()
+    assert re.search(r"\n\d class", _items(app, "Strongest sources")[0]["text"])
+    assert "alone" not in app.query_params
+
+
+def test_misclassified_images_have_a_graph(complete: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = _run(complete, "classes", monkeypatch, Selection(class_="n00000001", misclassified=True))
+    assert "The chosen image" in _headings(app)
+    assert _component(app, "part")["title"] == "Attribution graph of 1 images"
+    app = _run(complete, "classes", monkeypatch, Selection(class_="n00000001"))
+    assert "part" not in _components(app)
+
+
+def test_quarters_go_from_the_least_accurate_classes_to_the_most(
+    complete: Path, made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dashboard.shown import likeness
+    from dashboard.views.layers import _quarters
+
+    table = _quarters(StoreData(complete))
+    near = likeness.nearest(made.activation["mixed2"])
+    # Accuracies are 1, then four times 0.8: ties by the order of the classes, the first quarter holds one of five.
+    expected = [near[1], near[2], near[3], near[[4, 0]].mean()]
+    own = table[table["layer"] == "mixed2"]
+    assert own["classes"].tolist() == ["least accurate quarter", "second", "third", "most accurate quarter"]
+    np.testing.assert_allclose(own["similarity"], expected)
+
+
+def test_channels_are_counted_by_their_use(complete: Path, made: Made) -> None:
+    from dashboard.views.layers import _used_rows
+
+    rows = {row["kind"]: row["channels"] for row in _used_rows(StoreData(complete), "mixed2", 16)}
+    used = made.activation["mixed2"].any(axis=0)
+    strongest = {k for row in made.activation["mixed2"] for k in np.argsort(-row, kind="stable")[:4] if row[k]}
+    assert rows == {
+        "among the 4 strongest of a class": len(strongest),
+        "used by a class": used.sum() - len(strongest),
+        "used by none": 16 - used.sum(),
+    }
+
+
+def _table(app: AppTest, column: str) -> dict[str, str]:
+    """The first table with a column of that name, as its first column and that one."""
+    table: pd.DataFrame = next(element.value for element in app.dataframe if column in element.value)
+    return dict(zip(table.iloc[:, 0], table[column], strict=True))
+
+
+def test_the_run_page_shows_what_a_run_wrote(finished: RunConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = _run(finished.out, "run", monkeypatch)
+    network = Store.open(finished.out).network
+    values = {name: value for table in app.dataframe[1:4] for name, value in table.value.to_numpy().tolist()}
+    assert values["weights digest"] == network.digest and len(network.digest) == 64
+    assert (values["resize"], values["crop"]) == ("none", "[24, 24]")
+    assert values["batch_size"] == "8" and values["model"] == finished.model
+    assert values["numpy"] == np.__version__
+    assert dict(_component(app, "progress")["facts"])["Still to do"] == "nothing"  # type: ignore[call-overload]
+    assert set(_table(app, "state").values()) == {"done"}
+    assert _table(app, "made by")["examples of channels"] == "summit-dask reduce"
+    assert "influences" in _table(app, "files")
+
+
+def test_the_run_page_says_what_is_to_do_in_words(
+    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny_config(tmp_path)
+    run_here(config, client, "extract", "reduce")
+    app = _run(config.out, "run", monkeypatch)
+    assert dict(_component(app, "progress")["facts"])["Still to do"] == (  # type: ignore[call-overload]
+        "examples of channels, attribution graphs, class embedding"
+    )
+    assert list(_table(app, "state").values()) == ["done", "done", "to do", "to do", "to do"]
+
+
+def test_the_run_page_of_an_import(imported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    facts = dict(_component(_run(imported, "run", monkeypatch), "progress")["facts"])  # type: ignore[call-overload]
+    assert facts["Not imported"] == (
+        "values of single images and sources of single images, counts per class and channel, examples of channels, "
+        "class embedding"
+    )
+
+
+def test_unreadable_images_are_listed(complete: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = _run(complete, "run", monkeypatch)
+    last_of_class = [f"n0000000{k}/{6 * k + 5:04d}.jpg" for k in range(1, 5)]
+    assert _table(app, "reason") == dict.fromkeys(last_of_class, "cannot identify image file")
+
+
+def test_what_was_made_with_other_options_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_store(tmp_path / "store", parts={"matrices", "graphs", "embedding"})
+    store = Store.open(tmp_path / "store", writable=True)
+    with store.changing():
+        store.update_run(store.header.run.with_options_of(stage_named("graphs"), options().replaced(p=0.2)))
+    app = _run(tmp_path / "store", "explore", monkeypatch)
+    assert any("attribution graphs. Run 'summit-dask graphs'" in text.value for text in app.text)
+    states = _table(_run(tmp_path / "store", "run", monkeypatch), "state")
+    assert [part for part, state in states.items() if state == "done with other options"] == ["attribution graphs"]
+
+
+# Selecting again
+
+
+def test_another_p_is_selected_live(complete: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = _run(complete, "explore", monkeypatch)
+    before = len(_component(app, "graph")["nodes"])  # type: ignore[arg-type]
+    app.slider(key="reselect p").set_value(0.5).run()
+    assert Selection.from_query({"p": [str(np.ravel(app.query_params["p"])[0])]}).how.p == 0.5
+    assert len(_component(app, "graph")["nodes"]) > before  # type: ignore[arg-type]
+    next(button for button in app.button if button.label == "As stored").click().run()
+    assert "p" not in app.query_params
+    assert len(_component(app, "graph")["nodes"]) == before  # type: ignore[arg-type]
+
+
+def test_a_channel_is_left_out_and_taken_back(complete: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = Selection(how=Reselection(left_out=(Channel("mixed1", 3), Channel("mixed2", 0))))
+    app = _run(complete, "explore", monkeypatch, wanted)
+    assert any(text.value == "mixed1 · channel 3 is left out" for text in app.text)
+    app.button(key="back mixed1 3").click().run()
+    assert list(np.ravel(app.query_params["out_layer"])) == ["mixed2"]
+
+
+def test_sliders_are_disabled_with_the_reason(imported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = _run(imported, "explore", monkeypatch)
+    assert app.slider(key="reselect p").disabled and app.slider(key="reselect mass").disabled
+    assert any("no counts" in caption.value for caption in app.caption)
+
+
+@pytest.mark.parametrize(("kind", "reason"), [("imported", "lack that"), ("half_finished", "summit-dask reduce")])
+def test_an_address_that_asks_for_what_the_store_can_t_do_is_answered(
+    kind: str, reason: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = Selection(how=Reselection(p=0.4))
+    store = request.getfixturevalue(kind)
+    app = _run(store, "explore", monkeypatch, wanted)
+    assert any("another selection" in text.value and reason in text.value for text in app.text)
+    assert app.slider(key="reselect p").value == pytest.approx(StoreData(store).options.p)
+    assert kind == "imported" or any("no attribution graphs" in info.value for info in app.info)
+
+
+# What is in the way
+
+
+def test_damaged_values_are_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_store(tmp_path / "store", parts={"values", "matrices"})
+    for shard in (tmp_path / "store" / "activations" / "mixed3" / "value" / "c").rglob("*"):
+        if shard.is_file():
+            content = bytearray(shard.read_bytes())
+            content[len(content) // 3] ^= 255
+            shard.write_bytes(bytes(content))
+    app = _run(tmp_path / "store", "channel", monkeypatch, Selection(layer="mixed3", channel=1))
+    assert not app.exception
+    assert _component(app, "error")["title"] == "This store can't be read"
+    assert "activations/mixed3/value can't be read" in str(_component(app, "error")["note"])
+
+
+def test_a_folder_of_stores_gives_a_choice(
+    stores_folder: Path, complete: Path, half_finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = _run(stores_folder, "explore", monkeypatch)
+    shown = _components(app)
+    assert not app.exception and "choose one" in str(shown["header"]["note"])
+    assert {"store complete", "store half"} <= set(shown)
+    chosen = _run(stores_folder, "explore", monkeypatch, Selection(store="complete", class_="n00000001", sort="worst"))
+    assert _component(chosen, "graph")["nodes"]
+    next(button for button in chosen.button if button.label == "Stores").click().run()
+    assert not chosen.query_params
+
+
+def test_a_missing_store_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = _run(tmp_path / "nowhere", "explore", monkeypatch)
+    assert not app.exception and "summit-dask run" in str(_component(app, "error")["note"])
+
+
+def test_a_store_of_another_version_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_store(tmp_path / "store", parts=set())
+    root = json.loads((tmp_path / "store" / "zarr.json").read_text())
+    root["attributes"]["summit_format"] = 99
+    (tmp_path / "store" / "zarr.json").write_text(json.dumps(root))
+    app = _run(tmp_path / "store", "explore", monkeypatch)
+    assert "format 99" in str(_component(app, "error")["note"])
+    with pytest.raises(StoreVersionError):
+        StoreData(tmp_path / "store")
+
+
+def test_a_damaged_store_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_store(tmp_path / "store", parts=PARTS)
+    shutil.rmtree(tmp_path / "store" / "classes")
+    (tmp_path / "store" / "zarr.json").write_text("{")
+    app = _run(tmp_path / "store", "explore", monkeypatch)
+    assert not app.exception and "damaged" in str(_component(app, "error")["note"])
+
+
+def test_a_store_on_an_odd_path_that_can_t_be_written(
+    complete: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = tmp_path / "50 % & more #1" / "a store.zarr"
+    shutil.copytree(complete, store)
+    store.chmod(0o500)
+    for page in BEGINNING:
+        shown = _components(_run(store, page, monkeypatch, Selection(class_="n00000001", misclassified=True)))
+        assert "error" not in shown and "header" in shown
+    store.chmod(0o700)
+
+
+def test_nothing_asks_for_anything_outside() -> None:
+    sources = [p for p in FOLDER.rglob("*") if p.suffix in {".py", ".js", ".css", ".ts", ".toml"}]
+    texts = [p.read_text(encoding="utf-8") for p in sources if "node_modules" not in p.parts]
+    allowed = ("http://www.w3.org/", "https://www.w3.org/", "{protocol}://")
+    addresses = [word for text in texts for word in text.replace('"', " ").replace("'", " ").split() if "://" in word]
+    assert len(addresses) > 3
+    for address in addresses:
+        assert any(ok in address for ok in allowed), address
