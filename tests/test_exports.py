@@ -200,7 +200,9 @@ def test_tables(kind: Any, own: tuple[Path, stores.Made], tmp_path: Path) -> Non
     rows = [folders.index(name) for name in influence["class"]]
     restored[rows, influence["target_channel"] - 6, influence["source_channel"]] = influence["count"]
     np.testing.assert_array_equal(restored, made.influence["mixed1.3x3"])
-    np.testing.assert_array_equal(tables["nodes"]["score"].astype(float), tree["graphs/node_score"].values)
+    scores = tables["nodes"]["score"].astype(float)
+    # Before pandas 3, reading may be off by some last bits.
+    np.testing.assert_allclose(scores, tree["graphs/node_score"].values, rtol=1e-14)
     np.testing.assert_array_equal(tables["edges"]["influence"], tree["graphs/edge_influence"].values)
     places = {layer.name: place for place, layer in enumerate(made.layer_graph.layers)}
     assert [places[name] for name in tables["edges"]["source_layer"]] == tree[

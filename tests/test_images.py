@@ -207,7 +207,7 @@ def test_a_manifest_s_further_columns_are_coordinates_of_the_images(tmp_path: Pa
     assert images["path"].values.tolist() == ["a.png", "x/c.png", "x/b.png"]
     assert images["class_index"].values.tolist() == [0, 0, 1]
     assert set(STORED) <= set(images.coords)
-    assert {column: images[column].dtype.kind for column in STORED} == STORED
+    assert {column: store.group[f"images/{column}"].dtype.kind for column in STORED} == STORED
     assert images["fold"].values.tolist() == [2, 1, 3]
     np.testing.assert_array_equal(images["weight"].values, [-1.0, math.nan, 0.5])
     assert images["night"].values.tolist() == [True, False, True]

@@ -85,7 +85,8 @@ def test_the_tree_has_every_name_that_is_promised(tree: xr.DataTree) -> None:
         for member in members_of(layer_graph_of(tree), variable):
             values = tree[variable.address(member)]
             assert values.dims == variable.dims
-            assert values.dtype == variable.numpy_dtype
+            # Strings: xarray before 2026.9 reads them as objects.
+            assert values.dtype == variable.numpy_dtype or (variable.dtype == "str" and values.dtype == object)
     assert {"summit_format", "layer_graph", "run"} <= set(tree.attrs)
 
 

@@ -6,7 +6,8 @@ An array's address is its group and name. A group may end in a placeholder, whic
     influences/{influenced}/source       ->  influences/4c.reduce/source       each layer that hops lead to
     matrices/{hop}/influence_count       ->  matrices/4c.weight/influence_count
 
-Strings have the dtype "str" (`numpy.dtypes.StringDType` in memory). Counts are integers.
+Strings have the dtype "str" (`numpy.dtypes.StringDType` in memory; xarray before 2026.9 reads them as objects). Counts
+are integers.
 """
 
 from collections.abc import Mapping
