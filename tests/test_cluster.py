@@ -11,6 +11,7 @@ from typing import Any
 from unittest.mock import Mock
 
 import pytest
+import torch
 from distributed import Client, LocalCluster, Worker
 from distributed.scheduler import KilledWorker
 
@@ -18,7 +19,7 @@ from summit_dask.facts.config import ClusterOptions
 from summit_dask.facts.errors import ClusterError, NumericalError, StoreError
 from summit_dask.stages.cluster import Cluster, _local, cluster, n_workers, resources
 from summit_dask.stages.tasks import finished, result_of
-from summit_dask.stages.workers import device_of
+from summit_dask.stages.workers import device_of, prepare_process
 from summit_dask.store.store import Store
 from tests.networks import tiny_config, write_images
 
@@ -90,14 +91,14 @@ def test_a_local_cluster_has_a_process_a_core_or_a_gpu(
         pass
 
     def started(**given: object) -> None:
-        raise AskedError(given["n_workers"], given["threads_per_worker"], given["resources"])
+        raise AskedError(given["n_workers"], given["processes"], given["threads_per_worker"], given["resources"])
 
     monkeypatch.setattr("torch.cuda.device_count", lambda: gpus)
     monkeypatch.setattr("summit_dask.stages.cluster.CPU_COUNT", 6)
     monkeypatch.setattr("summit_dask.stages.cluster.LocalCluster", started)
     with pytest.raises(AskedError) as asked:
         _local(workers)
-    assert asked.value.args == (processes, 1, {"GPU": 1} if gpus else {})
+    assert asked.value.args == (processes, True, 1, {"GPU": 1} if gpus else {})
 
 
 @pytest.mark.parametrize(
@@ -118,6 +119,12 @@ def test_a_worker_takes_a_gpu_only_if_it_offers_one_and_there_is_one(
     worker = Mock(spec=Worker, state=SimpleNamespace(total_resources=offers))
     worker.name = name
     assert device_of(worker) == device
+
+
+def test_a_worker_computes_in_one_thread() -> None:
+    torch.set_num_threads(2)
+    prepare_process()
+    assert torch.get_num_threads() == 1
 
 
 def test_an_existing_cluster_has_to_have_our_versions(monkeypatch: pytest.MonkeyPatch) -> None:
