@@ -25,7 +25,7 @@ from summit_dask.facts.errors import (
     StoreIncompleteError,
     StoreMismatchError,
 )
-from summit_dask.facts.layergraph import Channel
+from summit_dask.facts.layergraph import Channel, Convolution, Hop, Layer, LayerGraph, Window
 from summit_dask.facts.stages import STAGES, stage_named
 from summit_dask.questions.query import attribution_graph
 from summit_dask.questions.verify import KINDS, verify_store
@@ -33,11 +33,13 @@ from summit_dask.stages.extract import forget_unreadable
 from summit_dask.stages.init import init
 from summit_dask.stages.pipeline import run_stages
 from summit_dask.store import layout
+from summit_dask.store.counts import readable_classes
 from summit_dask.store.status import pending
 from summit_dask.store.store import Store
 from summit_dask.store.tree import layer_graph_of, open_store
 from tests.networks import CLASSES, tiny_config
 from tests.runs import connected, copied, run_here
+from tests.stores import make_store
 
 ROOT = Path(__file__).parents[1]
 
@@ -118,6 +120,29 @@ def test_counts_are_the_same_in_several_files(
     store = run_here(config, client, "reduce")
     assert [path.name for path in sorted((store.path / name / "c").iterdir())] == ["0", "1"]
     np.testing.assert_array_equal(store.read(name), Store.open(finished.out).read(name))
+
+
+def test_sources_that_come_by_a_skip_connection_are_counted_for_their_hop(tmp_path: Path, client: Client) -> None:
+    """Where two hops lead into the same channels, each image's sources say by which one they came."""
+    window = Window((1, 1), (1, 1), (0, 0))
+    layers = tuple(Layer(name, 4, 1, 1, name != "b", window) for name in "abc")
+    hops = (
+        Hop("b.weight", "a", "b", 0, 4, Convolution()),
+        Hop("c.weight", "b", "c", 0, 4, Convolution()),
+        Hop("c.skip", "a", "c", 0, 4, None),
+    )
+    make_store(tmp_path / "store", n_classes=2, parts=("values",), graph=LayerGraph(layers, hops))
+    store = Store.open(tmp_path / "store", writable=True)
+    by_hop = np.random.default_rng(0).integers(-1, 2, store.read("influences/c/hop").shape, dtype=np.int8)
+    store.write("influences/c/hop", by_hop)
+    with store.changing():
+        run_stages(store, [stage_named("reduce")], store.header.run.config, connected(client))
+    source = store.read("influences/c/source")
+    own = readable_classes(store.read, slice(None)) == 1
+    for index, hop in enumerate(hops[1:]):
+        is_counted = own[:, None, None] & (by_hop == index)
+        expected = [[np.count_nonzero(is_counted[:, c] & (source[:, c] == s)) for s in range(4)] for c in range(4)]
+        assert store.read(f"matrices/{hop.name}/influence_count")[1].tolist() == expected
 
 
 def test_other_extraction_options_are_refused_by_name(finished: RunConfig) -> None:
