@@ -4,6 +4,7 @@
 """
 
 import io
+import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -138,10 +139,12 @@ def run_of_images() -> Run:
     network = NetworkSpec(
         model="torchvision:synthetic", weights="x.pt", layers=(), preprocessing=Preprocessing(), digest="0123abcd" * 8
     )
+    own = {"images": "30 images", "classes": "5 classes", "layers": ["stem"]}
     measured = {"k": 3, "influence_values": True, "batch_size": 8}
+    facts = json.loads(json.dumps({**network.facts(), **own, **measured}))  # as they come back from the store
     return Run(
         config=options(),
-        facts={**network.facts(), "images": "30 images", "classes": "5 classes", "layers": ["stem"], **measured},
+        facts=facts,
         fingerprint=FINGERPRINT,
         network=network,
         images_root=Path("images"),
@@ -198,11 +201,11 @@ def _counts(
     """Few channels much used, most hardly, neighbouring classes alike."""
     activation = {}
     for layer in graph.visible:
-        share = rng.beta(0.15, 2, (n_classes, layer.channels))
+        share = rng.beta(0.3, 2, (n_classes, layer.channels))
         activation[layer.name] = rng.binomial(n_images, (share + np.roll(share, 1, axis=0)) / 2).astype(np.int32)
     influence = {}
     for hop in graph.hops:
-        share = rng.beta(0.15, 2, (n_classes, hop.channels, graph.layer(hop.source).channels))
+        share = rng.beta(0.3, 2, (n_classes, hop.channels, graph.layer(hop.source).channels))
         influence[hop.name] = rng.binomial(n_images, share).astype(np.int32)
     return activation, influence
 
