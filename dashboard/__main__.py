@@ -54,16 +54,9 @@ def address(host: str, port: str) -> str:
 
 
 def _settings(host: str, port: str) -> list[str]:
-    settings = {
-        "server.address": host,
-        "server.port": port,
-        "server.headless": "true",
-        "server.fileWatcherType": "none",  # nothing here changes while it runs
-        "browser.gatherUsageStats": "false",
-        "global.developmentMode": "false",
-        "logger.hideWelcomeMessage": "true",
-        "logger.level": "warning",
-    }
+    """Beside those in .streamlit/config.toml."""
+    # The last one stands there too, but is read later, and Streamlit warns of what changes in between.
+    settings = {"server.address": host, "server.port": port, "server.fileWatcherType": "none"}
     return [f"--{name}={value}" for name, value in settings.items()]
 
 

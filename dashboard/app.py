@@ -69,7 +69,6 @@ def _run_facts(data: StoreData) -> list[tuple[str, str]]:
 def _choose_store() -> None:
     components.facts("header", "Summit", level=1, note="Several stores lie in this folder; choose one.")
     for path in stores_in(session.folder()):
-        query = Selection(store=path.name).to_query()
         with st.container(border=True):
             try:
                 data = open_data(path)
@@ -77,7 +76,9 @@ def _choose_store() -> None:
                 components.facts(f"store {path.name}", path.name, note=f"Can't be shown: {error}")
                 continue
             components.facts(f"store {path.name}", path.name, _run_facts(data))
-            st.page_link(session.page("explore"), label="Explore this store", query_params=query)
+            # No link: one to the page that is shown already leaves the browser's address as it was.
+            chosen = Selection(store=path.name)
+            st.button("Explore this store", key=f"choose {path.name}", on_click=session.show, args=(chosen,))
 
 
 def _explain(error: SummitError) -> None:

@@ -298,6 +298,8 @@ def test_a_folder_of_stores_gives_a_choice(
     shown = _components(app)
     assert not app.exception and "choose one" in str(shown["header"]["note"])
     assert {"store complete", "store half"} <= set(shown)
+    app.button(key="choose half").click().run()
+    assert list(np.ravel(app.query_params["store"])) == ["half"] and "Model" in str(_component(app, "header")["facts"])
     chosen = _run(stores_folder, "explore", monkeypatch, Selection(store="complete", class_="n00000001", sort="worst"))
     assert _component(chosen, "graph")["nodes"]
     next(button for button in chosen.button if button.label == "Stores").click().run()

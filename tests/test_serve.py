@@ -1,13 +1,15 @@
 """The dashboard's server as a process: whose files it runs, the address it says, how it ends."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import sysconfig
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -42,13 +44,17 @@ def _answers(url: str) -> bool:
 
 @contextmanager
 def _server(
-    store: Path, folder: Path, path: str, environment: Mapping[str, str | None]
+    store: Path,
+    folder: Path,
+    path: str = "",
+    environment: Mapping[str, str | None] = {},
+    command: Sequence[str] = COMMAND,
 ) -> Iterator[tuple["subprocess.Popen[str]", str]]:
     """A dashboard that was started in a folder, once it answers at a path, and its address; None unsets a variable."""
     port = _free_port()
     given = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
     server = subprocess.Popen(
-        [*COMMAND, str(store), "--port", str(port)],
+        [*command, str(store), "--port", str(port)],
         cwd=folder,
         env={name: value for name, value in given.items() if value is not None},
         stdout=subprocess.PIPE,
@@ -77,7 +83,7 @@ def test_a_server_is_ours_says_its_address_and_ends_with_its_process(complete: P
     folder = _folder_of_others(tmp_path)
     (folder / ".streamlit").mkdir()
     (folder / ".streamlit" / "config.toml").write_text('[server]\nbaseUrlPath = "proxy/8501"\n')
-    with _server(complete, folder, "/proxy/8501", {}) as (server, base):
+    with _server(complete, folder, "/proxy/8501") as (server, base):
         assert _answers(f"{base}/proxy/8501/_stcore/health")
         server.send_signal(signal.SIGTERM)
         said, _ = server.communicate(timeout=20)
@@ -127,3 +133,29 @@ def test_ours_is_loaded_where_another_dashboard_comes_first(tmp_path: Path) -> N
         command, env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True, check=True
     ).stdout
     assert said.split() == [str(dashboard_folder() / "app.py"), "True"]
+
+
+@pytest.mark.long
+def test_the_wheel_brings_nothing_called_dashboard_and_runs_its_own(complete: Path, tmp_path: Path) -> None:
+    uv = os.environ.get("UV") or shutil.which("uv")
+    if not uv:
+        pytest.skip("no uv found to build the wheel with")
+    python = tmp_path / "venv" / "bin" / "python"
+
+    def run(*command: object) -> str:
+        return subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True, cwd=tmp_path).stdout
+
+    run(uv, "build", "--wheel", "--out-dir", tmp_path, ROOT)
+    run(uv, "venv", "--python", sys.executable, tmp_path / "venv")
+    run(uv, "pip", "install", "--no-deps", "--python", python, next(tmp_path.glob("*.whl")))
+    installed = Path(run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").strip())
+    assert sorted(path.name for path in installed.glob("[!_]*") if path.suffix != ".dist-info") == ["summit_dask"]
+    # What it needs, from this environment; a .pth in there, as that of an editable install, counts for nothing.
+    (installed / "needs.pth").write_text(sysconfig.get_path("purelib"))
+    folder = _folder_of_others(tmp_path)
+    command = [str(python.with_name("summit-dask")), "dashboard"]
+    with _server(complete, folder, environment={"PYTHONPATH": None}, command=command) as (server, base):
+        running = Path(f"/proc/{server.pid}/cmdline")
+        if running.exists():
+            assert str(installed / "summit_dask" / "dashboard" / "__main__.py") in running.read_text()
+        assert _answers(f"{base}/_stcore/health")

@@ -207,10 +207,10 @@ def _distribution(data: StoreData, channel: Channel, class_index: int) -> None:
         st.caption("No image was read yet.")
         return
     edges = np.histogram_bin_edges(np.concatenate([everything, own]), BINS)
-    values_of = {"all images": everything, data.facts(class_index).label: own}
+    named = [("all images", everything), (data.facts(class_index).label, own)]
     parts = [
         pd.DataFrame({"value": edges[:-1], "share": np.histogram(values, edges)[0] / len(values), "images": name})
-        for name, values in values_of.items()
+        for name, values in named
         if len(values)
     ]
     st.altair_chart(figures.distribution(pd.concat(parts), "Share of images per range of the channel's activation"))
