@@ -52,25 +52,23 @@ def _server(
 ) -> Iterator[tuple["subprocess.Popen[str]", str]]:
     """A dashboard that was started in a folder, once it answers at a path, and its address; None unsets a variable."""
     port = _free_port()
+    base = f"http://127.0.0.1:{port}"
     given = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
-    server = subprocess.Popen(
+    with subprocess.Popen(
         [*command, str(store), "--port", str(port)],
         cwd=folder,
         env={name: value for name, value in given.items() if value is not None},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-    )
-    try:
+    ) as server:
         end = time.monotonic() + 60
-        base = f"http://127.0.0.1:{port}"
         while not _answers(f"{base}{path}/_stcore/health") and server.poll() is None and time.monotonic() < end:
             time.sleep(0.2)
-        yield server, base
-    finally:
-        if server.poll() is None:
+        try:
+            yield server, base
+        finally:
             server.kill()
-        server.wait(10)
 
 
 def _folder_of_others(folder: Path) -> Path:
@@ -159,3 +157,11 @@ def test_the_wheel_brings_nothing_called_dashboard_and_runs_its_own(complete: Pa
         if running.exists():
             assert str(installed / "summit_dask" / "dashboard" / "__main__.py") in running.read_text()
         assert _answers(f"{base}/_stcore/health")
+    script = installed / "summit_dask" / "dashboard" / "script.py"
+    code = (
+        f"from streamlit.testing.v1 import AppTest; app = AppTest.from_file({str(script)!r}, default_timeout=60).run()"
+    )
+    shown = run(
+        python, "-P", "-c", f"{code}; print([e.proto.id for e in app.main if hasattr(e.proto, 'id')])", complete
+    )
+    assert "-graph'" in shown and "-error'" not in shown
