@@ -82,6 +82,8 @@ def make_store(
 ) -> Made:
     """Write a store; the first image of every class but the first is misclassified, the last one unreadable.
 
+    Without images it is an imported one.
+
     Parameters
     ----------
     path
@@ -94,7 +96,8 @@ def make_store(
     rng = np.random.default_rng(seed)
     graph = graph or layer_graph()
     n_images = n_classes * images_per_class
-    header = Header(graph, run_of_images(), n_images, n_classes, n_classes, partition_size(n_images))
+    run = run_of_images() if n_images else run_of_import()
+    header = Header(graph, run, n_images, n_classes, n_classes, partition_size(n_images))
     given = tables(rng, n_classes, images_per_class, names)
     if "matrices" not in parts:
         given["classes"] = {name: given["classes"][name] for name in ("name", "synset", "output_index")}

@@ -96,7 +96,7 @@ def test_fields_that_the_front_ends_selectors_take(tmp_path: Path) -> None:
     export(tmp_path / "store", tmp_path / "to", "summit")
     entries = read_json(tmp_path / "to/data/imagenet.json")
     assert [entry["synset"] for entry in entries] == ["a_b", "a_b_2", "Shih_Tzu", "potter_s_wheel_1", "犬"]
-    names = ["img_src_x_onerror_alert_1", "crane", "crane", "50_more", "naïve_café_bold_x"]
+    names = ["img_src_x_onerror_alert_1", "crane", "crane", "50_more", "naïve_café_bold_x_tada_b"]
     assert [entry["name"] for entry in entries] == names
 
 
