@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import dask
 from dask.system import CPU_COUNT
 from distributed import Client, LocalCluster
+from distributed.client import AllExit
 
 from summit_dask.facts.config import ClusterOptions
 from summit_dask.facts.errors import ClusterError
@@ -87,11 +88,17 @@ def _quiet_dask() -> Iterator[None]:
     before = {name: logging.getLogger(name).level for name in names}
     for name in names:
         logging.getLogger(name).setLevel(logging.CRITICAL)
+    logging.getLogger("asyncio").addFilter(_is_no_exit)  # for good: it comes when memory is cleared, after the block
     try:
         yield
     finally:
         for name, level in before.items():
             logging.getLogger(name).setLevel(level)
+
+
+def _is_no_exit(record: logging.LogRecord) -> bool:
+    """Not what tasks that wait for results leave behind when their client closes."""
+    return record.exc_info is None or not isinstance(record.exc_info[1], AllExit)
 
 
 def _local(workers: int | None) -> LocalCluster:
