@@ -56,14 +56,15 @@ def _header(data: StoreData) -> None:
 
 def _run_facts(data: StoreData) -> list[tuple[str, str]]:
     options = data.options
-    return [
+    facts = [
         ("Model", Path(options.model).name),
         ("Data set", options.images.name),
         ("Classes", f"{data.n_classes:,}"),
         ("Images", f"{data.n_images:,}" if data.n_images else "–"),
-        ("Mass", f"{options.mass:.3g}"),
-        ("k", str(options.k)),
     ]
+    if data.is_imported:  # it isn't known what the graphs were made with
+        return facts
+    return [*facts, ("Mass", f"{options.mass:.3g}"), ("k", str(options.k))]
 
 
 def _choose_store() -> None:

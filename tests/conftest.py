@@ -102,14 +102,3 @@ def _import(folder: Path, name: str, imagenet: bool) -> Path:
     with store.changing():
         add_pictures(store, "mixed3a", pictures)
     return folder / name
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Says once, at the end, that nothing was tried in a browser, and why."""
-    skipped = [report for report in terminalreporter.stats.get("skipped", ()) if "browser" in report.keywords]
-    reasons = {str(report.longrepr[2]) for report in skipped}
-    if reasons:
-        terminalreporter.write_sep(
-            "=", f"{len(skipped)} tests of the dashboard in a browser were left out", yellow=True
-        )
-        terminalreporter.write_line("; ".join(sorted(reasons)))

@@ -19,6 +19,11 @@ from tests.stores import AWKWARD_NAMES, make_store
 pytestmark = pytest.mark.browser
 sync_api = pytest.importorskip("playwright.sync_api")
 
+CHROMIUM = os.environ.get("SUMMIT_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+if not CHROMIUM:
+    why = "no Chromium found, so nothing of the dashboard was tried in a browser; install it or set SUMMIT_CHROMIUM"
+    pytest.skip(why, allow_module_level=True)
+
 ARGUMENTS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -32,13 +37,6 @@ LOCAL = ("http://127.0.0.1:", "ws://127.0.0.1:", "data:", "blob:")
 GRAPH = ".stage[data-drawn]"
 
 
-def _chromium() -> str:
-    path = os.environ.get("SUMMIT_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-    if not path:
-        pytest.skip("no Chromium found; install it or set SUMMIT_CHROMIUM to its path")
-    return path
-
-
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A complete store."""
@@ -50,7 +48,6 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def address(store: Path) -> Iterator[str]:
     """A server on the store."""
-    _chromium()
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -78,7 +75,7 @@ def _wait(address: str, seconds: float = 60) -> None:
 @pytest.fixture(scope="module")
 def browser() -> "Iterator[sync_api.Browser]":
     with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=_chromium(), args=list(ARGUMENTS))
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
         yield browser
         browser.close()
 

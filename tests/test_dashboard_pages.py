@@ -60,6 +60,12 @@ def _component(app: AppTest, key: str) -> dict[str, object]:
     return _components(app)[key]
 
 
+def _facts(app: AppTest, key: str) -> dict[str, str]:
+    """The facts beside a title."""
+    pairs: list[tuple[str, str]] = _component(app, key)["facts"]  # type: ignore[assignment]
+    return dict(pairs)
+
+
 def _items(app: AppTest, key: str) -> list[dict[str, str]]:
     """The pictures of a gallery."""
     items: list[dict[str, str]] = _component(app, key)["items"]  # type: ignore[assignment]
@@ -81,7 +87,7 @@ def test_every_page_on_every_kind_of_store(
     assert not app.exception, app.exception[0].stack_trace
     shown = _components(app)
     assert "error" not in shown, shown["error"]
-    assert "Model" in str(shown["header"]["facts"])
+    assert "Model" in _facts(app, "header")
     assert BEGINNING[page] in [*shown, *_headings(app)]
 
 
@@ -192,7 +198,7 @@ def test_the_run_page_shows_what_a_run_wrote(finished: RunConfig, monkeypatch: p
     assert (values["resize"], values["crop"]) == ("none", "[24, 24]")
     assert values["batch_size"] == "8" and values["model"] == finished.model
     assert values["numpy"] == np.__version__
-    assert dict(_component(app, "progress")["facts"])["Still to do"] == "nothing"  # type: ignore[call-overload]
+    assert _facts(app, "progress")["Still to do"] == "nothing"
     assert set(_table(app, "state").values()) == {"done"}
     assert _table(app, "made by")["examples of channels"] == "summit-dask reduce"
     assert "influences" in _table(app, "files")
@@ -204,15 +210,16 @@ def test_the_run_page_says_what_is_to_do_in_words(
     config = tiny_config(tmp_path)
     run_here(config, client, "extract", "reduce")
     app = _run(config.out, "run", monkeypatch)
-    assert dict(_component(app, "progress")["facts"])["Still to do"] == (  # type: ignore[call-overload]
-        "examples of channels, attribution graphs, class embedding"
-    )
+    to_do = _facts(app, "progress")["Still to do"]
+    assert to_do == "examples of channels, attribution graphs, class embedding"
     assert list(_table(app, "state").values()) == ["done", "done", "to do", "to do", "to do"]
 
 
-def test_the_run_page_of_an_import(imported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    facts = dict(_component(_run(imported, "run", monkeypatch), "progress")["facts"])  # type: ignore[call-overload]
-    assert facts["Not imported"] == (
+def test_the_run_page_of_an_import_names_no_options(imported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = _run(imported, "run", monkeypatch)
+    assert list(_facts(app, "header")) == ["Model", "Data set", "Classes", "Images"]
+    assert "Configuration" not in _headings(app)
+    assert _facts(app, "progress")["Not imported"] == (
         "values of single images and sources of single images, counts per class and channel, examples of channels, "
         "class embedding"
     )
@@ -299,7 +306,7 @@ def test_a_folder_of_stores_gives_a_choice(
     assert not app.exception and "choose one" in str(shown["header"]["note"])
     assert {"store complete", "store half"} <= set(shown)
     app.button(key="choose half").click().run()
-    assert list(np.ravel(app.query_params["store"])) == ["half"] and "Model" in str(_component(app, "header")["facts"])
+    assert list(np.ravel(app.query_params["store"])) == ["half"] and "Model" in _facts(app, "header")
     chosen = _run(stores_folder, "explore", monkeypatch, Selection(store="complete", class_="n00000001", sort="worst"))
     assert _component(chosen, "graph")["nodes"]
     next(button for button in chosen.button if button.label == "Stores").click().run()

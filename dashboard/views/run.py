@@ -89,6 +89,8 @@ def _makes(stage: Stage) -> str:
 
 
 def _configuration(data: StoreData) -> None:
+    if data.is_imported:
+        return
     st.subheader("Configuration", anchor=False)
     _table({name: value for name, value in data.options.plain().items() if value not in (None, [])})
 
