@@ -128,7 +128,13 @@ def test_folders_are_paths_or_addresses_of_this_machine(text: str, path: str) ->
     assert {made.images, made.scheduler_file, made.out} == {Path(path)}
 
 
-@pytest.mark.parametrize("option", ["images", "scheduler_file", "out"])
+@pytest.mark.parametrize("option", ["weights", "classes"])
+def test_a_text_may_name_a_file_by_its_address(option: str) -> None:
+    given = {text: getattr(config(**{option: text}), option) for text in ("file:///data/a%20b.json", "DEFAULT")}
+    assert list(given.values()) == ["/data/a b.json", "DEFAULT"]
+
+
+@pytest.mark.parametrize("option", ["images", "scheduler_file", "out", "weights", "classes"])
 def test_an_address_is_not_taken_for_a_folder(option: str) -> None:
     with pytest.raises(ConfigError, match=rf"'{option}' .* s3://bucket/x is an address; only folders"):
         config(**{option: "s3://bucket/x"})

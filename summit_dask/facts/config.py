@@ -48,7 +48,13 @@ def local_path(value: Any) -> Any:
     )
 
 
+def _local_text(value: Any) -> Any:
+    """The same for a text that may name a file or something else."""
+    return str(local_path(value)) if isinstance(value, str) else value
+
+
 LocalPath = Annotated[Path, BeforeValidator(local_path)]
+LocalText = Annotated[str, BeforeValidator(_local_text)]
 Floats = tuple[float, ...]
 Pixels = Annotated[int, Field(ge=1)]
 
@@ -94,7 +100,7 @@ class ExtractOptions(Options):
     """What decides the values that are measured of each image."""
 
     model: str = _option(..., "torchvision:NAME, path/to/file.py:Class or package.module:factory")
-    weights: str | None = _option(
+    weights: LocalText | None = _option(
         None, "a file (safetensors or state dict), or torchvision's name for its weights, or DEFAULT"
     )
     weights_key: str | None = _option(
@@ -105,7 +111,7 @@ class ExtractOptions(Options):
     )
     layers: tuple[str, ...] = _option((), "visible layers, instead of the family's own choice")
     images: LocalPath = _option(..., "folder of class folders, or a CSV or Parquet manifest")
-    classes: str | None = _option(
+    classes: LocalText | None = _option(
         None, "table or list of the outputs (CSV, JSON, Parquet, .txt), or the word folder-order"
     )
     images_per_class: int | None = _option(None, "take a fixed sample of each class", ge=1)

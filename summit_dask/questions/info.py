@@ -95,7 +95,7 @@ def _lines(facts: Mapping[str, Any]) -> Iterable[str]:
     hidden = sum(not layer["visible"] for layer in facts["layers"])
     yield f"{facts['path']}: {facts['model']}, store format {facts['format']}"
     yield f"{facts['images']} images of {facts['classes']} classes; {facts['outputs']} outputs of the network"
-    yield f"Layers: {', '.join(visible)}; {hidden} hidden layers, {facts['hops']} hops"
+    yield f"Layers: {', '.join(visible)}; hidden: {hidden}; hops: {facts['hops']}"
     if facts["imported"]:
         yield "Imported from the original's files: no images, no network"
     else:

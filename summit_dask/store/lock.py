@@ -16,8 +16,8 @@ from filelock import FileLock, Timeout
 
 from summit_dask.facts.errors import StoreBusyError, StoreError
 
-#: Locks that this process holds, and how often: a command holds its store while the stages inside it ask again.
-_HELD: dict[Path, int] = {}
+#: Stores that this process holds: a command holds its store while the stages inside it ask again.
+_HELD: set[Path] = set()
 
 
 @contextmanager
@@ -33,19 +33,15 @@ def holding(path: Path) -> Iterator[None]:
     """
     path = path.resolve()
     if path in _HELD:
-        _HELD[path] += 1
-        try:
-            yield
-        finally:
-            _HELD[path] -= 1
+        yield
         return
     lock = FileLock(_lock_file(path), timeout=0)
     _acquire(lock, path)
-    _HELD[path] = 1
+    _HELD.add(path)
     try:
         yield
     finally:
-        del _HELD[path]
+        _HELD.remove(path)
         _lock_file(path).unlink(missing_ok=True)
         _note_file(path).unlink(missing_ok=True)
         lock.release()
