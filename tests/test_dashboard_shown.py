@@ -223,6 +223,13 @@ def test_graph_of_some_images_is_made_from_their_values(data: StoreData) -> None
     assert set(graph.edges(data.layer_graph)) == set(expected.edges) != set()
 
 
+def test_a_channel_s_pictures_are_named_in_words(data: StoreData) -> None:
+    versions = [f"version {k}" for k in (1, 2, 3, 4)]
+    shown = channels.pictures(data, Channel("mixed2", 3))
+    assert [kind for kind, _ in shown] == ["the channel", "its centre neuron", "against the channel", *versions]
+    assert shown[2][1] == graphs.data_url(graphs.shrunk(data.pictures(Channel("mixed2", 3))["negative"], 256, 60_000))
+
+
 def _readable(data: StoreData, start: int, stop: int) -> Iterator[int]:
     return (image for image in range(start, stop) if data.is_read[image])
 
