@@ -90,7 +90,7 @@ def stage(path: Path, config: RunConfig) -> tuple[float, float]:
     key = fingerprints(store)["extract"]
     with (
         cluster(config) as connect,
-        installed(connect(), ExtractorPlugin(store.path, key), store.network.model) as plugin,
+        installed(connect().client, ExtractorPlugin(store.path, key), store.network.model) as plugin,
     ):
         before, began = busy(), time.perf_counter()
         measure(store, connect(), list(range(store.header.n_partitions)), key, plugin)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -21,16 +22,21 @@ from summit_dask.facts import schema
 from summit_dask.facts.errors import (
     ClassNotFoundError,
     ConfigError,
+    FormatError,
     LayerNotFoundError,
     StoreError,
     StoreIncompleteError,
 )
+from summit_dask.facts.layergraph import Convolution, Hop, LayerGraph
+from summit_dask.formats import tidy
 from summit_dask.formats.checks import read_json
 from summit_dask.formats.exports import Format, export
-from summit_dask.formats.names import original_names, renamed, selector_word, unique
+from summit_dask.formats.job import new_file
+from summit_dask.formats.names import original_names, renamed, unique
 from summit_dask.formats.original_import import import_summit
 from summit_dask.formats.original_network import layer_graph
 from summit_dask.questions.usage import channel_usage, usage_summary, write_usage
+from summit_dask.store.pictures import add_pictures
 from summit_dask.store.store import Store
 from summit_dask.store.tree import layer_graph_of, open_store
 from tests import originals, stores
@@ -88,7 +94,8 @@ def test_own_run_in_the_original_form(own: tuple[Path, stores.Made], tmp_path: P
 
 def test_fields_that_the_front_ends_selectors_take(tmp_path: Path) -> None:
     """It makes ids of synsets, splits them at hyphens, and lists names with commas between them."""
-    stores.make_store(tmp_path / "store", parts={"matrices", "graphs"})
+    names = (*stores.AWKWARD_NAMES[:4], "?!")
+    stores.make_store(tmp_path / "store", parts={"matrices", "graphs"}, names=names)
     store = Store.open(tmp_path / "store", writable=True)
     store.loosen()
     store.group["class"][:] = np.array(["a b", "a.b", "Shih-Tzu", "potter's wheel, #1", "犬"], schema.STRING)
@@ -96,12 +103,30 @@ def test_fields_that_the_front_ends_selectors_take(tmp_path: Path) -> None:
     export(tmp_path / "store", tmp_path / "to", "summit")
     entries = read_json(tmp_path / "to/data/imagenet.json")
     assert [entry["synset"] for entry in entries] == ["a_b", "a_b_2", "Shih_Tzu", "potter_s_wheel_1", "犬"]
-    names = ["img_src_x_onerror_alert_1", "crane", "crane", "50_more", "naïve_café_bold_x_tada_b"]
-    assert [entry["name"] for entry in entries] == names
+    shown = ["img_src_x_onerror_alert_1", "crane", "crane", "50_more", "犬"]
+    assert [entry["name"] for entry in entries] == shown
 
 
-def test_a_name_of_marks_alone_gives_way_to_the_synset() -> None:
-    assert [selector_word(text) for text in ("?!", "\x00", "")] == [""] * 3
+def test_a_class_without_images(tmp_path: Path) -> None:
+    """Of one image a class, all but the first class's are unreadable."""
+    stores.make_store(tmp_path / "store", images_per_class=1, parts={"matrices", "graphs"})
+    export(tmp_path / "store", tmp_path / "to", "summit", front_end=True)
+    entry = read_json(tmp_path / "to/data/imagenet.json")[1]
+    assert [entry[key] for key in ("accs", "numOfInstances", "topOneAcc")] == [[], 0, 0.0]
+
+
+@pytest.mark.parametrize("outputs", [[0, 1, 1, 3, 4], [-1, 0, 1, 2, 3]])
+def test_graphs_are_numbered_where_outputs_are_shared_or_unknown(outputs: list[int], tmp_path: Path) -> None:
+    stores.make_store(tmp_path / "store", parts={"matrices", "graphs"})
+    store = Store.open(tmp_path / "store", writable=True)
+    store.loosen()
+    store.group["classes/output_index"][:] = np.array(outputs, np.int32)
+    export(tmp_path / "store", tmp_path / "to", "summit")
+    assert {path.name for path in (tmp_path / "to/data/ag").iterdir()} == {f"ag-{n}.json" for n in range(5)}
+    assert [entry["target_class"] for entry in read_json(tmp_path / "to/data/imagenet.json")] == list(range(5))
+
+
+def test_words_are_unique() -> None:
     assert unique(["crane", "crane", "crane_2", "crane"]) == ["crane", "crane_2", "crane_2_2", "crane_3"]
 
 
@@ -117,6 +142,23 @@ def test_only_channels_of_the_graphs_get_examples(tmp_path: Path) -> None:
         f"feature-vis/channel: no pictures of {len(used)} of the {len(used)} channels that the graphs use.",
         f"feature-vis/diversity-0 to 3: no pictures of {len(used)} of the {len(used)} channels that the graphs use.",
     )
+
+
+def test_pictures_that_some_channels_lack_are_counted(tmp_path: Path) -> None:
+    """One of the four diversity pictures is not enough."""
+    made = stores.make_store(tmp_path / "store", parts={"matrices", "graphs"})
+    node = stores.graph_of(made, 2).nodes(made.layer_graph)[0]
+    store = Store.open(tmp_path / "store", writable=True)
+    store.loosen()
+    kinds = ("channel", "diversity-0")
+    add_pictures(store, node.layer, {(node.index, kind): b"\xff\xd8\xff" for kind in kinds})
+    report = export(tmp_path / "store", tmp_path / "to", "summit", ["n00000002"])
+    n_used = len(stores.graph_of(made, 2).node_layer)
+    assert [text.partition(" of the ")[0] for text in report.left_out[-3:]] == [
+        f"feature-vis/channel: no pictures of {n_used - 1}",
+        f"feature-vis/diversity-0 to 3: no pictures of {n_used}",
+        f"feature-vis/dataset-p: no pictures of {n_used}",
+    ]
 
 
 def test_says_what_the_front_end_can_not_start_without(tmp_path: Path) -> None:
@@ -177,48 +219,111 @@ def test_layer_names() -> None:
         original_names(graph, {"fire2": "mixed3a"})
 
 
-@pytest.mark.parametrize("kind", ["csv", "parquet"])
-def test_tables(kind: Any, own: tuple[Path, stores.Made], tmp_path: Path) -> None:
-    path, made = own
-    export(path, tmp_path, kind)
-    tree = open_store(path)
-    tables = {
-        file.stem: pd.read_csv(file, keep_default_na=False) if kind == "csv" else pd.read_parquet(file)
-        for file in tmp_path.glob(f"*.{kind}")
-        if not file.name.startswith("A-")
-    }
+#: How pandas reads our CSV files without taking a name for a missing value.
+READ_CSV: dict[str, Any] = {"dtype": {"class": str, "name": str}, "keep_default_na": False, "na_values": [""]}
+
+
+@pytest.fixture(scope="module", params=["csv", "parquet"])
+def tables(
+    request: pytest.FixtureRequest, own: tuple[Path, stores.Made], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, pd.DataFrame]:
+    """All tables of the store, written in several chunks each."""
+    folder = tmp_path_factory.mktemp(request.param)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tidy, "IMAGE_ROWS", 7)
+        patch.setattr(tidy, "CLASS_ROWS", 2)
+        export(own[0], folder, request.param)
+    files = [path for path in folder.iterdir() if not path.name.startswith("A-")]
+    read = {".csv": lambda path: pd.read_csv(path, **READ_CSV), ".parquet": pd.read_parquet}
+    return {path.stem: read[path.suffix](path) for path in files}
+
+
+def test_table_of_classes(own: tuple[Path, stores.Made], tables: dict[str, pd.DataFrame]) -> None:
+    tree = open_store(own[0])
     assert len(tables) == 10
-    assert tables["classes"]["name"].tolist() == list(stores.AWKWARD_NAMES)
-    folders = tree["class"].values.tolist()
-    assert tables["images"]["class"].tolist() == [folders[k] for k in tree["images/class_index"].values]
+    assert tables["classes"]["class"].tolist() == tree["class"].values.tolist()
+    for name in ("name", "synset", "output_index", "n_images", "n_correct"):
+        assert tables["classes"][name].tolist() == tree[f"classes/{name}"].values.tolist()
+
+
+def test_table_of_images(own: tuple[Path, stores.Made], tables: dict[str, pd.DataFrame]) -> None:
+    tree = open_store(own[0])
+    images = tables["images"]
+    assert images["image"].tolist() == list(range(30))
+    assert images["class"].tolist() == tree["class"].values[tree["images/class_index"].values].tolist()
+    assert images["path"].tolist() == tree["images/path"].values.tolist()
+    np.testing.assert_array_equal(images["status"], tree["images/status"].values)
+    predicted = images[[f"predicted_{rank}" for rank in (1, 2, 3, 4, 5)]]
+    np.testing.assert_array_equal(predicted, tree["images/predicted"].values)
+    np.testing.assert_allclose(images["probability_1"], tree["images/probability"].values[:, 0])
+
+
+def test_tables_of_counts(own: tuple[Path, stores.Made], tables: dict[str, pd.DataFrame]) -> None:
+    """Put back in their places, the rows are the matrices again."""
+    path, made = own
+    folders = open_store(path)["class"].values.tolist()
     counts = tables["activation_counts"].query("layer == 'mixed1'")
     restored = np.zeros_like(made.activation["mixed1"])
     restored[[folders.index(name) for name in counts["class"]], counts["channel"]] = counts["count"]
     np.testing.assert_array_equal(restored, made.activation["mixed1"])
     influence = tables["influence_counts"].query("hop == 'mixed1.3x3'")
-    restored = np.zeros_like(made.influence["mixed1.3x3"])
+    assert set(influence["source_layer"] + influence["target_layer"]) == {"mixed1.reducemixed1"}
+    whole = np.zeros((5, 12, 6), np.int32)
     rows = [folders.index(name) for name in influence["class"]]
-    restored[rows, influence["target_channel"] - 6, influence["source_channel"]] = influence["count"]
-    np.testing.assert_array_equal(restored, made.influence["mixed1.3x3"])
-    scores = tables["nodes"]["score"].astype(float)
+    whole[rows, influence["target_channel"], influence["source_channel"]] = influence["count"]
+    np.testing.assert_array_equal(whole[:, 6:], made.influence["mixed1.3x3"])
+    assert not whole[:, :6].any()
+    use = tables["channel_usage"].query("layer == 'mixed1'")
+    assert use["class_count"].tolist() == (made.activation["mixed1"] > 0).sum(axis=0).tolist()
+
+
+def test_tables_of_graphs(own: tuple[Path, stores.Made], tables: dict[str, pd.DataFrame]) -> None:
+    path, made = own
+    tree = open_store(path)
+    stored = {str(name): array.values for name, array in tree["graphs"].data_vars.items()}
+    folders = tree["class"].values
+    layers = np.array([layer.name for layer in made.layer_graph.layers])
+    nodes = tables["nodes"]
+    assert nodes["class"].tolist() == folders[stored["node_class"]].tolist()
+    assert nodes["layer"].tolist() == layers[stored["node_layer"]].tolist()
+    for name in ("channel", "count"):
+        np.testing.assert_array_equal(nodes[name], stored[f"node_{name}"])
     # Before pandas 3, reading may be off by some last bits.
-    np.testing.assert_allclose(scores, tree["graphs/node_score"].values, rtol=1e-14)
-    np.testing.assert_array_equal(tables["edges"]["influence"], tree["graphs/edge_influence"].values)
-    places = {layer.name: place for place, layer in enumerate(made.layer_graph.layers)}
-    assert [places[name] for name in tables["edges"]["source_layer"]] == tree[
-        "graphs/edge_source_layer"
-    ].values.tolist()
-    kept = tree["graphs/node_source_channel"].values >= 0
-    assert tables["sources"]["influence"].tolist() == tree["graphs/node_source_influence"].values[kept].tolist()
+    np.testing.assert_allclose(nodes["score"].astype(float), stored["node_score"], rtol=1e-14)
+    edges = tables["edges"]
+    assert edges["class"].tolist() == folders[stored["edge_class"]].tolist()
+    np.testing.assert_array_equal(edges["influence"], stored["edge_influence"])
+    for end in ("source", "target"):
+        assert edges[f"{end}_layer"].tolist() == layers[stored[f"edge_{end}_layer"]].tolist()
+        np.testing.assert_array_equal(edges[f"{end}_channel"], stored[f"edge_{end}_channel"])
+    sources = tables["sources"]
+    node, rank = np.nonzero(stored["node_source_channel"] >= 0)
+    np.testing.assert_array_equal(sources["rank"], rank + 1)
+    np.testing.assert_array_equal(sources["channel"], stored["node_channel"][node])
+    np.testing.assert_array_equal(sources["influence"], stored["node_source_influence"][node, rank])
+    assert sources["source_layer"].tolist() == layers[stored["node_source_layer"][node, rank]].tolist()
+    selection = tables["selection"]
+    assert selection["layer"].tolist() == [layer.name for layer in made.layer_graph.visible] * 5
+    np.testing.assert_array_equal(selection["valid"], stored["valid"].ravel() == 1)
+    np.testing.assert_allclose(selection["reached_p"], stored["reached_p"].ravel())
+
+
+def test_table_of_the_embedding(own: tuple[Path, stores.Made], tables: dict[str, pd.DataFrame]) -> None:
+    tree = open_store(own[0])
     assert len(tables["embedding"]) == 4 * 5
-    if kind == "csv":
-        written = np.loadtxt(tmp_path / "A-0.03-mixed1.csv", delimiter=",", dtype=int)
-        np.testing.assert_array_equal(written, made.activation["mixed1"])
+    points = tables["embedding"].query("layer == 'mixed2'")
+    assert points["class"].tolist() == tree["class"].values.tolist()
+    for axis in ("x", "y"):
+        np.testing.assert_allclose(points[axis], tree[f"embedding/mixed2/{axis}"].values, rtol=1e-6)
 
 
-def test_some_classes(own: tuple[Path, stores.Made], tmp_path: Path) -> None:
+def test_some_classes(own: tuple[Path, stores.Made], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where a chunk of a table has no row of them."""
+    monkeypatch.setattr(tidy, "IMAGE_ROWS", 3)
     path, made = own
     labels = open_store(path)["class"].values.tolist()
+    export(path, tmp_path / "parquet", "parquet", [labels[3], labels[1]])
+    assert pd.read_parquet(tmp_path / "parquet/images.parquet")["class"].tolist() == [labels[1]] * 6 + [labels[3]] * 6
     export(path, tmp_path / "csv", "csv", [labels[3], labels[1]])
     assert pd.read_csv(tmp_path / "csv/classes.csv")["class"].tolist() == [labels[1], labels[3]]
     assert set(pd.read_csv(tmp_path / "csv/images.csv")["class"]) == {labels[1], labels[3]}
@@ -257,6 +362,15 @@ def test_graphml_of_names_that_xml_can_not_hold(tmp_path: Path) -> None:
     assert shown == ["\ufffda\ufffd\ufffd", "b\ud7ff\ue000\ufffd\ufffd", names[2]]
 
 
+def test_classes_of_names_alike_have_files_of_their_own(tmp_path: Path) -> None:
+    stores.make_store(tmp_path / "store", 2, parts={"graphs"})
+    store = Store.open(tmp_path / "store", writable=True)
+    store.loosen()
+    store.group["class"][:] = np.array(["a/b", "a:b"], schema.STRING)
+    export(tmp_path / "store", tmp_path / "to", "graphml")
+    assert sorted(path.name for path in (tmp_path / "to").iterdir()) == ["0000-a_b.graphml", "0001-a_b.graphml"]
+
+
 def test_json(own: tuple[Path, stores.Made], tmp_path: Path) -> None:
     path, made = own
     export(path, tmp_path, "json")
@@ -272,6 +386,35 @@ def test_json(own: tuple[Path, stores.Made], tmp_path: Path) -> None:
     assert counts[4][8 + 5] == {str(s): n for s, n in enumerate(dense.tolist()) if n}
     hidden = made.influence["mixed2.down"][4][2]
     assert read_json(tmp_path / "I_mixed2_1.json")[4][2] == {str(s): n for s, n in enumerate(hidden.tolist()) if n}
+
+
+def test_counts_of_a_source_that_comes_by_several_hops(tmp_path: Path) -> None:
+    """The larger one; where hops of several layers lead into a channel, its sources say which they come from.
+
+    stem ---- low ==== high      "conv" and the identity "skip" into all channels
+       `----------------´        "jump" into channels 0 and 1
+    """
+    layer = stores.layer_graph().layers[0]
+    graph = LayerGraph(
+        (layer, replace(layer, name="low", channels=4), replace(layer, name="high", channels=4)),
+        (
+            Hop("first", "stem", "low", 0, 4, Convolution()),
+            Hop("conv", "low", "high", 0, 4, Convolution()),
+            Hop("skip", "low", "high", 0, 4, None),
+            Hop("jump", "stem", "high", 0, 2, Convolution()),
+        ),
+    )
+    made = stores.make_store(tmp_path / "store", 2, parts={"matrices", "graphs"}, graph=graph)
+    export(tmp_path / "store", tmp_path / "to", "json")
+    both = np.maximum(made.influence["conv"][1], made.influence["skip"][1])
+    jump = made.influence["jump"][1]
+    assert (made.influence["conv"][1] > made.influence["skip"][1]).any()
+    expected = [
+        {f"low-{s}": n for s, n in enumerate(both[c].tolist()) if n}
+        | {f"stem-{s}": n for s, n in enumerate(jump[c].tolist()) if n}
+        for c in (0, 1)
+    ] + [{str(s): n for s, n in enumerate(both[c].tolist()) if n} for c in (2, 3)]
+    assert read_json(tmp_path / "to/I_high.json")[1] == expected
 
 
 def test_missing_parts_are_said(tmp_path: Path) -> None:
@@ -295,14 +438,25 @@ def test_classes_called_na_and_007_come_back(tmp_path: Path) -> None:
     stores.make_store(tmp_path / "store", 3, parts=(), names=("NA", "007", "None"))
     export(tmp_path / "store", tmp_path / "csv", "csv")
     table = tmp_path / "csv/classes.csv"
-    options: dict[str, Any] = {"dtype": {"class": str, "name": str}, "keep_default_na": False, "na_values": [""]}
-    assert pd.read_csv(table, **options)["name"].tolist() == ["NA", "007", "None"]
+    assert pd.read_csv(table, **READ_CSV)["name"].tolist() == ["NA", "007", "None"]
     outputs = tmp_path / "outputs.csv"
-    outputs.write_text("index,synset,name\n0,,NA\n1,null,007\n2,n00000002,crane\n", encoding="utf-8-sig")
+    rows = ("index,synset,name", "0,,NA", "1,null,007", "2,n00000002,crane", "4,n00000004,goose")
+    outputs.write_text("\n".join(rows), encoding="utf-8-sig")
     import_summit(originals.make(tmp_path / "from"), tmp_path / "imported", outputs)
     tree = open_store(tmp_path / "imported")
     assert tree["classes/name"].values.tolist() == ["NA", "007", "crane"]
-    assert tree["class"].values.tolist() == ["", "null", "n00000002"]
+    assert tree["class"].values.tolist() == ["n00000000", "null", "n00000002"]
+    assert tree["classes/synset"].values.tolist() == ["n00000000", "", "n00000002"]
+    assert tree["outputs/name"].values.tolist() == ["NA", "007", "crane", "", "goose"]
+
+
+def test_a_table_of_outputs_without_all_texts(tmp_path: Path) -> None:
+    table = tmp_path / "outputs.json"
+    originals.write(table, [{"index": 0, "synset": None, "name": None}, {"index": 1, "synset": None, "name": "crane"}])
+    import_summit(originals.make(tmp_path / "from", 2, n_layers=3), tmp_path / "store", table)
+    tree = open_store(tmp_path / "store")
+    assert tree["class"].values.tolist() == ["n00000000", "n00000001"]
+    assert tree["classes/name"].values.tolist() == ["some class 0", "crane"]
 
 
 @contextmanager
@@ -346,15 +500,13 @@ def test_what_a_killed_export_left_is_no_export(own: tuple[Path, stores.Made], t
     assert len(list((tmp_path / "to").iterdir())) == 14
 
 
-def test_a_table_of_usage_is_whole_or_as_it_was(tmp_path: Path) -> None:
-    stores.make_store(tmp_path / "store", parts={"matrices"})
-    table = tmp_path / "usage.csv"
+def test_a_file_is_whole_or_as_it_was(tmp_path: Path) -> None:
+    table = tmp_path / "table.csv"
     table.write_text("old", encoding="utf-8")
-    with _files_end_at(1500):
-        result = CliRunner().invoke(COMMAND["usage"], [str(tmp_path / "store"), "--csv", str(table)])
-    assert isinstance(result.exception, StoreError), result.output
+    with pytest.raises(StoreError, match=r"table\.csv failed"), _files_end_at(10), new_file(table) as draft:
+        draft.write_text("new " * 10, encoding="utf-8")
     assert table.read_text(encoding="utf-8") == "old"
-    assert {path.name for path in tmp_path.iterdir()} == {"store", "usage.csv"}
+    assert list(tmp_path.iterdir()) == [table]
 
 
 def test_files_are_utf_8_in_every_locale(tmp_path: Path) -> None:
@@ -415,3 +567,13 @@ def test_commands(tmp_path: Path) -> None:
     result = run(COMMAND["export"], [store, str(tmp_path / "to"), "--format", "summit", "--layers", str(table)])
     assert (result.exit_code, result.output.strip().endswith("5 files.")) == (0, True), result.output
     assert "lowest" in read_json(tmp_path / "to/data/ag/ag-0.json")
+
+
+@pytest.mark.parametrize("text", ['{"mixed3a": 3}', '["mixed3a"]', "{"])
+def test_bad_tables_of_layers(text: str, own: tuple[Path, stores.Made], tmp_path: Path) -> None:
+    table = tmp_path / "layers.json"
+    table.write_text(text)
+    arguments = [str(own[0]), str(tmp_path / "to"), "--format", "json", "--layers", str(table)]
+    result = CliRunner().invoke(COMMAND["export"], arguments)
+    assert isinstance(result.exception, FormatError)
+    assert "layers.json" in str(result.exception)

@@ -155,6 +155,13 @@ def test_imported_classes_images_and_counts(tmp_path: Path) -> None:
     assert tree["embedding/mixed5a/y"].values[2] == np.float32(entries[2]["embed"]["mixed5a"]["y"])
 
 
+def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path: Path) -> None:
+    folder = originals.make(tmp_path / "from", n_layers=3)
+    for path in folder.rglob("*.json"):
+        path.write_text(path.read_text(encoding="utf-8"), encoding="utf-8-sig")
+    assert import_summit(folder, tmp_path / "store").n_classes == 3
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     st.floats(0.001, 1, exclude_min=True),
@@ -190,6 +197,12 @@ def _set(*path: Any, to: Any) -> Callable[[Any], Any]:
     return change
 
 
+def _edges_twice(data: Any) -> Any:
+    node = data["mixed4a"][0]
+    node["prev_channels"] = node["prev_channels"] * 2
+    return data
+
+
 def _cut(name: str) -> Change:
     def apply(data: Path) -> None:
         text = (data / name).read_text()
@@ -216,7 +229,7 @@ BAD: dict[str, tuple[Change, tuple[str, ...], int, int]] = {
     "channel beyond its layer": (_change(GRAPH, _set("mixed4a", 0, "channel", to=508)), (GRAPH, "507", "508"), 3, 2),
     "channel twice": (
         _change(GRAPH, lambda d: {**d, "mixed4a": d["mixed4a"] * 2}),
-        (GRAPH, "mixed4a", "once"),
+        (GRAPH, "mixed4a", "each channel once"),
         3,
         2,
     ),
@@ -229,6 +242,14 @@ BAD: dict[str, tuple[Change, tuple[str, ...], int, int]] = {
         3,
         2,
     ),
+    "edge twice": (
+        _change(GRAPH, _edges_twice),
+        (GRAPH, "mixed4a", "each prev_channel of a node once"),
+        3,
+        2,
+    ),
+    "count is a truth value": (_change(GRAPH, _set("mixed4a", 0, "count", to=True)), (GRAPH, "count", "True"), 3, 2),
+    "score is NaN": (_change(GRAPH, _set("mixed4a", 0, "pagerank", to=float("nan"))), (GRAPH, "pagerank", "nan"), 3, 2),
     "edge in the lowest layer": (
         _change(GRAPH, _set("mixed3a", 0, "prev_channels", to=[{"prev_channel": 1, "inf": 1}])),
         (GRAPH, "lowest layer"),
@@ -265,11 +286,26 @@ BAD: dict[str, tuple[Change, tuple[str, ...], int, int]] = {
     "entry missing": (_change(TABLE, lambda d: d[:1] + d[2:]), ("ag-1.json", "imagenet.json knows"), 2, 2),
     "name is a number": (_change(TABLE, _set(1, "name", to=3)), (TABLE, "name as text", "3"), 2, 2),
     "label is a number": (_change(TABLE, _set(1, "label", to=2)), (TABLE, "label", "text of digits"), 2, 2),
+    "label is no decimal": (_change(TABLE, _set(1, "label", to="²")), (TABLE, "label", "text of digits"), 2, 2),
     "synset twice": (_change(TABLE, _set(1, "synset", to="n00000002")), (TABLE, "once", "n00000002"), 2, 2),
     "no counts": (_change(TABLE, _set(1, "topChannels", to={})), (TABLE, "n00000001", "topChannels"), 2, 2),
     "top channel beyond its layer": (_change(TABLE, _set(1, *ENTRY, "c", to=256)), (TABLE, "mixed3a", "255"), 2, 2),
+    "top channel twice": (
+        _change(TABLE, _set(1, "topChannels", "mixed3a", to=[{"c": 3, "i": 1}, {"c": 3, "i": 2}])),
+        (TABLE, "mixed3a", "once", "[3, 3]"),
+        2,
+        2,
+    ),
+    "top channels of no layer": (
+        _change(TABLE, _set(1, "topChannels", "mixed9", to=[])),
+        (TABLE, "topChannels", "the layers mixed3a"),
+        2,
+        2,
+    ),
     "count is text": (_change(TABLE, _set(1, *ENTRY, "i", to="3")), (TABLE, "mixed3a", "'3'"), 2, 2),
     "probability over 100": (_change(TABLE, _set(1, "accs", 0, to="101.")), (TABLE, "accs", "101"), 2, 2),
+    "probability below 0": (_change(TABLE, _set(1, "accs", 0, to="-.5")), (TABLE, "accs", "-0.5"), 2, 2),
+    "probability is no number": (_change(TABLE, _set(1, "accs", 0, to="nan")), (TABLE, "accs", "nan"), 2, 2),
     "probability is a word": (_change(TABLE, _set(1, "accs", 0, to="high")), (TABLE, "accs", "high"), 2, 2),
     "wrong number of images": (_change(TABLE, _set(1, "numOfInstances", to=5)), (TABLE, "numOfInstances", "5"), 2, 2),
     "more right than there are": (_change(TABLE, _set(1, "topOneAccCount", to=5)), (TABLE, "topOneAccCount"), 2, 2),
@@ -295,6 +331,24 @@ def test_bad_input_is_named_and_the_rest_goes_on(case: str, tmp_path: Path) -> N
         report = import_summit(folder, tmp_path / "store", keep_going=True)
         assert (report.n_classes, report.n_nodes) == (n_classes, 9 * n_graphs)
         assert any(all(word in problem for word in words) for problem in report.problems)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("t.csv", "index,name\n0,tench\n", ("without synset", "'name'")),
+        ("t.csv", "index,synset,name\n1,a,b\n0,c,d\n", ("ascending from 0", "[1, 0]")),
+        ("t.csv", "index,synset,name\nx,a,b\n", ("ascending from 0", "-1")),
+        ("t.csv", "index,synset,name\n0,a,b\n1,a,c\n", ("each synset once", "'a'")),
+        ("t.json", '{"index": 0}', ("JSON list",)),
+        ("t.csv", "index,synset,name\n0,a,caf\xe9\n", ("CSV table", "utf-8")),
+    ],
+)
+def test_bad_tables_of_classes(name: str, text: str, words: tuple[str, ...], tmp_path: Path) -> None:
+    (tmp_path / name).write_text(text, encoding="latin-1")
+    with pytest.raises(FormatError) as error:
+        import_summit(originals.make(tmp_path / "from", n_layers=3), tmp_path / "store", tmp_path / name)
+    assert all(word in str(error.value) for word in (name, *words)), str(error.value)
 
 
 def test_gap_without_a_table_of_classes(tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ from summit_dask.facts.errors import ConfigError, FormatError
 from summit_dask.facts.layergraph import LayerGraph
 from summit_dask.formats.checks import read_json
 from summit_dask.formats.exports import ExportReport, export
-from summit_dask.formats.front_end import LAYERS, add_stand_ins, remarks, scaled
+from summit_dask.formats.front_end import LAYERS, add_stand_ins, remarks, scaled, shown_graph
+from summit_dask.formats.names import renamed
 from summit_dask.formats.original_import import import_summit
 from summit_dask.store.tree import open_store
 from tests import originals, stores
@@ -74,6 +75,17 @@ def test_graphs_hold_scaled_counts_of_the_channels_that_it_knows(
             n_cut += len(plain[target][layer]) - len(kept)
             assert graph[layer] == [_expected(node, layer, n_images[target]) for node in kept]
     assert n_cut > 0
+
+
+def test_sources_that_it_does_not_know_are_left_out(wide: tuple[Path, stores.Made]) -> None:
+    graph = stores.graph_of(wide[1], 0)
+    names = [layer.name for layer in wide[1].layer_graph.layers]
+    of_upper = graph.node_layer == names.index("mixed2")
+    source_layer = np.full_like(graph.node_source_layer, names.index("mixed1"))
+    source = np.where(of_upper[:, None], np.array([3, 509, 507], np.int32), 0)
+    changed = replace(graph, node_source_layer=source_layer, node_source_channel=source)
+    result = shown_graph(changed, renamed(wide[1].layer_graph, NAMES), 0)
+    assert result.node_source_channel[result.node_layer == names.index("mixed2")].tolist()[0] == [3, -1, 507]
 
 
 def _expected(node: dict[str, Any], layer: str, n_images: int) -> dict[str, Any]:

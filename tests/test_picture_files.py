@@ -135,10 +135,24 @@ def test_sprites_come_back(store: Store, tmp_path: Path) -> None:
         assert np.abs(before - after).mean() < 3
 
 
+def test_a_picture_of_another_size_fills_its_cell(store: Store, tmp_path: Path) -> None:
+    add_pictures(store, "mixed1", {(0, "channel"): _encoded(size=300), (0, "dataset-p-0"): _encoded(size=20)})
+    export_pictures(store, tmp_path / "to", sprites=True)
+    stores.make_store(tmp_path / "other", parts={"graphs"})
+    other = Store.open(tmp_path / "other", writable=True)
+    import_pictures(other, tmp_path / "to")
+    for (_, kind), content in read_pictures(other, "mixed1").items():
+        side = 147 if kind == "channel" else 73
+        before = Image.open(io.BytesIO(_encoded(size=300 if kind == "channel" else 20))).resize((side, side))
+        after = Image.open(io.BytesIO(content))
+        assert np.abs(np.asarray(before, float) - np.asarray(after, float)).mean() < 5
+
+
 def test_layers_are_renamed(store: Store, tmp_path: Path) -> None:
     table = {"mixed1": "first"}
     _single(tmp_path / "from", "first", 0, "channel", _encoded())
-    assert import_pictures(store, tmp_path / "from", table).n_pictures == 1
+    _single(tmp_path / "from", "mixed1", 1, "channel", _encoded())
+    assert import_pictures(store, tmp_path / "from", table).n_pictures == 2
     assert (0, "channel") in read_pictures(store, "mixed1")
     export_pictures(store, tmp_path / "to", layer_table=table)
     assert (tmp_path / "to/channel/first-0-channel.jpg").is_file()
@@ -191,6 +205,24 @@ def test_own_examples_go_out_as_dataset_pictures(tmp_path: Path) -> None:
     assert len(list((tmp_path / "to/channel").glob("mixed1-*.jpg"))) == len(
         [key for key in read_pictures(store, "mixed1") if key[1] == "channel"]
     )
+
+
+def test_examples_that_are_missing_have_no_files(tmp_path: Path) -> None:
+    """Of channel 3 there are two images; of channel 4 the third could not be cut."""
+    stores.make_store(tmp_path / "store", parts={"examples"})
+    store = Store.open(tmp_path / "store", writable=True)
+    store.loosen()
+    store.group["examples/mixed1/image_index"][3, 2:] = -1
+    offset = store.read("examples/mixed1/thumbnail_offset")
+    offset[4 * stores.RANKS + 3] = offset[4 * stores.RANKS + 2]
+    store.group["examples/mixed1/thumbnail_offset"][:] = offset
+    # An imported example comes before the run's own.
+    add_pictures(store, "mixed1", {(2, "dataset-p-1"): _encoded()})
+    export_pictures(store, tmp_path / "to")
+    assert (tmp_path / "to/dataset-p/mixed1-2-dataset-p-1.jpg").read_bytes() == _encoded()
+    names = {path.stem for path in (tmp_path / "to/dataset-p").iterdir()}
+    ranks = {c: [r for r in range(10) if f"mixed1-{c}-dataset-p-{r}" in names] for c in (2, 3, 4)}
+    assert ranks == {2: list(range(10)), 3: [0, 1], 4: [0, 1, 3, 4, 5, 6, 7, 8, 9]}
 
 
 def test_pictures_travel_with_the_original_form(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """What the original's front end (github.com/fredhohman/summit) needs to show a run, beyond the form of its files.
 
-    it                                                        so here
+    the front end                                             so here
     draws an edge 6 * inf / 1300 pixels wide                  counts become those of 1300 images a class
     compares classes by vectors of its own layers' lengths    channels beyond them go: mixed4a has 508
     takes all that it draws from nine layers                  layers that the network lacks are empty
@@ -23,15 +23,16 @@ from summit_dask.formats import original_network
 from summit_dask.formats.job import Remarks
 from summit_dask.formats.original_classes import ClassEntry
 
-#: Channels of the layers that it draws, input side first.
+#: Channels of the layers that the front end draws, input side first.
 LAYERS: Mapping[str, int] = {layer.name: layer.channels for layer in original_network.layer_graph().visible}
 
 #: Images of a class for which its widths and sizes were chosen.
 IMAGES = 1300
 
-#: Name of the class that it starts with.
+#: Name of the class that the front end starts with.
 FIRST_CLASS = "white_wolf"
 
+#: Kinds of pictures that it shows while a channel is pointed at.
 DIVERSITY = tuple(f"diversity-{number}" for number in range(4))
 
 
@@ -62,12 +63,12 @@ def scaled(counts: NDArray[np.int32], n_images: int) -> NDArray[np.int32]:
 
 
 def shown_channels(layer: Layer) -> int:
-    """Channels of a layer that it can show, the first ones."""
+    """Channels of a layer that the front end can show, the first ones."""
     return min(layer.channels, LAYERS.get(layer.name, layer.channels))
 
 
 def shown_entry(entry: ClassEntry) -> ClassEntry:
-    """The entry of imagenet.json that it can show."""
+    """The entry of imagenet.json that the front end can show."""
     n_images = len(entry.probability)
     counts = {name: scaled(c, n_images)[: LAYERS.get(name, len(c))] for name, c in entry.counts.items()}
     no_counts = {name: np.zeros(0, np.int32) for name in LAYERS}
@@ -76,7 +77,7 @@ def shown_entry(entry: ClassEntry) -> ClassEntry:
 
 
 def shown_graph(graph: ClassGraph, layer_graph: LayerGraph, n_images: int) -> ClassGraph:
-    """The graph of a class that it can show.
+    """The graph of a class that the front end can show.
 
     Parameters
     ----------
@@ -113,7 +114,7 @@ def _rows(graph: ClassGraph, prefix: str, kept: NDArray[np.bool_]) -> dict[str, 
 
 
 def all_layers(graph: Mapping[str, Any]) -> dict[str, Any]:
-    """The content of an ag-N.json with every layer that it asks for."""
+    """The content of an ag-N.json with every layer that the front end asks for."""
     nothing: dict[str, Any] = {name: [] for name in reversed([*LAYERS])}
     return {**nothing, **graph}
 
@@ -131,7 +132,7 @@ def counts_of_nodes(graphs: Sequence[ClassGraph], layer_graph: LayerGraph) -> di
 
 
 def add_stand_ins(pictures: dict[tuple[int, str], bytes], channels: Iterable[int]) -> int:
-    """Give channels the pictures that it asks for: copies of the channel's own, else of its strongest example.
+    """Give channels the pictures that the front end asks for: copies of their own, else of their strongest example.
 
     Parameters
     ----------
@@ -158,7 +159,7 @@ def add_stand_ins(pictures: dict[tuple[int, str], bytes], channels: Iterable[int
 
 
 def remarks(layer_graph: LayerGraph, class_names: Sequence[str]) -> Remarks:
-    """What it can't show, and what keeps it from starting.
+    """What the front end can't show, and what keeps it from starting.
 
     Parameters
     ----------
@@ -189,7 +190,7 @@ def remarks(layer_graph: LayerGraph, class_names: Sequence[str]) -> Remarks:
 
 
 def _is_stretch(names: Sequence[str]) -> bool:
-    """Whether the names that it knows follow each other, here as there."""
+    """Whether the names that the front end knows follow each other, here as there."""
     known = [name for name in names if name in LAYERS]
     return bool(known) and _follow(known, names) and _follow(known, list(LAYERS))
 

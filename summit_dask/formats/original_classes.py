@@ -181,7 +181,7 @@ def entry_json(entry: ClassEntry) -> dict[str, Any]:
     return {
         "synset": entry.synset,
         "label": str(entry.label),
-        "name": entry.name.lower().replace(" ", "_"),
+        "name": name_text(entry.name),
         "topChannels": {layer: _top_channels(counts) for layer, counts in entry.counts.items()},
         "embed": {layer: {"x": embed_number(x), "y": embed_number(y)} for layer, (x, y) in entry.embed.items()},
         "accs": [percent_text(value) for value in percent.tolist()],
@@ -196,6 +196,17 @@ def _top_channels(counts: NDArray[np.int32]) -> list[dict[str, int]]:
     """Used channels by falling count, ties to the lower channel."""
     order = np.argsort(-counts, kind="stable")[: np.count_nonzero(counts)]
     return [{"c": c, "i": i} for c, i in zip(order.tolist(), counts[order].tolist(), strict=True)]
+
+
+def name_text(name: str) -> str:
+    """A class's name as the original writes it.
+
+    Examples
+    --------
+    >>> name_text("White wolf")
+    'white_wolf'
+    """
+    return name.lower().replace(" ", "_")
 
 
 def embed_number(value: float) -> float:

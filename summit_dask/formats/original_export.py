@@ -20,7 +20,7 @@ from summit_dask.facts import schema
 from summit_dask.formats import front_end, original_network
 from summit_dask.formats.exported_classes import class_table, targets
 from summit_dask.formats.job import Job, Remarks
-from summit_dask.formats.original_classes import ClassEntry, entry_json
+from summit_dask.formats.original_classes import ClassEntry, entry_json, name_text
 from summit_dask.formats.original_graphs import graph_json
 from summit_dask.formats.picture_files import Pictures, own_examples, write_singles
 from summit_dask.store.counts import read_counts
@@ -49,7 +49,7 @@ def write_summit(job: Job) -> Remarks:
     _write_layers(job)
     parts.append(_write_pictures(job))
     if job.front_end:
-        parts.append(front_end.remarks(job.layer_graph, [entry_json(entry)["name"] for entry in entries]))
+        parts.append(front_end.remarks(job.layer_graph, [name_text(entry.name) for entry in entries]))
     return Remarks(
         [text for part in parts for text in part.left_out],
         [text for part in parts for text in part.notes],

@@ -87,8 +87,7 @@ class _LayerFacts:
         below_index = layer_graph.layers.index(below) if below else -1
         source_index = np.full(layer.channels, below_index, np.int32)
         if not through:
-            # Where several hops lead into a channel, the first one decides.
-            for hop in reversed(layer_graph.incoming(layer.name)):
+            for hop in layer_graph.incoming(layer.name):
                 source_index[hop.start : hop.stop] = layer_graph.layers.index(layer_graph.layer(hop.source))
         # The last size stands for index -1: no layer, no channel.
         sizes = np.array([*(known.channels for known in layer_graph.layers), 0], np.int32)

@@ -150,7 +150,10 @@ def _layers(path: Path) -> tuple[LayerGraph, bool]:
 
 
 def _class_table(path: Path) -> dict[int, tuple[str, str]]:
-    """Synset and name by output, from a JSON list or a CSV file; a class may be called NA, and that stays text."""
+    """Synset and name by output, from a JSON list or a CSV file; empty where the table has none.
+
+    A class may be called NA or 007, and that stays text.
+    """
     try:
         if path.suffix.lower() == ".json":
             table = pd.DataFrame(read_json(path))
@@ -164,6 +167,9 @@ def _class_table(path: Path) -> dict[int, tuple[str, str]]:
     if index != sorted(set(index)) or min(index, default=0) < 0:
         raise fault(path, "each index once, ascending from 0", index)
     texts = table[["synset", "name"]].fillna("").astype(str)
+    synsets = texts["synset"][texts["synset"] != ""]
+    if synsets.duplicated().any():
+        raise fault(path, "each synset once", sorted(synsets[synsets.duplicated()]))
     return dict(zip(index, zip(texts["synset"], texts["name"], strict=True), strict=True))
 
 
@@ -234,8 +240,8 @@ def _consistent(entries: Iterable[ClassEntry], path: Path, problems: _Problems) 
 
 
 def _named(entry: ClassEntry, table: Mapping[int, tuple[str, str]]) -> ClassEntry:
-    synset, name = table.get(entry.target, (entry.synset, entry.name))
-    return replace(entry, synset=synset, name=name)
+    synset, name = table.get(entry.target, ("", ""))
+    return replace(entry, synset=synset or entry.synset, name=name or entry.name)
 
 
 def _graphs(
