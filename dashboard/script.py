@@ -4,5 +4,6 @@ from importlib import import_module
 
 from summit_dask.serve import load_dashboard
 
-load_dashboard()
-import_module("dashboard.app").main()
+if __name__ == "__main__":
+    load_dashboard()
+    import_module("dashboard.app").main()

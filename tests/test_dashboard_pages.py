@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -169,6 +170,19 @@ def test_quarters_go_from_the_least_accurate_classes_to_the_most(
     own = table[table["layer"] == "mixed2"]
     assert own["classes"].tolist() == ["least accurate quarter", "second", "third", "most accurate quarter"]
     np.testing.assert_allclose(own["similarity"], expected)
+
+
+def test_bars_of_a_layer_are_its_most_used_channels(
+    complete: Path, made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = _run(complete, "layers", monkeypatch, Selection(layer="mixed2", class_="n00000002"))
+    for key, counts in {
+        "top of class": made.activation["mixed2"][2],
+        "top of all": made.activation["mixed2"].sum(axis=0),
+    }.items():
+        charts: list[dict[str, Any]] = _component(app, key)["charts"]  # type: ignore[assignment]
+        best = [k for k in np.argsort(-counts, kind="stable")[:10] if counts[k]]
+        assert [(bar["name"], bar["value"]) for bar in charts[0]["bars"]] == [(str(k), counts[k]) for k in best]
 
 
 def test_channels_are_counted_by_their_use(complete: Path, made: Made) -> None:

@@ -215,6 +215,13 @@ def test_confusions_and_images_of_a_class(data: StoreData) -> None:
     assert images.class_of_output(data, 2) == 2 and images.class_of_output(data, 5) is None
 
 
+def test_outputs_are_called_by_their_names(data: StoreData, tmp_path: Path) -> None:
+    assert images.output_names(data) == data.classes["label"].tolist()
+    make_store(tmp_path / "store", parts={"values"}, names=["", "a", "", "b", "b"])
+    named = StoreData(tmp_path / "store")
+    assert images.output_names(named) == ["n00000000", "a", "n00000002", "b (n00000003)", "b (n00000004)"]
+
+
 def test_graph_of_some_images_is_made_from_their_values(data: StoreData) -> None:
     chosen = np.isin(np.arange(30), [0, 1, 8])
     expected = attribution_graph(open_store(data.path), images=chosen)

@@ -1,5 +1,6 @@
 """Single images: what the network predicted for them, and the graph of some of them."""
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -44,11 +45,12 @@ def of_class(data: StoreData, class_index: int, taken_for: int | None = None) ->
 
 
 def output_names(data: StoreData) -> list[str]:
-    """Name of each of the network's outputs, with its synset where several share the name."""
-    names = [str(name) for name in data.read("outputs/name")]
-    shared = set(pd.Series(names)[pd.Series(names).duplicated(keep=False)])
-    synsets = [f" ({synset})" if synset else "" for synset in data.read("outputs/synset")]
-    return [f"{n}{synsets[k]}" if n in shared else n or f"output {k}" for k, n in enumerate(names)]
+    """Name of each of the network's outputs, with its synset where several share the name; unnamed: which it is."""
+    synsets = [str(synset) for synset in data.read("outputs/synset")]
+    names = [str(name) or synset for name, synset in zip(data.read("outputs/name"), synsets, strict=True)]
+    times = Counter(names)
+    added = [f" ({synset})" if synset and times[name] > 1 else "" for name, synset in zip(names, synsets, strict=True)]
+    return [f"{name}{more}" or f"output {k}" for k, (name, more) in enumerate(zip(names, added, strict=True))]
 
 
 def confusions(data: StoreData, class_index: int) -> pd.DataFrame:
