@@ -78,15 +78,15 @@ class _Watch:
             self._said = False
             return
         missing = now - self._seen
-        if missing > self._limit:
+        if missing > min(_SAID_AFTER, self._limit / 2) and not self._said:
+            self._said = True
+            say(f"No workers are left on the cluster; waiting up to {duration(self._limit)} for new ones.")
+        elif missing > self._limit:
             raise ClusterError(
                 f"The cluster has had no workers for {duration(missing)}: their job's time may be up, or they died. "
                 "Start new ones, then run the same command: finished partitions are kept. (--worker-timeout sets how "
                 "long to wait.)"
             )
-        if missing > min(_SAID_AFTER, self._limit / 2) and not self._said:
-            self._said = True
-            say(f"No workers are left on the cluster; waiting up to {duration(self._limit)} for new ones.")
 
 
 def computed(cluster: Cluster, tasks: Sequence[Delayed]) -> list[Any]:
