@@ -225,6 +225,14 @@ def test_examples_that_are_missing_have_no_files(tmp_path: Path) -> None:
     assert ranks == {2: list(range(10)), 3: [0, 1], 4: [0, 1, 3, 4, 5, 6, 7, 8, 9]}
 
 
+def test_ten_examples_have_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There are no more kinds of pictures."""
+    monkeypatch.setattr(stores, "RANKS", 12)
+    stores.make_store(tmp_path / "store", parts={"examples"})
+    export_pictures(Store.open(tmp_path / "store"), tmp_path / "to")
+    assert len(list((tmp_path / "to/dataset-p").glob("stem-*.jpg"))) == 8 * 10
+
+
 def test_pictures_travel_with_the_original_form(tmp_path: Path) -> None:
     folder = originals.make(tmp_path / "from")
     path = _single(folder / "data/feature-vis", "mixed4a", 507, "dataset-p-3", _encoded())
