@@ -107,6 +107,18 @@ def test_explore_shows_what_the_address_says(complete: Path, monkeypatch: pytest
     assert _component(app, "pinned")["pinned"]["channel"] == 8  # type: ignore[index]
 
 
+def test_a_class_s_header(complete: Path, imported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = _run(complete, "classes", monkeypatch, Selection(class_="n00000001"))
+    assert list(_facts(app, "class").items()) == [
+        ("Accuracy", "80.0%"),
+        ("Images", "5"),
+        ("Folder", "n00000001"),
+        ("Synset", "n00000001"),
+    ]
+    assert not [button for button in app.button if button.label == "Stores"]  # there is but one
+    assert _facts(_run(imported, "explore", monkeypatch), "class") == {"Accuracy": "–", "Images": "–"}
+
+
 def test_titles_hold_names_as_text(complete: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     headings = _headings(_run(complete, "layers", monkeypatch, Selection(layer="mixed1", class_="n00000000")))
     assert "<h3>Most used for &lt;img src=x onerror=alert(1)&gt;</h3>" in headings
@@ -237,6 +249,20 @@ def test_the_run_page_of_an_import_names_no_options(imported: Path, monkeypatch:
         "values of single images and sources of single images, counts per class and channel, examples of channels, "
         "class embedding"
     )
+
+
+def test_the_layer_graph_is_drawn_from_the_input_up(complete: Path) -> None:
+    from dashboard.views.run import _drawn
+
+    layers, hops = _drawn(StoreData(complete))
+    assert dict(zip(layers["label"], zip(layers["x"], layers["y"], strict=True), strict=True)) == {
+        "stem (8)": (0, 0),
+        "reduce (6)": (1, 5),
+        "mixed1 (12)": (0, 2),
+        "mixed2 (16)": (0, 4),
+        "mixed3 (10)": (0, 6),
+    }
+    assert hops[hops["name"] == "mixed1.down"][["x", "y", "x2", "y2"]].to_numpy().tolist() == [[0, 0, 1, 1]]
 
 
 def test_unreadable_images_are_listed(complete: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,15 +1,18 @@
 """What the pages of the dashboard share: drawings, cards, files, tables of channels and images."""
 
+import base64
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import networkx as nx
 import numpy as np
 import pytest
 
 from dashboard.data import StoreData
+from dashboard.selection import Selection
 from dashboard.shown import channels, graphs, images, likeness
-from dashboard.shown.classtable import packed, relative
+from dashboard.shown.classtable import class_table, packed, relative
 from summit_dask.facts.layergraph import Channel
 from summit_dask.questions.query import attribution_graph
 from summit_dask.store.tree import open_store
@@ -115,12 +118,16 @@ def test_sources_of_an_imported_channel_are_those_of_its_node(imported: Path) ->
     data = StoreData(imported)
     graph = data.graph(1)
     assert graph is not None
-    node = int(np.flatnonzero((graph.node_source_channel >= 0).any(axis=1))[-1])
-    channel = graph.nodes(data.layer_graph)[node]
-    rows, note = graphs.sources(data, 1, graph, channel)
-    known = graph.node_source_channel[node] >= 0
-    assert [row["influence"] for row in rows] == graph.node_source_influence[node][known].tolist() != []
-    assert "no influence counts" in note
+    nodes = graph.nodes(data.layer_graph)
+    with_sources = np.flatnonzero((graph.node_source_channel >= 0).any(axis=1)).tolist()
+    assert 0 in graph.node_source_layer  # the lowest layer counts too
+    for node in with_sources:
+        rows, note = graphs.sources(data, 1, graph, nodes[node])
+        known = graph.node_source_channel[node] >= 0
+        assert [row["influence"] for row in rows] == graph.node_source_influence[node][known].tolist()
+        assert [row["channel"] for row in rows] == graph.node_source_channel[node][known].tolist()
+        assert "no influence counts" in note
+    channel = nodes[with_sources[-1]]
     unused = Channel(channel.layer, min({*range(9)} - {n.index for n in graph.nodes(data.layer_graph)}))
     assert graphs.sources(data, 1, graph, unused) == ([], data.why_absent("matrices"))
 
@@ -137,6 +144,23 @@ def test_files_hold_the_whole_graph(data: StoreData) -> None:
     assert network.number_of_edges() == len(graph.edge_influence)
     assert {"label", "layer", "channel", "count", "score"} <= set(next(iter(network.nodes.values())))
     assert {"weight", "influence"} <= set(next(iter(network.edges.values())))
+
+
+def _unpacked(values: dict[str, str]) -> list[Any]:
+    array: list[Any] = np.frombuffer(base64.b64decode(values["base64"]), values["dtype"]).tolist()
+    return array
+
+
+def test_the_list_of_classes(data: StoreData, imported: Path, half_finished: Path) -> None:
+    table = class_table(data, Selection(layer="mixed2", sort="worst"), 1)
+    position = np.stack([data.read(f"embedding/mixed2/{axis}") for axis in "xy"], axis=1)
+    assert _unpacked(table["places"]) == position.ravel().tolist()
+    np.testing.assert_allclose(_unpacked(table["similarity"]), data.similarity("mixed2", 1), rtol=1e-6)
+    assert _unpacked(table["images"]) == [6, 5, 5, 5, 5]
+    assert (table["selected"], table["sort"], table["names"]) == (1, "worst", data.classes["label"].tolist())
+    assert class_table(StoreData(imported), Selection(), 0)["basis"] == "similarity by the graphs' channels"
+    unfinished = class_table(StoreData(half_finished), Selection(), 0)
+    assert (unfinished["places"], unfinished["similarity"], unfinished["sort"]) == (None, None, "name")
 
 
 def test_packed_numbers_and_histograms() -> None:
@@ -204,6 +228,13 @@ def _ends(end: str) -> tuple[str, str]:
 def test_confusions_and_images_of_a_class(data: StoreData) -> None:
     table = images.of_class(data, 1)
     assert len(table) == 5 and table["probability"].is_monotonic_increasing
+    assert list(table) == [
+        "image",
+        "file",
+        "probability",
+        "correct",
+        *(f"{what} {rank}" for rank in range(1, 6) for what in ("prediction", "probability")),
+    ]
     assert table["image"].tolist()[0] == 6 and set(table["image"]) == set(range(6, 11))
     assert table["correct"].tolist() == [False, True, True, True, True]
     assert table["prediction 1"].tolist() == ["crane (n00000002)", *["crane (n00000001)"] * 4]
@@ -228,6 +259,16 @@ def test_graph_of_some_images_is_made_from_their_values(data: StoreData) -> None
     graph = images.graph_of(data, (0, 1, 8))
     assert len(expected) and graph.nodes(data.layer_graph) == list(expected.nodes)
     assert set(graph.edges(data.layer_graph)) == set(expected.edges) != set()
+
+
+def test_a_channel_s_examples(data: StoreData, imported: Path) -> None:
+    stored = data.examples(Channel("mixed2", 3))[0]
+    first = channels.examples(data, Channel("mixed2", 3))[0]
+    assert first["picture"] == graphs.data_url(stored.thumbnail) and first["image"] == stored.image
+    assert first["title"] == data.classes["label"].iloc[stored.image // 6]
+    assert first["text"] == f"{stored.value:.3g}\nx 3–19, y 2–18"
+    shown = channels.examples(StoreData(imported), Channel("mixed3a", 3))
+    assert [(example_["title"], example_["image"]) for example_ in shown] == [("example 1", None)]
 
 
 def test_a_channel_s_pictures_are_named_in_words(data: StoreData) -> None:
