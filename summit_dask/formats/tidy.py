@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from summit_dask.arrays.graph.attribution import ClassGraph
 from summit_dask.facts import schema
-from summit_dask.facts.layergraph import Hop
+from summit_dask.facts.layergraph import Hop, LayerGraph
+from summit_dask.questions.graphtables import edge_table, node_table, selection_table, source_table
 from summit_dask.questions.usage import usage_frame
 from summit_dask.store.graphs import read_graphs
 from summit_dask.store.store import Store
@@ -52,10 +53,10 @@ def tidy_tables(store: Store, classes: Sequence[int]) -> dict[str, Table]:
         "images": Table("images/class_index", reader.images),
         "activation_counts": Table(counts, reader.activation_counts),
         "influence_counts": Table(influence, reader.influence_counts),
-        "nodes": Table(graphs, lambda: reader.graphs(_nodes)),
-        "sources": Table(graphs, lambda: reader.graphs(_sources)),
-        "edges": Table(graphs, lambda: reader.graphs(_edges)),
-        "selection": Table(graphs, lambda: reader.graphs(_selection)),
+        "nodes": Table(graphs, lambda: reader.graphs(node_table)),
+        "sources": Table(graphs, lambda: reader.graphs(source_table)),
+        "edges": Table(graphs, lambda: reader.graphs(edge_table)),
+        "selection": Table(graphs, lambda: reader.graphs(selection_table)),
         "embedding": Table(f"embedding/{lowest}/x", reader.embedding),
         "channel_usage": Table(counts, reader.channel_usage),
     }
@@ -126,13 +127,12 @@ class _Tables:
             }
         )
 
-    def graphs(self, rows: Callable[[ClassGraph, NDArray[np.object_], Store], pd.DataFrame]) -> Iterator[pd.DataFrame]:
-        """Rows of each class's graph, its layers by name; some classes in one chunk."""
-        names = np.array([layer.name for layer in self.store.layer_graph.layers], object)
+    def graphs(self, table: Callable[[LayerGraph, ClassGraph], pd.DataFrame]) -> Iterator[pd.DataFrame]:
+        """A table of each class's graph; some classes in one chunk."""
         graphs = list(read_graphs(self.store))
         for start in range(0, len(self.classes), CLASS_ROWS):
             classes = self.chosen[start : start + CLASS_ROWS]
-            frames = [rows(graphs[index], names, self.store) for index in classes]
+            frames = [table(self.store.layer_graph, graphs[index]) for index in classes]
             joined = pd.concat(frames, ignore_index=True)
             joined.insert(0, "class", np.repeat(self.labels[classes], [len(frame) for frame in frames]))
             yield joined
@@ -155,46 +155,3 @@ class _Tables:
 def _plain(values: NDArray[Any]) -> NDArray[Any]:
     """Texts as pandas of any version takes them."""
     return values.astype(object) if values.dtype.kind == "T" else values
-
-
-def _nodes(graph: ClassGraph, names: NDArray[np.object_], _: Store) -> pd.DataFrame:
-    return pd.DataFrame(
-        {
-            "layer": names[graph.node_layer],
-            "channel": graph.node_channel,
-            "count": graph.node_count,
-            "score": graph.node_score,
-        }
-    )
-
-
-def _sources(graph: ClassGraph, names: NDArray[np.object_], _: Store) -> pd.DataFrame:
-    """Strongest sources of each node, ranks from 1."""
-    node, rank = np.nonzero(graph.node_source_channel >= 0)
-    return pd.DataFrame(
-        {
-            "layer": names[graph.node_layer[node]],
-            "channel": graph.node_channel[node],
-            "rank": rank + 1,
-            "source_layer": names[graph.node_source_layer[node, rank]],
-            "source_channel": graph.node_source_channel[node, rank],
-            "influence": graph.node_source_influence[node, rank],
-        }
-    )
-
-
-def _edges(graph: ClassGraph, names: NDArray[np.object_], _: Store) -> pd.DataFrame:
-    return pd.DataFrame(
-        {
-            "source_layer": names[graph.edge_source_layer],
-            "source_channel": graph.edge_source_channel,
-            "target_layer": names[graph.edge_target_layer],
-            "target_channel": graph.edge_target_channel,
-            "influence": graph.edge_influence,
-        }
-    )
-
-
-def _selection(graph: ClassGraph, _: NDArray[np.object_], store: Store) -> pd.DataFrame:
-    visible = [layer.name for layer in store.layer_graph.visible]
-    return pd.DataFrame({"layer": visible, "reached_p": graph.reached_p, "valid": graph.valid.astype(bool)})

@@ -35,5 +35,27 @@ def edge_table(layer_graph: LayerGraph, graph: ClassGraph) -> pd.DataFrame:
     )
 
 
+def source_table(layer_graph: LayerGraph, graph: ClassGraph) -> pd.DataFrame:
+    """A row a node and strongest source: layer and channel of both, rank from 1, influence."""
+    layer = _names(layer_graph)
+    node, rank = np.nonzero(graph.node_source_channel >= 0)
+    return pd.DataFrame(
+        {
+            "layer": layer[graph.node_layer[node]],
+            "channel": graph.node_channel[node],
+            "rank": rank + 1,
+            "source_layer": layer[graph.node_source_layer[node, rank]],
+            "source_channel": graph.node_source_channel[node, rank],
+            "influence": graph.node_source_influence[node, rank],
+        }
+    )
+
+
+def selection_table(layer_graph: LayerGraph, graph: ClassGraph) -> pd.DataFrame:
+    """A row a visible layer: the share p that was needed, and whether that joined the layer to the one below."""
+    visible = [layer.name for layer in layer_graph.visible]
+    return pd.DataFrame({"layer": visible, "reached_p": graph.reached_p, "valid": graph.valid.astype(bool)})
+
+
 def _names(layer_graph: LayerGraph) -> NDArray[np.object_]:
     return np.array([layer.name for layer in layer_graph.layers], object)
