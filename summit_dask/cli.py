@@ -273,6 +273,9 @@ def _end(code: int) -> NoReturn:
     """Say what an interruption means; a second one, while Python winds up, must not turn this into a crash."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
+    # Python remembers an interruption inside a text that was executed (as dataclasses are made), even one that was
+    # caught, and would end itself by the signal; executing another text makes it forget.
+    exec("")
     click.echo("\nStopped. What is finished is kept; the same command goes on from there.", err=True)
     sys.exit(code)
 
