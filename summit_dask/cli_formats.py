@@ -1,5 +1,6 @@
 """Commands that read and write files of other programs."""
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -92,15 +93,18 @@ def export_command(
 @click.argument("store", type=_FOLDER)
 @click.option("--csv", type=click.Path(path_type=Path), help="Write a row a channel to this file.")
 def usage_command(store: Path, csv: Path | None) -> None:
-    """Say which channels the classes use, and keep it in the store."""
-    from summit_dask.formats.job import new_file
+    """Say which channels the classes use, and keep it in the store if that can be written."""
     from summit_dask.questions.usage import channel_usage, usage_summary, write_usage
     from summit_dask.store.store import Store
-    from summit_dask.store.tree import open_store
 
-    channels = channel_usage(open_store(store))
-    write_usage(Store.open(store, writable=True), channels)
+    channels = channel_usage(Store.open(store))
+    if os.access(store, os.W_OK):
+        write_usage(Store.open(store, writable=True), channels)
+    else:
+        say(f"{store} can't be written, so the usage is not kept there.")
     if csv:
+        from summit_dask.formats.job import new_file
+
         with new_file(csv) as draft:
             channels.to_csv(draft, index=False)
     click.echo(usage_summary(channels).to_string(index=False))

@@ -422,6 +422,17 @@ def test_light_commands_load_nothing_slow(command: str, finished: RunConfig, tmp
     assert done.stdout == "\n", done.stdout
 
 
+def test_usage_of_a_store_that_can_t_be_written(
+    call: Call, finished: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The superuser may write anything, so the answer to that question is made up."""
+    out = copied(finished, tmp_path).out
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)
+    outcome = call("usage", out, "--csv", tmp_path / "usage.csv")
+    assert outcome.code == 0 and f"{out} can't be written, so the usage is not kept there." in outcome.err
+    assert "lower" in outcome.out and (tmp_path / "usage.csv").exists() and not (out / "usage").exists()
+
+
 def test_info_of_a_finished_store(call: Call, finished: RunConfig) -> None:
     facts = json.loads(call("info", finished.out, "--json").out)
     assert (facts["images"], facts["classes"], facts["outputs"], facts["pending"]) == (90, 3, 3, [])
@@ -516,6 +527,16 @@ def test_an_error_on_a_worker_is_one_message(base: RunConfig, tmp_path: Path) ->
     assert process.returncode == 2
     assert said[-1].startswith("Error: ") and "upper" in said[-1] and "nan" in said[-1].lower()
     assert {line.partition(" ")[0] for line in said[:-1]} <= {"90", "Class", "extract:", "Compiled"}
+
+
+def test_an_interruption_inside_an_executed_text_is_an_exit_code(tmp_path: Path) -> None:
+    """Python would end itself by the signal, though the interruption was caught: in a module that is run with -m."""
+    (tmp_path / "interrupted.py").write_text(
+        "from summit_dask import cli\ncli.commands = lambda **_: exec('raise KeyboardInterrupt')\ncli.main()\n"
+    )
+    command = [sys.executable, "-m", "interrupted"]
+    paths = {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
+    assert subprocess.run(command, env={**os.environ, **paths}, stderr=subprocess.DEVNULL).returncode == 130
 
 
 def test_ctrl_c_is_answered_once(base: RunConfig, tmp_path: Path) -> None:

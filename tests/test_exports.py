@@ -541,7 +541,7 @@ def test_files_are_utf_8_in_every_locale(tmp_path: Path) -> None:
 
 def test_usage_of_a_store(tmp_path: Path) -> None:
     made = stores.make_store(tmp_path / "store", parts={"matrices"})
-    channels = channel_usage(open_store(tmp_path / "store"))
+    channels = channel_usage(Store.open(tmp_path / "store"))
     assert len(channels) == sum(layer.channels for layer in made.layer_graph.visible)
     mixed1 = channels.query("layer == 'mixed1'")
     assert mixed1["class_count"].tolist() == (made.activation["mixed1"] > 0).sum(axis=0).tolist()

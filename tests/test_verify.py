@@ -13,7 +13,6 @@ from summit_dask.questions.usage import channel_usage, write_usage
 from summit_dask.questions.verify import KINDS, verify_store
 from summit_dask.store.pictures import add_pictures
 from summit_dask.store.store import Store
-from summit_dask.store.tree import open_store
 from tests.runs import copied
 
 Change = Callable[[Any], Any]
@@ -24,7 +23,7 @@ def path(finished: RunConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished store, with usage and a picture."""
     out = copied(finished, tmp_path_factory.mktemp("verify")).out
     store = Store.open(out, writable=True)
-    write_usage(store, channel_usage(open_store(out)))
+    write_usage(store, channel_usage(store))
     with store.changing():
         add_pictures(store, "upper", {(3, "channel"): b"\xff\xd8\xff and so on"}, settings=7)
     return out

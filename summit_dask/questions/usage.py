@@ -2,26 +2,24 @@
 
 import numpy as np
 import pandas as pd
-import xarray as xr
 from jaxtyping import Int32
 
 from summit_dask.arrays.usage import Usage, most_shared, most_specific, usage
 from summit_dask.facts.config import fingerprint
 from summit_dask.facts.layergraph import Layer
 from summit_dask.store.store import Store
-from summit_dask.store.tree import layer_graph_of, reader_of
 
 #: Channels named per layer in the summary.
 N_NAMED = 10
 
 
-def channel_usage(tree: xr.DataTree) -> pd.DataFrame:
+def channel_usage(store: Store) -> pd.DataFrame:
     """Use of every channel of every visible layer.
 
     Parameters
     ----------
-    tree
-        An open store.
+    store
+        Read only.
 
     Returns
     -------
@@ -33,11 +31,10 @@ def channel_usage(tree: xr.DataTree) -> pd.DataFrame:
     StoreIncompleteError
         If the store has no activation counts.
     """
-    read = reader_of(tree)
-    n_images = read("classes/n_images", slice(None))
+    n_images = store.read("classes/n_images")
     frames = [
-        usage_frame(layer, read(f"matrices/{layer.name}/activation_count", slice(None)), n_images)
-        for layer in layer_graph_of(tree).visible
+        usage_frame(layer, store.read(f"matrices/{layer.name}/activation_count"), n_images)
+        for layer in store.layer_graph.visible
     ]
     return pd.concat(frames, ignore_index=True)
 
