@@ -63,7 +63,7 @@ def _write_parquet(path: Path, chunks: Iterator[pd.DataFrame]) -> None:
     try:
         for chunk in chunks:
             # An empty column of objects would be stored as nulls, another type than the next chunk's.
-            texts = {name: "str" for name in chunk if chunk[name].dtype == object}
+            texts = {name: "string" for name in chunk if chunk[name].dtype == object}
             table = pa.Table.from_pandas(chunk.astype(texts), preserve_index=False)
             writer = writer or pq.ParquetWriter(path, table.schema)
             writer.write_table(table)
