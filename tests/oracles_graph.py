@@ -23,9 +23,9 @@ class OracleGraph:
 
 def hop_counts(counts: ClassCounts, hop: Hop, channel: int) -> dict[int, int]:
     """Sources of one channel of the hop's target with a positive count."""
-    if not hop.start <= channel < hop.stop:
+    if channel not in hop.targets:
         return {}
-    row = counts.influence[hop.name].toarray()[channel - hop.start]
+    row = counts.influence[hop.name].toarray()[hop.targets.index(channel)]
     return {source: int(count) for source, count in enumerate(row) if count > 0}
 
 
@@ -63,7 +63,7 @@ def kept_sources(layer_graph: LayerGraph, counts: ClassCounts, layer: str, below
     """Mean number of sources that the cut goes by; None where there is nothing to measure."""
     hops = [h for h in layer_graph.incoming(layer) if h.convolution and leads_to(layer_graph, h, below)]
     hops = [h for h in hops if h.source == below] or hops
-    channels = {c for h in hops for c in range(h.start, h.stop)}
+    channels = {c for h in hops for c in h.targets}
     sources = {(c, h.source, s) for h in hops for c in channels for s in hop_counts(counts, h, c)}
     return len(sources) // len(channels) if channels else None
 

@@ -64,9 +64,9 @@ def layer_graph(sizes: Sequence[int] = (8, 12, 16, 10), hidden: int = 6) -> Laye
         layers += [Layer(f"{name}.reduce", hidden, 8, 8, False, window), Layer(name, size, 8, 8, True, window)]
         direct = size // 2
         hops += [
-            Hop(f"{name}.1x1", below, name, 0, direct, Convolution()),
-            Hop(f"{name}.down", below, f"{name}.reduce", 0, hidden, Convolution()),
-            Hop(f"{name}.3x3", f"{name}.reduce", name, direct, size - direct, Convolution((3, 3), padding=(1, 1))),
+            Hop(f"{name}.1x1", below, name, range(direct), Convolution()),
+            Hop(f"{name}.down", below, f"{name}.reduce", range(hidden), Convolution()),
+            Hop(f"{name}.3x3", f"{name}.reduce", name, range(direct, size), Convolution((3, 3), padding=(1, 1))),
         ]
     return LayerGraph(tuple(layers), tuple(hops))
 
@@ -223,7 +223,7 @@ def _write_values(store: Store, made: Made, rng: np.random.Generator) -> None:
         hops = made.layer_graph.incoming(layer.name)
         sources = min(made.layer_graph.layer(hop.source).channels for hop in hops)
         source = rng.integers(0, sources, (n, layer.channels, 3), dtype=np.int16)
-        hop = np.array([next(i for i, h in enumerate(hops) if h.start <= c < h.stop) for c in range(layer.channels)])
+        hop = np.array([next(i for i, h in enumerate(hops) if c in h.targets) for c in range(layer.channels)])
         store.write(f"influences/{layer.name}/source", source)
         store.write(f"influences/{layer.name}/hop", np.broadcast_to(hop[:, None], source.shape).astype(np.int8))
         store.write(f"influences/{layer.name}/value", np.ones(source.shape, np.float16))

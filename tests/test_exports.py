@@ -399,10 +399,10 @@ def test_counts_of_a_source_that_comes_by_several_hops(tmp_path: Path) -> None:
     graph = LayerGraph(
         (layer, replace(layer, name="low", channels=4), replace(layer, name="high", channels=4)),
         (
-            Hop("first", "stem", "low", 0, 4, Convolution()),
-            Hop("conv", "low", "high", 0, 4, Convolution()),
-            Hop("skip", "low", "high", 0, 4, None),
-            Hop("jump", "stem", "high", 0, 2, Convolution()),
+            Hop("first", "stem", "low", range(4), Convolution()),
+            Hop("conv", "low", "high", range(4), Convolution()),
+            Hop("skip", "low", "high", range(4), None),
+            Hop("jump", "stem", "high", range(2), Convolution()),
         ),
     )
     made = stores.make_store(tmp_path / "store", parts={"matrices", "graphs"}, graph=graph)

@@ -41,7 +41,7 @@ def test_inceptionv1_has_the_published_sizes() -> None:
     assert [layer.channels for layer in layer_graph().visible] == sizes
     for layer in layer_graph().visible[1:]:
         hops = layer_graph().incoming(layer.name)
-        assert [hop.start for hop in hops] + [layer.channels] == [0, *(hop.stop for hop in hops)]
+        assert [channel for hop in hops for channel in hop.targets] == list(range(layer.channels))
     assert layer_graph().layer("mixed5b").window.size == (715, 715)
     for layer in layer_graph().layers:
         assert (layer.window.stride[0] * layer.height, layer.window.stride[1] * layer.width) == (224, 224)

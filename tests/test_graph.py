@@ -36,7 +36,7 @@ def layer(name: str, channels: int, visible: bool = True) -> Layer:
 
 
 def hop(name: str, source: str, target: str, start: int, channels: int, identity: bool = False) -> Hop:
-    return Hop(name, source, target, start, channels, None if identity else CONVOLUTION)
+    return Hop(name, source, target, range(start, start + channels), None if identity else CONVOLUTION)
 
 
 def class_counts(activation: Mapping[str, Sequence[int]], influence: Mapping[str, Any]) -> ClassCounts:
@@ -193,7 +193,7 @@ def inception_counts(data: dict[str, Any], layer_graph: LayerGraph, label: int) 
     influence = {}
     for h in layer_graph.hops:
         rows = np.zeros((h.channels, layer_graph.layer(h.source).channels), np.int32)
-        for row, sources in zip(rows, data["I"][h.target][label][h.start : h.stop], strict=True):
+        for row, sources in zip(rows, data["I"][h.target][label][h.rows], strict=True):
             for source, count in sources.items():
                 row[int(source)] = count
         influence[h.name] = rows

@@ -21,10 +21,10 @@ def layer(name: str, channels: int = 4, visible: bool = True) -> Layer:
 
 LOWEST, HIDDEN, MIDDLE, TOP = layer("a"), layer("b.3x3", 2, False), layer("b", 6), layer("c")
 HOPS = (
-    Hop("b.one", "a", "b", 0, 3, Convolution()),
-    Hop("b.squeeze", "a", "b.3x3", 0, 2, Convolution()),
-    Hop("b.three", "b.3x3", "b", 3, 3, Convolution((3, 3), padding=(1, 1))),
-    Hop("c.skip", "b", "c", 0, 4, Convolution(stride=(2, 2), groups=2)),
+    Hop("b.one", "a", "b", range(3), Convolution()),
+    Hop("b.squeeze", "a", "b.3x3", range(2), Convolution()),
+    Hop("b.three", "b.3x3", "b", range(3, 6), Convolution((3, 3), padding=(1, 1))),
+    Hop("c.skip", "b", "c", range(4), Convolution(stride=(2, 2), groups=2)),
 )
 GRAPH = LayerGraph((LOWEST, HIDDEN, MIDDLE, TOP), HOPS)
 
@@ -36,7 +36,7 @@ def test_questions_to_a_graph() -> None:
     assert GRAPH.incoming("b") == (HOPS[0], HOPS[2])
     assert GRAPH.incoming("a") == ()
     assert GRAPH.layer("b.3x3") is HIDDEN
-    assert (HOPS[2].start, HOPS[2].stop) == (3, 6)
+    assert (HOPS[2].channels, HOPS[2].rows) == (3, slice(3, 6, 1))
 
 
 @pytest.mark.parametrize("question", [GRAPH.layer, GRAPH.incoming, GRAPH.below])
@@ -49,11 +49,19 @@ def test_an_unknown_layer_suggests_near_ones(question: object) -> None:
     ("layers", "hop", "match"),
     [
         ((LOWEST, LOWEST), None, r"the names \['a'\] more than once"),
-        ((LOWEST, layer("b.one")), Hop("b.one", "a", "b.one", 0, 4, Convolution()), r"\['b.one'\] more than once"),
-        ((LOWEST, MIDDLE), Hop("h", "a", "b", 4, 3, Convolution()), "channels 4 to 7 of b, which has 6"),
-        ((LOWEST, MIDDLE), Hop("h", "a", "b", -1, 3, Convolution()), "channels -1 to 2 of b"),
-        ((LOWEST, MIDDLE), Hop("h", "a", "b", 2, 0, Convolution()), "channels 2 to 2 of b"),
-        ((LOWEST, MIDDLE), Hop("h", "a", "b", 0, 3, None), "identity hop h leads from 4 channels of a to 3 channels"),
+        ((LOWEST, layer("b.one")), Hop("b.one", "a", "b.one", range(4), Convolution()), r"\['b.one'\] more than once"),
+        (
+            (LOWEST, MIDDLE),
+            Hop("h", "a", "b", range(4, 7), Convolution()),
+            r"leads to the channels range\(4, 7\) of b, which has 6",
+        ),
+        ((LOWEST, MIDDLE), Hop("h", "a", "b", range(-1, 2), Convolution()), r"channels range\(-1, 2\) of b"),
+        ((LOWEST, MIDDLE), Hop("h", "a", "b", range(2, 2), Convolution()), r"channels range\(2, 2\) of b"),
+        (
+            (LOWEST, MIDDLE),
+            Hop("h", "a", "b", range(3), None),
+            "identity hop h leads from 4 channels of a to 3 channels",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused(layers: tuple[Layer, ...], hop: Hop | None, match: str) -> None:
@@ -63,7 +71,7 @@ def test_what_does_not_fit_is_refused(layers: tuple[Layer, ...], hop: Hop | None
 
 def test_a_hop_between_layers_that_are_not_there_is_refused() -> None:
     with pytest.raises(LayerNotFoundError, match="no layer 'x'"):
-        LayerGraph((LOWEST,), (Hop("h", "x", "a", 0, 4, None),))
+        LayerGraph((LOWEST,), (Hop("h", "x", "a", range(4), None),))
 
 
 PAIRS = st.tuples(st.integers(1, 9), st.integers(0, 9))
@@ -90,7 +98,7 @@ def chained(chain: list[tuple[Any, ...]]) -> LayerGraph:
     for number, (source, target) in enumerate(pairwise(layers)):
         same = source.channels == target.channels and kernels[number] is None
         own = None if same else Convolution(*(kernels[number] or ()))
-        hops.append(Hop(f"\n{number}\n", source.name, target.name, 0, target.channels, own))
+        hops.append(Hop(f"\n{number}\n", source.name, target.name, range(target.channels), own))
     return LayerGraph(layers, tuple(hops))
 
 

@@ -127,9 +127,9 @@ def test_sources_that_come_by_a_skip_connection_are_counted_for_their_hop(tmp_pa
     window = Window((1, 1), (1, 1), (0, 0))
     layers = tuple(Layer(name, 4, 1, 1, name != "b", window) for name in "abc")
     hops = (
-        Hop("b.weight", "a", "b", 0, 4, Convolution()),
-        Hop("c.weight", "b", "c", 0, 4, Convolution()),
-        Hop("c.skip", "a", "c", 0, 4, None),
+        Hop("b.weight", "a", "b", range(4), Convolution()),
+        Hop("c.weight", "b", "c", range(4), Convolution()),
+        Hop("c.skip", "a", "c", range(4), None),
     )
     make_store(tmp_path / "store", n_classes=2, parts=("values",), graph=LayerGraph(layers, hops))
     store = Store.open(tmp_path / "store", writable=True)

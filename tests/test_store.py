@@ -38,7 +38,7 @@ N_IMAGES, PARTITION = 70, 32
 WINDOW = Window((1, 1), (1, 1), (0, 0))
 GRAPH = LayerGraph(
     (Layer("a.0", 4, 2, 2, True, WINDOW), Layer("b", 6, 1, 1, True, WINDOW)),
-    (Hop("b.weight", "a.0", "b", 0, 6, Convolution()),),
+    (Hop("b.weight", "a.0", "b", range(6), Convolution()),),
 )
 
 
@@ -348,8 +348,8 @@ def test_what_is_no_store_of_this_version_is_refused(tmp_path: Path, opened: Any
         opened(path)
     shutil.rmtree(path)
     store = made(path)
-    store.group.update_attributes({"summit_format": 1})
-    with pytest.raises(StoreVersionError, match="store format 1; this version reads format 2"):
+    store.group.update_attributes({"summit_format": 2})
+    with pytest.raises(StoreVersionError, match="store format 2; this version reads format 3"):
         opened(path)
 
 

@@ -53,7 +53,7 @@ class Values(fx.Interpreter):
 
 
 def hops_of(traced: TracedNetwork) -> dict[str, tuple[str, str, int, int]]:
-    return {h.name: (h.source, h.target, h.start, h.channels) for h in traced.layer_graph.hops}
+    return {h.name: (h.source, h.target, h.targets[0], h.channels) for h in traced.layer_graph.hops}
 
 
 def visible(traced: TracedNetwork) -> list[str]:

@@ -6,14 +6,19 @@
        \\      |      /
          inception4a          visible layer below
 
-Each line is a hop: one linear step from all channels of a layer to a contiguous range of channels
-of another. Nothing here knows torch; `trace` makes these objects, everything else reads them.
+Each line is a hop: one linear step from channels of a layer to channels of another. Hops may add into the same
+channels (a skip connection), and pass over visible layers (a dense one). Nothing here knows torch; `trace` makes these
+objects, everything else reads them.
 """
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from summit_dask.facts.errors import LayerNotFoundError, StoreError, suggestion
 
@@ -78,24 +83,72 @@ class Convolution:
     groups: int = 1
 
 
+#: Channels of a layer, none twice: evenly spaced, or any (those that a shuffle or a split leaves).
+Channels = range | tuple[int, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Hop:
-    """One linear step from all channels of `source` to channels ``start:start + channels`` of `target`.
+    """One linear step from channels of `source` to channels of `target`.
 
-    `convolution` is None for an identity, which carries channel i to channel ``start + i``.
+    Attributes
+    ----------
+    targets
+        Channels of the target layer that it leads to; the hop's counts have a row for each, in this order.
+    convolution
+        None for an identity, which carries each of its sources to the target at the same place.
+    sources
+        Channels of the source layer that it comes from; None: all, in their order.
+    notes
+        What happens to the source's maps on the way to the step and depends on the image: gates and norms.
     """
 
     name: str
     source: str
     target: str
-    start: int
-    channels: int
+    targets: Channels
     convolution: Convolution | None
+    sources: Channels | None = None
+    notes: tuple[str, ...] = ()
 
     @property
-    def stop(self) -> int:
-        """First target channel after the hop's range."""
-        return self.start + self.channels
+    def channels(self) -> int:
+        """Number of target channels."""
+        return len(self.targets)
+
+    @property
+    def rows(self) -> slice | NDArray[np.int64]:
+        """The target channels as an index into an array's channel axis."""
+        return as_index(self.targets)
+
+
+def as_index(channels: Channels) -> slice | NDArray[np.int64]:
+    """Channels as an index into an array: a slice where they are evenly spaced, so that nothing is copied.
+
+    Examples
+    --------
+    >>> as_index(range(4, 10, 2)), as_index((7, 2))
+    (slice(4, 10, 2), array([7, 2]))
+    """
+    if isinstance(channels, range):
+        return slice(channels.start, channels.stop, channels.step)
+    return np.array(channels, np.int64)
+
+
+def as_channels(indices: Iterable[int]) -> Channels:
+    """Channel indices as a range where they ascend evenly, else as they are.
+
+    Examples
+    --------
+    >>> as_channels([1, 3, 5]), as_channels([2, 1]), as_channels([4])
+    (range(1, 7, 2), (2, 1), range(4, 5))
+    """
+    found = tuple(indices)
+    if not found:
+        return range(0)
+    step = found[1] - found[0] if len(found) > 1 else 1
+    even = range(found[0], found[-1] + step, step) if step > 0 else range(0)
+    return even if tuple(even) == found else found
 
 
 @dataclass(frozen=True)
@@ -120,14 +173,12 @@ class LayerGraph:
 
     def _check_hop(self, hop: Hop) -> None:
         source, target = self.layer(hop.source), self.layer(hop.target)
-        if not 0 <= hop.start < hop.stop <= target.channels:
+        sources = range(source.channels) if hop.sources is None else hop.sources
+        _check_channels(f"Hop {hop.name} leads to", hop.targets, target)
+        _check_channels(f"Hop {hop.name} comes from", sources, source)
+        if hop.convolution is None and hop.channels != len(sources):
             raise StoreError(
-                f"Hop {hop.name} leads to channels {hop.start} to {hop.stop} of {target.name}, "
-                f"which has {target.channels}."
-            )
-        if hop.convolution is None and hop.channels != source.channels:
-            raise StoreError(
-                f"The identity hop {hop.name} leads from {source.channels} channels of {source.name} to "
+                f"The identity hop {hop.name} leads from {len(sources)} channels of {source.name} to "
                 f"{hop.channels} channels of {target.name}; the numbers must agree."
             )
 
@@ -171,9 +222,22 @@ class LayerGraph:
         place = visible.index(self.layer(name))
         return visible[place - 1] if place else None
 
+    def neighbours_below(self, name: str) -> tuple[Layer, ...]:
+        """The visible layers from which a chain of hops reaches a layer without passing another, input side first.
+
+        One in a plain network, none below the lowest layer, several where dense or long skip connections lead past.
+        """
+        reached: set[str] = set()
+        waiting = [name]
+        while waiting:
+            sources = {hop.source for hop in self.incoming(waiting.pop())} - reached
+            reached |= sources
+            waiting += [source for source in sources if not self.layer(source).visible]
+        return tuple(layer for layer in self.visible if layer.name in reached)
+
     def to_json(self) -> str:
         """JSON text that `from_json` turns into an equal layer graph."""
-        return json.dumps(asdict(self))
+        return json.dumps(asdict(self), default=_plain)
 
     @classmethod
     def from_json(cls, text: str) -> "LayerGraph":
@@ -200,5 +264,30 @@ def _layer(data: dict[str, Any]) -> Layer:
 
 
 def _hop(data: dict[str, Any]) -> Hop:
-    geometry = data["convolution"]
-    return Hop(**{**data, "convolution": geometry and Convolution(**_pairs(geometry))})
+    geometry, sources = data["convolution"], data["sources"]
+    return Hop(
+        **{
+            **data,
+            "convolution": geometry and Convolution(**_pairs(geometry)),
+            "targets": _channels(data["targets"]),
+            "sources": None if sources is None else _channels(sources),
+            "notes": tuple(data["notes"]),
+        }
+    )
+
+
+def _plain(channels: range) -> dict[str, int]:
+    """A range in JSON; other channels are a list."""
+    return {"start": channels.start, "stop": channels.stop, "step": channels.step}
+
+
+def _channels(data: dict[str, int] | list[int]) -> Channels:
+    return range(data["start"], data["stop"], data["step"]) if isinstance(data, dict) else tuple(data)
+
+
+def _check_channels(what: str, channels: Channels, layer: Layer) -> None:
+    if not channels or len(set(channels)) < len(channels) or not 0 <= min(channels) <= max(channels) < layer.channels:
+        raise StoreError(
+            f"{what} the channels {channels} of {layer.name}, which has {layer.channels}; expected one or more of "
+            "these, none twice."
+        )

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from summit_dask.facts.errors import StoreError, suggestion
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 #: Values of /images status.
 PENDING, READ, UNREADABLE = 0, 1, 2
@@ -148,7 +148,7 @@ VARIABLES: tuple[Variable, ...] = (
         "influence_count",
         ("class", "channel", "source"),
         "int32",
-        "images in which the source is among the channel's strongest; channels of the hop's own range",
+        "images in which the source is among the channel's strongest; channels are the hop's own targets, in its order",
     ),
     Variable("graphs", "node_class", _NODE, "int32", "place of the node's class in /classes"),
     Variable("graphs", "node_layer", _NODE, "int16", "place of the node's layer in the layer graph"),

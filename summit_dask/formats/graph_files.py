@@ -105,12 +105,12 @@ def _nested(hops: tuple[Hop, ...], counts: list[NDArray[np.int32]], n_channels: 
     result: list[dict[str, int]] = [{} for _ in range(n_channels)]
     source_layers: list[set[str]] = [set() for _ in range(n_channels)]
     for hop in hops:
-        for channel in range(hop.start, hop.stop):
+        for channel in hop.targets:
             source_layers[channel].add(hop.source)
     for hop, matrix in zip(hops, counts, strict=True):
         rows, sources = np.nonzero(matrix)
         for row, source in zip(rows.tolist(), sources.tolist(), strict=True):
-            channel = hop.start + row
+            channel = hop.targets[row]
             key = str(source) if len(source_layers[channel]) == 1 else f"{hop.source}-{source}"
             result[channel][key] = max(int(matrix[row, source]), result[channel].get(key, 0))
     return result

@@ -88,7 +88,7 @@ class _LayerFacts:
         source_index = np.full(layer.channels, below_index, np.int32)
         if not through:
             for hop in layer_graph.incoming(layer.name):
-                source_index[hop.start : hop.stop] = layer_graph.layers.index(layer_graph.layer(hop.source))
+                source_index[hop.rows] = layer_graph.layers.index(layer_graph.layer(hop.source))
         # The last size stands for index -1: no layer, no channel.
         sizes = np.array([*(known.channels for known in layer_graph.layers), 0], np.int32)
         return cls(layer, layer_graph.layers.index(layer), below, below_index, source_index, sizes[source_index])

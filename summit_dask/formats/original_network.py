@@ -73,12 +73,12 @@ def _hops(below: str, module: _Module) -> list[Hop]:
         ("pool_reduce", below, module.pool, Convolution()),
     )
     hops = [
-        Hop(f"{reduced3}_w", below, reduced3, 0, module.reduce3, Convolution()),
-        Hop(f"{reduced5}_w", below, reduced5, 0, module.reduce5, Convolution()),
+        Hop(f"{reduced3}_w", below, reduced3, range(module.reduce3), Convolution()),
+        Hop(f"{reduced5}_w", below, reduced5, range(module.reduce5), Convolution()),
     ]
     start = 0
     for branch, source, channels, convolution in branches:
-        hops.append(Hop(f"{module.name}_{branch}_w", source, module.name, start, channels, convolution))
+        hops.append(Hop(f"{module.name}_{branch}_w", source, module.name, range(start, start + channels), convolution))
         start += channels
     return hops
 

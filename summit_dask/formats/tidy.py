@@ -122,7 +122,7 @@ class _Tables:
                 "source_layer": hop.source,
                 "source_channel": source,
                 "target_layer": hop.target,
-                "target_channel": hop.start + channel,
+                "target_channel": np.array(hop.targets)[channel],
                 "count": counts[channel, source],
             }
         )

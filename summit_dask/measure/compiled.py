@@ -37,6 +37,6 @@ def _count_and_rank() -> None:
     sources = count_sources(np.zeros((1, 2, 1), np.int16), zeros, 1, 2)
     window = Window((1, 1), (1, 1), (0, 0))
     layers = tuple(Layer(name, 2, 1, 1, True, window) for name in ("lower", "upper"))
-    graph = LayerGraph(layers, (Hop("upper.weight", "lower", "upper", 0, 2, Convolution()),))
+    graph = LayerGraph(layers, (Hop("upper.weight", "lower", "upper", range(2), Convolution()),))
     activation = {"lower": counts[0], "upper": counts[0]}
     class_graph(graph, ClassCounts(activation, {"upper.weight": csr_array(sources)}), {})

@@ -120,7 +120,7 @@ class _Buffers:
         self, rows: NDArray[np.int64], readable: NDArray[np.bool_], index: int, hop: Hop, strongest: Strongest
     ) -> None:
         group = f"influences/{hop.target}"
-        channels = slice(hop.start, hop.stop)
+        channels = hop.rows
         source = strongest.source[readable]
         self.values[f"{group}/source"][rows, channels] = source
         self.values[f"{group}/hop"][rows, channels] = np.where(source >= 0, index, -1)

@@ -332,7 +332,13 @@ def _layer(graph: NetworkGraph, node: fx.Node, name: str, visible: bool, window:
 
 
 def _hop(graph: NetworkGraph, name: str, link: _Link, layers: Mapping[fx.Node, str]) -> Hop:
-    return Hop(name, layers[link.source], layers[link.target], link.start, link.channels, _convolution(graph, link))
+    return Hop(
+        name,
+        layers[link.source],
+        layers[link.target],
+        range(link.start, link.start + link.channels),
+        _convolution(graph, link),
+    )
 
 
 def _convolution(graph: NetworkGraph, link: _Link) -> Convolution | None:

@@ -84,7 +84,7 @@ def count_activations(
 def _count_hop(
     layer_graph: LayerGraph, hop: Hop, index: int, source: NDArray[np.int16], by_hop: NDArray[np.int8]
 ) -> csr_array:
-    own = sources_by_hop(source[:, hop.start : hop.stop], by_hop[:, hop.start : hop.stop], index)
+    own = sources_by_hop(source[:, hop.rows], by_hop[:, hop.rows], index)
     return count_sources(own, np.zeros(len(own), np.int32), 1, layer_graph.layer(hop.source).channels)
 
 

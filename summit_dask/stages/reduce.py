@@ -122,9 +122,8 @@ def _own_sources(
 ) -> NDArray[np.int16]:
     """Sources that come by one hop; the mask is needed only where another hop leads into the same channels."""
     own = hops[index]
-    rows = slice(own.start, own.stop)
-    alone = all(hop is own or hop.stop <= own.start or own.stop <= hop.start for hop in hops)
-    return source[:, rows] if alone else sources_by_hop(source[:, rows], by_hop[:, rows], index)
+    alone = all(hop is own or set(hop.targets).isdisjoint(own.targets) for hop in hops)
+    return source[:, own.rows] if alone else sources_by_hop(source[:, own.rows], by_hop[:, own.rows], index)
 
 
 def _write_activation(path: Path, layer: str, counts: NDArray[np.int32]) -> None:

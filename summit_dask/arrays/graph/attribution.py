@@ -117,7 +117,7 @@ def class_graph(
     >>> from scipy.sparse import csr_array
     >>> from summit_dask.facts.layergraph import Hop, Layer, Window
     >>> at = (1, 1, True, Window((1, 1), (1, 1), (0, 0)))
-    >>> hop = Hop("up", "low", "high", 0, 2, None)
+    >>> hop = Hop("up", "low", "high", range(2), None)
     >>> layer_graph = LayerGraph((Layer("low", 2, *at), Layer("high", 2, *at)), (hop,))
     >>> used = {"low": np.array([1, 9]), "high": np.array([9, 1])}
     >>> counts = ClassCounts(used, {"up": csr_array([[7, 9], [0, 4]])})
@@ -205,7 +205,8 @@ def to_networkx(layer_graph: LayerGraph, graph: ClassGraph) -> "nx.DiGraph[Chann
     >>> from scipy.sparse import csr_array
     >>> from summit_dask.facts.layergraph import Hop, Layer, Window
     >>> at = (1, 1, True, Window((1, 1), (1, 1), (0, 0)))
-    >>> layer_graph = LayerGraph((Layer("low", 1, *at), Layer("high", 1, *at)), (Hop("up", "low", "high", 0, 1, None),))
+    >>> hop = Hop("up", "low", "high", range(1), None)
+    >>> layer_graph = LayerGraph((Layer("low", 1, *at), Layer("high", 1, *at)), (hop,))
     >>> graph = class_graph(layer_graph, ClassCounts({}, {"up": csr_array([[7]])}), excluded={})
     >>> list(to_networkx(layer_graph, graph).edges(data="influence"))
     [(Channel(layer='low', index=0), Channel(layer='high', index=0), 7)]

@@ -33,7 +33,8 @@ def verify_graph(layer_graph: LayerGraph, graph: ClassGraph, excluded: Mapping[s
     >>> from summit_dask.arrays.graph.edges import ClassCounts
     >>> from summit_dask.facts.layergraph import Hop, Layer, Window
     >>> at = (1, 1, True, Window((1, 1), (1, 1), (0, 0)))
-    >>> layer_graph = LayerGraph((Layer("low", 1, *at), Layer("high", 1, *at)), (Hop("up", "low", "high", 0, 1, None),))
+    >>> hop = Hop("up", "low", "high", range(1), None)
+    >>> layer_graph = LayerGraph((Layer("low", 1, *at), Layer("high", 1, *at)), (hop,))
     >>> graph = class_graph(layer_graph, ClassCounts({}, {"up": csr_array([[7]])}), excluded={})
     >>> verify_graph(layer_graph, graph, excluded={})
     []

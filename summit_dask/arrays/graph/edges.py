@@ -30,7 +30,7 @@ class ClassCounts:
         By name of a visible layer: images that use the channel (channel,). A layer may be absent.
     influence
         By name of a hop: images in which the source is among the channel's strongest, (channel, source);
-        rows are the hop's own range of target channels.
+        rows are the hop's own target channels.
     """
 
     activation: Mapping[str, Int[np.ndarray, " _"]]
@@ -84,7 +84,7 @@ def layer_edges(layer_graph: LayerGraph, counts: ClassCounts, target_layer: str)
     --------
     >>> from summit_dask.facts.layergraph import Window
     >>> at = (1, 1, True, Window((1, 1), (1, 1), (0, 0)))
-    >>> hop = Hop("up", "low", "high", 0, 2, None)
+    >>> hop = Hop("up", "low", "high", range(2), None)
     >>> layer_graph = LayerGraph((Layer("low", 2, *at), Layer("high", 2, *at)), (hop,))
     >>> counts = ClassCounts({}, {"up": sparse.csr_array(np.array([[7, 0], [0, 4]]))})
     >>> layer_edges(layer_graph, counts, "high").toarray()
@@ -145,7 +145,7 @@ class _Descent:
         """Widest paths (target channel, channel of below), with `keep` sources through hidden layers per channel."""
         from summit_dask.arrays.graph.widest import widest_rows
 
-        direct = [entries_of(self.counts_of(h), h.start) for h in hops if self.is_direct(h)]
+        direct = [entries_of(self.counts_of(h), h.targets) for h in hops if self.is_direct(h)]
         # The hidden channels of all hops lie on one axis, those of each hop's source together:
         #
         #     hidden channel   0 ... 95 | 96 ... 111
@@ -153,7 +153,7 @@ class _Descent:
         through = [h for h in hops if not self.is_direct(h)]
         hidden = [self.reached[h.source] for h in through]
         starts = bounds(np.array([block.shape[0] for block in hidden], np.int32)).tolist()
-        last = [entries_of(self.counts_of(h), h.start, start) for h, start in zip(through, starts, strict=False)]
+        last = [entries_of(self.counts_of(h), h.targets, start) for h, start in zip(through, starts, strict=False)]
         found = widest_rows(
             in_rows(all_entries(direct), target.channels),
             in_rows(all_entries(last), target.channels),
@@ -175,7 +175,7 @@ class _Descent:
         measured = [h for h in convolutions if self.is_direct(h)] or convolutions
         if not measured:
             return self.below.channels
-        channels = {channel for h in measured for channel in range(h.start, h.stop)}
+        channels = {channel for h in measured for channel in h.targets}
         return self.n_sources(measured) // len(channels)
 
     def n_sources(self, hops: Sequence[Hop]) -> int:
@@ -183,8 +183,8 @@ class _Descent:
         layers = list(dict.fromkeys(h.source for h in hops))
         starts = bounds(np.array([self.layer_graph.layer(name).channels for name in layers], np.int32)).tolist()
         first = dict(zip(layers, starts, strict=False))
-        entries = all_entries(entries_of(self.counts_of(h), h.start, first[h.source]) for h in hops)
-        is_source = np.zeros((max(h.stop for h in hops), starts[-1]), np.bool_)
+        entries = all_entries(entries_of(self.counts_of(h), h.targets, first[h.source]) for h in hops)
+        is_source = np.zeros((1 + max(max(h.targets) for h in hops), starts[-1]), np.bool_)
         counted = entries.value > 0
         is_source[entries.row[counted], entries.column[counted]] = True
         return int(np.count_nonzero(is_source))
@@ -232,7 +232,7 @@ def strongest_sources(
     --------
     >>> from summit_dask.facts.layergraph import Window
     >>> at = (1, 1, True, Window((1, 1), (1, 1), (0, 0)))
-    >>> hop = Hop("up", "low", "high", 0, 2, None)
+    >>> hop = Hop("up", "low", "high", range(2), None)
     >>> layer_graph = LayerGraph((Layer("low", 2, *at), Layer("high", 2, *at)), (hop,))
     >>> counts = ClassCounts({}, {"up": sparse.csr_array(np.array([[7, 9], [0, 4]]))})
     >>> strongest_sources(layer_graph, counts, "high", [0], 3).channel
@@ -252,9 +252,9 @@ def _sources_of(hops: Sequence[tuple[Hop, int, sparse.csr_array]], channel: int,
     """Layer, channel and influence of a channel's sources; of the hops: index of the source layer, and counts."""
     best: dict[tuple[int, int], int] = {}  # largest count, by source channel and its layer
     for hop, layer, counts in hops:
-        if not hop.start <= channel < hop.stop:
+        if channel not in hop.targets:
             continue
-        row = channel - hop.start
+        row = hop.targets.index(channel)
         entries = slice(counts.indptr[row], counts.indptr[row + 1])
         for source, count in zip(counts.indices[entries].tolist(), counts.data[entries].tolist(), strict=True):
             if count > 0:

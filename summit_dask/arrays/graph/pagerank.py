@@ -89,7 +89,7 @@ def whole_graph(layer_graph: LayerGraph, counts: ClassCounts, excluded: Mapping[
     --------
     >>> from summit_dask.facts.layergraph import Hop, Window
     >>> at = (1, 1, True, Window((1, 1), (1, 1), (0, 0)))
-    >>> hop = Hop("up", "low", "high", 0, 2, None)
+    >>> hop = Hop("up", "low", "high", range(2), None)
     >>> layer_graph = LayerGraph((Layer("low", 2, *at), Layer("high", 2, *at)), (hop,))
     >>> counts = ClassCounts({}, {"up": sparse.csr_array(np.array([[7, 9], [0, 4]]))})
     >>> whole = whole_graph(layer_graph, counts, excluded={"low": [0]})
@@ -166,7 +166,7 @@ def personalisation(graph: WholeGraph, counts: ClassCounts) -> Float64[np.ndarra
     --------
     >>> from summit_dask.facts.layergraph import Hop, Window
     >>> at = (1, 1, True, Window((1, 1), (1, 1), (0, 0)))
-    >>> hop = Hop("up", "low", "high", 0, 2, None)
+    >>> hop = Hop("up", "low", "high", range(2), None)
     >>> layer_graph = LayerGraph((Layer("low", 2, *at), Layer("high", 2, *at)), (hop,))
     >>> counts = ClassCounts({"low": np.array([2, 8])}, {"up": sparse.csr_array(np.array([[7, 9], [0, 4]]))})
     >>> personalisation(whole_graph(layer_graph, counts, excluded={}), counts)
@@ -261,7 +261,7 @@ def class_scores(
     --------
     >>> from summit_dask.facts.layergraph import Hop, Window
     >>> at = (1, 1, True, Window((1, 1), (1, 1), (0, 0)))
-    >>> hop = Hop("up", "low", "high", 0, 2, None)
+    >>> hop = Hop("up", "low", "high", range(2), None)
     >>> layer_graph = LayerGraph((Layer("low", 2, *at), Layer("high", 2, *at)), (hop,))
     >>> counts = ClassCounts({}, {"up": sparse.csr_array(np.array([[7, 0], [7, 0]]))})
     >>> class_scores(layer_graph, counts, excluded={})["low"].round(3)

@@ -7,6 +7,8 @@ import numpy as np
 from jaxtyping import Int, Int32
 from scipy import sparse
 
+from summit_dask.facts.layergraph import Channels
+
 
 class Rows(NamedTuple):
     """A sparse matrix, row after row (CSR).
@@ -31,15 +33,15 @@ class Entries(NamedTuple):
     value: Int32[np.ndarray, " entry"]
 
 
-def entries_of(matrix: sparse.csr_array, first_row: int = 0, first_column: int = 0) -> Entries:
+def entries_of(matrix: sparse.csr_array, rows: Channels | None = None, first_column: int = 0) -> Entries:
     """The entries of a matrix that is part of a larger one.
 
     Parameters
     ----------
     matrix
         Counts.
-    first_row, first_column
-        Where it lies in the larger one.
+    rows, first_column
+        Where it lies in the larger one; None: in its first rows.
 
     Examples
     --------
@@ -47,9 +49,9 @@ def entries_of(matrix: sparse.csr_array, first_row: int = 0, first_column: int =
     >>> entries.row, entries.column, entries.value
     (array([0, 1], dtype=int32), array([11, 10], dtype=int32), array([7, 3], dtype=int32))
     """
-    rows = np.arange(first_row, first_row + matrix.shape[0])
+    own = np.arange(matrix.shape[0]) if rows is None else np.array(rows)
     return Entries(
-        np.repeat(rows, np.diff(matrix.indptr)).astype(np.int32),
+        np.repeat(own, np.diff(matrix.indptr)).astype(np.int32),
         (matrix.indices + first_column).astype(np.int32),
         matrix.data.astype(np.int32, copy=False),
     )
@@ -61,7 +63,7 @@ def all_entries(parts: Iterable[Entries]) -> Entries:
     Examples
     --------
     >>> upper = entries_of(sparse.csr_array([[0, 7]]))
-    >>> lower = entries_of(sparse.csr_array([[3, 0]]), first_row=1)
+    >>> lower = entries_of(sparse.csr_array([[3, 0]]), rows=range(1, 2))
     >>> all_entries([upper, lower]).row
     array([0, 1], dtype=int32)
     """
@@ -78,8 +80,8 @@ def in_rows(entries: Entries, n_rows: int) -> Rows:
 
     Examples
     --------
-    >>> entries = all_entries([entries_of(sparse.csr_array([[0, 7]]), 1), entries_of(sparse.csr_array([[3, 0]]))])
-    >>> in_rows(entries, 2)
+    >>> lower = entries_of(sparse.csr_array([[0, 7]]), range(1, 2))
+    >>> in_rows(all_entries([lower, entries_of(sparse.csr_array([[3, 0]]))]), 2)
     Rows(indptr=array([0, 1, 2], dtype=int32), indices=array([0, 1], dtype=int32), data=array([3, 7], dtype=int32))
     """
     order = np.argsort(entries.row, kind="stable")  # linear where the rows ascend already
