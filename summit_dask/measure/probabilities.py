@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, fx
 
-from summit_dask.network.operations import FLATTENING, operation_of
+from summit_dask.network.operations import Kind, kind, operation
 
 #: Contrasts of the images that a network is tried on: grey, ordinary, and twice as strong.
 CONTRASTS = (0.0, 1.0, 2.0)
@@ -13,12 +13,7 @@ CONTRASTS = (0.0, 1.0, 2.0)
 #: Allowed difference of a sum of probabilities from 1; outputs may have been rounded to half precision.
 ROUNDING = 1e-3
 
-_SIGMOIDS = frozenset({"sigmoid", "hardsigmoid", "expit"})
-_CASTS = frozenset({"float", "double", "half", "bfloat16", "to", "type", "typeas"})
-_COPIES = frozenset({"contiguous", "clone", "detach", "identity", "dropout", "unsqueeze", "getitem"})
-
-#: What changes no value between a sigmoid and the output.
-_KEEPING = FLATTENING | _CASTS | _COPIES
+_SIGMOIDS = frozenset({"sigmoid", "hardsigmoid"})
 
 
 def gives_probabilities(module: fx.GraphModule, input_size: tuple[int, int, int], device: torch.device) -> bool:
@@ -56,6 +51,6 @@ def _is_distribution(outputs: Tensor) -> bool:
 
 def _ends_in_sigmoid(module: fx.GraphModule) -> bool:
     node = module.graph.output_node().all_input_nodes[0]
-    while operation_of(module, node) in _KEEPING and node.all_input_nodes:
+    while kind(node) in (Kind.MOVE, Kind.ITEM) and len(node.all_input_nodes) == 1:
         node = node.all_input_nodes[0]
-    return operation_of(module, node) in _SIGMOIDS
+    return operation(node) in _SIGMOIDS

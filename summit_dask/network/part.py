@@ -8,10 +8,10 @@ stays, since something else needs it too.
 """
 
 import torch
-from torch import fx, nn
-from torch.nn import functional
+from torch import fx
 
 from summit_dask.facts.errors import ModelError
+from summit_dask.network.operations import is_relu, operation
 
 
 def part_below(module: fx.GraphModule, node: str) -> fx.GraphModule:
@@ -41,7 +41,7 @@ def part_below(module: fx.GraphModule, node: str) -> fx.GraphModule:
         raise ModelError(f"The traced network has no node {node!r}; it was traced from another version.")
     target = nodes[node]
     needed = _ancestors(target)
-    skipped = _final_relus(module, target, needed)
+    skipped = _final_relus(target, needed)
     graph = fx.Graph()
     copies: dict[fx.Node, fx.Node] = {}
     for n in module.graph.nodes:
@@ -65,15 +65,9 @@ def _ancestors(target: fx.Node) -> set[fx.Node]:
     return ancestors
 
 
-def _final_relus(module: fx.GraphModule, target: fx.Node, needed: set[fx.Node]) -> set[fx.Node]:
+def _final_relus(target: fx.Node, needed: set[fx.Node]) -> set[fx.Node]:
     """ReLUs that nothing but the target uses, directly or through a concatenation."""
-    if target.op == "call_function" and target.target in (torch.cat, torch.concat):
+    if operation(target) == "cat":
         parts = [n for n in target.all_input_nodes if not set(n.users) & needed - {target}]
-        return set().union(*(_final_relus(module, n, needed) for n in parts))
-    return {target} if _is_relu(module, target) else set()
-
-
-def _is_relu(module: fx.GraphModule, node: fx.Node) -> bool:
-    if node.op == "call_module":
-        return isinstance(module.get_submodule(str(node.target)), nn.ReLU | nn.ReLU6)
-    return node.target in (torch.relu, torch.relu_, functional.relu, functional.relu6, "relu", "relu_")
+        return set().union(*(_final_relus(n, needed) for n in parts))
+    return {target} if is_relu(target) else set()
