@@ -11,7 +11,7 @@ import torch
 from hypothesis import Phase, given, settings
 
 from summit_dask.arrays.activations import channel_extremes
-from summit_dask.arrays.influence.device import DeviceHop, check_finite, device_extremes, plain_peaks
+from summit_dask.arrays.influence.device import DeviceStep, device_extremes, plain_peaks
 from summit_dask.arrays.influence.maximum import Strongest
 from summit_dask.facts.errors import NumericalError
 from summit_dask.facts.layergraph import Convolution
@@ -43,14 +43,8 @@ def nchw(case: Case) -> torch.Tensor:
 @settings(max_examples=40, deadline=None, phases=[Phase.explicit, Phase.generate])
 @given(cases())
 def test_equals_the_definition(case: Case) -> None:
-    got = DeviceHop(case.convolution, torch.from_numpy(case.weight), case.k, "hop", "cpu")(nchw(case))
+    got = DeviceStep(case.convolution, torch.from_numpy(case.weight), case.k, "hop", "cpu")(nchw(case))
     verify_strongest(Strongest(got.source.numpy(), got.value.numpy()), case)
-
-
-def test_identity_hop_carries_each_channel_to_itself() -> None:
-    got = DeviceHop(None, None, 2, "skip", "cpu")(torch.tensor([[[[1.0, 3.0]], [[-2.0, -1.0]], [[0.0, 0.0]]]]))
-    assert got.source.tolist() == [[[0, -1], [-1, -1], [-1, -1]]]
-    assert got.value.tolist() == [[[3, 0], [0, 0], [0, 0]]]
 
 
 def test_extremes_equal_those_of_the_compiled_loop() -> None:
@@ -62,16 +56,9 @@ def test_extremes_equal_those_of_the_compiled_loop() -> None:
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_what_is_not_finite_is_an_error_that_names_it(bad: float) -> None:
-    maps = torch.zeros(2, 3, 4, 4)
-    found = {"clean": device_extremes(maps)}
-    maps = maps.clone()
-    maps[1, 2, 3, 0] = bad
-    check_finite(found)
-    with pytest.raises(NumericalError, match="dirty"):
-        check_finite({**found, "dirty": device_extremes(maps)})
-    with pytest.raises(NumericalError, match="the hop"):
-        DeviceHop(Convolution(), torch.full((1, 3, 1, 1), bad), 2, "the hop", "cpu")
+def test_weights_that_are_not_finite_are_an_error_that_names_the_step(bad: float) -> None:
+    with pytest.raises(NumericalError, match="the step"):
+        DeviceStep(Convolution(), torch.full((1, 3, 1, 1), bad), 2, "the step", "cpu")
 
 
 @pytest.mark.skipif(not find_spec("triton"), reason="Triton is not installed")
