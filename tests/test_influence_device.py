@@ -47,12 +47,23 @@ def test_equals_the_definition(case: Case) -> None:
     verify_strongest(Strongest(got.source.numpy(), got.value.numpy()), case)
 
 
-def test_extremes_equal_those_of_the_compiled_loop() -> None:
-    maps = np.random.default_rng(0).integers(-2, 3, (2, 4, 5, 7)).astype(np.float32)
-    ours = channel_extremes(maps)
-    got = device_extremes(torch.from_numpy(maps).permute(0, 3, 1, 2))
-    for mine, theirs in zip(got, ours, strict=True):
-        np.testing.assert_array_equal(mine.numpy(), theirs)
+@pytest.mark.parametrize("channels", [1, 7, 16, 37])
+def test_extremes_are_those_of_the_definition(channels: int) -> None:
+    maps = np.random.default_rng(0).integers(-2, 3, (2, 9, 11, channels)).astype(np.float32)
+    flat = maps.reshape(2, 99, channels)
+    for found in (channel_extremes(maps), device_extremes(torch.from_numpy(maps).permute(0, 3, 1, 2))):
+        for mine, theirs in zip(found, (flat.max(1), flat.argmax(1), flat.min(1)), strict=True):
+            np.testing.assert_array_equal(np.asarray(mine), theirs)
+
+
+@pytest.mark.parametrize("place", [0, 60, 98])
+def test_nan_and_infinity_stand_in_the_extremes(place: int) -> None:
+    maps = np.zeros((1, 9, 11, 20), np.float32)
+    maps.reshape(99, 20)[place, :3] = np.nan, np.inf, -np.inf
+    for found in (channel_extremes(maps), device_extremes(torch.from_numpy(maps).permute(0, 3, 1, 2))):
+        high, low = np.asarray(found.maximum)[0], np.asarray(found.minimum)[0]
+        np.testing.assert_array_equal(high[:4], [np.nan, np.inf, 0, 0])
+        np.testing.assert_array_equal(low[:4], [np.nan, 0, -np.inf, 0])
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])

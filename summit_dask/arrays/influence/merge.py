@@ -68,61 +68,55 @@ def merge(found: Strongest, places: Places, ranking: Ranking) -> None:
     _merge(*found, *places, *ranking)
 
 
+def warm_up() -> None:
+    """Compile the merging, or load it from the disk cache."""
+    one = np.zeros(1, np.int64)
+    found = Strongest(np.zeros((1, 1, 1), np.int32), np.ones((1, 1, 1), np.float32))
+    merge(found, Places(one, one.astype(np.int8), one.astype(np.int16)), empty_ranking(1, 1, 1))
+
+
 @njit(cache=True, nogil=True)
 @no_type_check
 def _merge(new, new_value, targets, hop_of, source_of, hop, source, value):
+    images, rows, ranks = new.shape
     k = value.shape[2]
-    for n in range(len(value)):
-        for j in range(len(targets)):
-            own = (hop[n, targets[j]], source[n, targets[j]], value[n, targets[j]])
-            held = _held(own[2])
+    for n in range(images):
+        for j in range(rows):
+            c = targets[j]
+            held = 0
+            while held < k and value[n, c, held] > 0:
+                held += 1
             place = 0
-            for r in range(new.shape[2]):
+            for r in range(ranks):
                 i = new[n, j, r]
                 if i < 0:
                     break
-                # What comes later is weaker, so it can't stand above this one.
-                place = _place(own, held, place, hop_of[i], source_of[i], new_value[n, j, r])
+                # What comes later is weaker, so the search goes on where it was.
+                while place < held and _stands_above(
+                    value[n, c, place],
+                    hop[n, c, place],
+                    source[n, c, place],
+                    new_value[n, j, r],
+                    hop_of[i],
+                    source_of[i],
+                ):
+                    place += 1
                 if place == k:
                     break
-                held = min(held, k - 1)
-                _insert(own, held, place, hop_of[i], source_of[i], new_value[n, j, r])
-                held += 1
+                held = min(held + 1, k)
+                for q in range(held - 1, place, -1):
+                    hop[n, c, q] = hop[n, c, q - 1]
+                    source[n, c, q] = source[n, c, q - 1]
+                    value[n, c, q] = value[n, c, q - 1]
+                hop[n, c, place] = hop_of[i]
+                source[n, c, place] = source_of[i]
+                value[n, c, place] = new_value[n, j, r]
 
 
 @njit
 @no_type_check
-def _held(value):
-    """Number of sources in a ranking."""
-    held = 0
-    while held < len(value) and value[held] > 0:
-        held += 1
-    return held
-
-
-@njit
-@no_type_check
-def _place(own, held, first, hop, source, value):
-    """The first place, from `first` on, of a ranking of `held` sources that a new one takes."""
-    hops, sources, values = own
-    place = first
-    while place < held and (
-        values[place] > value
-        or (values[place] == value and (hops[place], sources[place]) < (hop, source))
-    ):  # fmt: skip
-        place += 1
-    return place
-
-
-@njit
-@no_type_check
-def _insert(own, held, place, hop, source, value):
-    """Put a source into its place; the `held` ones move down from there."""
-    hops, sources, values = own
-    for r in range(held, place, -1):
-        hops[r] = hops[r - 1]
-        sources[r] = sources[r - 1]
-        values[r] = values[r - 1]
-    hops[place] = hop
-    sources[place] = source
-    values[place] = value
+def _stands_above(value, hop, source, new_value, new_hop, new_source):
+    """Whether a source that a ranking holds stays above a new one."""
+    if value != new_value:
+        return value > new_value
+    return hop < new_hop or (hop == new_hop and source < new_source)
