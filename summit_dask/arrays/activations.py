@@ -7,11 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int32
 from numba import njit
 
-from summit_dask.arrays.influence.simd import LANES, widen_extremes
 from summit_dask.facts.errors import NumericalError
-
-#: Positions that are gone through for one vector of channels, then for the next.
-_POSITIONS = 64
 
 #: Channels whose largest value is remembered together while selecting.
 _BLOCK = 32
@@ -51,34 +47,37 @@ def channel_extremes(maps: Float32[np.ndarray, "image height width channel"]) ->
     (5.0, 1, -1.0)
     """
     images, height, width, channels = maps.shape
-    missing = max(0, LANES - channels)  # a whole vector of channels at least
-    values = maps.reshape(images, height * width, channels)
-    if missing:
-        values = np.pad(values, ((0, 0), (0, 0), (0, missing)))
-    maximum, minimum = values[:, 0].copy(), values[:, 0].copy()
-    position = np.zeros(maximum.shape, np.int32)
-    _extremes(values, maximum, position, minimum)
-    return Extremes(*(np.ascontiguousarray(found[:, :channels]) for found in (maximum, position, minimum)))
+    maximum = np.empty((images, channels), np.float32)
+    position = np.empty((images, channels), np.int32)
+    minimum = np.empty((images, channels), np.float32)
+    _extremes(maps.reshape(images, height * width, channels), maximum, position, minimum)
+    return Extremes(maximum, position, minimum)
 
 
 # no_type_check keeps jaxtyping's import hook, on while testing, from wrapping what numba has to compile.
 @njit(cache=True, nogil=True)
 @no_type_check
 def _extremes(maps, maximum, position, minimum):
-    """Widen the extremes, those of the first position so far, by all positions."""
     images, positions, channels = maps.shape
-    values = maps.reshape(-1)
-    high = maximum.reshape(-1)
-    where = position.reshape(-1)
-    low = minimum.reshape(-1)
     for n in range(images):
-        # The vectors stay in registers for some positions, few enough that their values stay in the cache.
-        for p in range(0, positions, _POSITIONS):
-            count = min(_POSITIONS, positions - p)
-            for block in range(0, channels, LANES):
-                c = min(block, channels - LANES)  # the last vector may overlap the one before: it finds the same
-                first = (n * positions + p) * channels + c
-                widen_extremes(values, first, channels, count, p, high, where, low, n * channels + c)
+        high = maximum[n]
+        where = position[n]
+        low = minimum[n]
+        high[:] = maps[n, 0]
+        where[:] = 0
+        low[:] = maps[n, 0]
+        for p in range(1, positions):
+            values = maps[n, p]
+            # No branches: all channels of a position go through vector instructions. The order matters, too: with both
+            # comparisons first, a layer of few channels takes twice the time.
+            for c in range(channels):
+                value = values[c]
+                missing = value != value  # NaN; from then on no value is higher or lower
+                higher = (value > high[c]) | missing
+                high[c] = value if higher else high[c]
+                where[c] = p if higher else where[c]
+                lower = (value < low[c]) | missing
+                low[c] = value if lower else low[c]
 
 
 def select_channels(

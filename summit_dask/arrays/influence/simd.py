@@ -115,41 +115,6 @@ def _emit_raise_peak(context, builder, signature, arguments):
 
 @intrinsic
 @no_type_check
-def widen_extremes(typing, values, first, step, count, position, maximum, where, minimum, own):
-    """Widen the extremes of 16 neighbouring channels by their values at some positions.
-
-    For the values at `first`, `first + step`, ... (`count` of them, `position` the number of the first), from index
-    `own` on in `maximum`, `where` and `minimum`: a larger value becomes the maximum and its position is noted, a
-    smaller one the minimum, NaN both.
-    """
-    signature = types.void(values, first, step, count, position, maximum, where, minimum, own)
-    return signature, _emit_widen_extremes
-
-
-@no_type_check
-def _emit_widen_extremes(context, builder, signature, arguments):
-    _, first, step, count, position, *_, own = arguments
-    values = _array(context, builder, signature, arguments, 0).data
-    places = [_element(builder, _array(context, builder, signature, arguments, i).data, own) for i in (5, 6, 7)]
-    kinds = (_VECTOR, _LANE_NUMBERS, _VECTOR)
-    vectors = [builder.bitcast(place, kind.as_pointer()) for place, kind in zip(places, kinds, strict=True)]
-    high, where, low = (cgutils.alloca_once_value(builder, builder.load(vector, align=4)) for vector in vectors)
-    with cgutils.for_range(builder, count, intp=_INDEX) as loop:
-        value = _load(builder, _element(builder, values, builder.add(first, builder.mul(step, loop.index))))
-        number = builder.trunc(builder.add(position, loop.index), ir.IntType(32))
-        missing = builder.fcmp_unordered("uno", value, value)  # NaN; from then on no value is higher or lower
-        higher = builder.or_(builder.fcmp_ordered(">", value, builder.load(high)), missing)
-        lower = builder.or_(builder.fcmp_ordered("<", value, builder.load(low)), missing)
-        builder.store(builder.select(higher, value, builder.load(high)), high)
-        builder.store(builder.select(higher, _spread(builder, number, _LANE_NUMBERS), builder.load(where)), where)
-        builder.store(builder.select(lower, value, builder.load(low)), low)
-    for found, vector in zip((high, where, low), vectors, strict=True):
-        builder.store(builder.load(found), vector, align=4)
-    return context.get_dummy_value()
-
-
-@intrinsic
-@no_type_check
 def lanes_above(typing, values, least, first):
     """Bits of those of 16 values, from `first` on, that are above `least`."""
 
@@ -222,7 +187,7 @@ def _choose(builder, comparison, one, other):
 
 
 @no_type_check
-def _spread(builder, number, kind=_VECTOR):
+def _spread(builder, number):
     """A vector of one number."""
-    one = builder.insert_element(kind(ir.Undefined), number, ir.IntType(32)(0))
+    one = builder.insert_element(_VECTOR(ir.Undefined), number, ir.IntType(32)(0))
     return builder.shuffle_vector(one, one, _LANE_NUMBERS([0] * LANES))
