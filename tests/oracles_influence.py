@@ -1,5 +1,7 @@
 """Influence written as its definition reads, in float64 (section 3.3)."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -31,3 +33,28 @@ def strongest(influence: NDArray[np.float64], k: int) -> tuple[NDArray[np.int64]
     pad = [(0, 0)] * (influence.ndim - 1) + [(0, k - order.shape[-1])]
     source = np.pad(np.where(value > 0, order, -1), pad, constant_values=-1)
     return source, np.pad(np.where(value > 0, value, 0), pad)
+
+
+def merged(
+    steps: Sequence[tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int8], NDArray[np.int16]]],
+    channels: int,
+    k: int,
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """Hop, source and value of each channel's k largest influences above 0; ties to the lower hop, then source.
+
+    Of a step its influences (image, target, input), its target channels, and hop and source of each input channel.
+    """
+    images = len(steps[0][0])
+    hop, source = np.full((2, images, channels, k), -1)
+    value = np.zeros((images, channels, k))
+    for n, channel in np.ndindex(images, channels):
+        found = [
+            (-influence[n, j, i], hops[i], sources[i])
+            for influence, targets, hops, sources in steps
+            for j in np.flatnonzero(targets == channel)
+            for i in np.flatnonzero(influence[n, j] > 0)
+        ]
+        for rank, (negative, *place) in enumerate(sorted(found)[:k]):
+            hop[n, channel, rank], source[n, channel, rank] = place
+            value[n, channel, rank] = -negative
+    return hop, source, value

@@ -22,8 +22,8 @@ from summit_dask.images.decode import decode
 from summit_dask.measure.extractor import Extraction, Extractor
 from summit_dask.measure.partition import Arrays, Partition, extract_partition
 from summit_dask.measure.probabilities import gives_probabilities
-from summit_dask.network.trace import trace_network
 from tests import oracles_extract as oracle
+from tests.adapter import traced
 from tests.networks import CLASSES, SIDE, TinyInception, write_images, write_weights
 from tests.oracles_influence import influences, strongest
 
@@ -46,9 +46,12 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 def extractor(
-    module: nn.Module, preprocessing: Preprocessing = PREPROCESSING, layers: tuple[str, ...] = ()
+    module: nn.Module,
+    preprocessing: Preprocessing = PREPROCESSING,
+    layers: tuple[str, ...] = (),
+    batch_size: int = OPTIONS.batch_size,
 ) -> Extractor:
-    return Extractor(trace_network(module, layers, preprocessing.input_size), preprocessing, OPTIONS.k)
+    return Extractor(traced(module, layers, preprocessing.input_size, batch_size), preprocessing, OPTIONS)
 
 
 def scaled(network: TinyInception, **factors: float) -> TinyInception:
@@ -83,13 +86,19 @@ def check_strongest(found: Strongest, influence: NDArray[np.float64]) -> None:
 
 def test_every_number_is_that_of_the_definition(network: TinyInception, files: list[Path]) -> None:
     pixels = pixels_of(files)
-    found, expected = extractor(network)(pixels), oracle.one_pass(network, pixels, PREPROCESSING)
+    ready = extractor(network, batch_size=16)
+    found, expected = ready(pixels), oracle.one_pass(network, pixels, PREPROCESSING)
     assert set(found.extremes) == set(expected.maps)
     for layer, maps in expected.maps.items():
         check_extremes(found, layer, maps)
-    assert set(found.strongest) == set(expected.influence)
-    for hop, influence in expected.influence.items():
-        check_strongest(found.strongest[hop], influence)
+    for name, influence in expected.influence.items():
+        hop = next(hop for hop in ready.layer_graph.hops if hop.name == name)
+        ranking = found.rankings[hop.target]
+        assert (
+            ranking.hop[:, hop.rows]
+            == np.where(ranking.source[:, hop.rows] < 0, -1, ready.layer_graph.incoming(hop.target).index(hop))
+        ).all()
+        check_strongest(Strongest(ranking.source[:, hop.rows], ranking.value[:, hop.rows]), influence)
     np.testing.assert_allclose(found.probabilities, expected.probabilities, rtol=1e-4)
 
 
@@ -119,8 +128,10 @@ def test_linear_layers_are_kernels_over_their_whole_input() -> None:
     check_extremes(found, "inner_act", inner[:, None, None, :])
     assert not found.extremes["inner_act"].position.any()
     kernel = module.inner.weight.detach().numpy().reshape(6, 4, 3, 3)
-    (hop,) = found.strongest
-    check_strongest(found.strongest[hop], influences(oracle.channels_last(lower), kernel, Convolution((3, 3))))
+    ranking = found.rankings["inner_act"]
+    check_strongest(
+        Strongest(ranking.source, ranking.value), influences(oracle.channels_last(lower), kernel, Convolution((3, 3)))
+    )
 
 
 def test_a_partition_holds_every_variable_as_registered(network: TinyInception, files: list[Path]) -> None:
@@ -130,16 +141,17 @@ def test_a_partition_holds_every_variable_as_registered(network: TinyInception, 
     lengths = {"image": len(files), "rank": 5, "prediction_rank": 3}
     for address, values in arrays.items():
         schema.check(address, values, {**lengths, **own_lengths(ready.layer_graph, address)})
-    whole = ready(pixels_of(files)).probabilities
+    whole = extractor(network, batch_size=len(files))(pixels_of(files)).probabilities
     np.testing.assert_array_equal(arrays["images/predicted"], np.argsort(-whole, axis=1, kind="stable"))
     np.testing.assert_allclose(arrays["images/probability"], -np.sort(-whole, axis=1), rtol=1e-5)
     np.testing.assert_allclose(arrays["images/true_probability"], whole[np.arange(len(files)), outputs], rtol=1e-5)
     assert arrays["images/file_size"].tolist() == [file.stat().st_size for file in files]
 
 
-def measured(network: TinyInception, files: list[Path], **options: Any) -> Arrays:
+def measured(network: TinyInception, files: list[Path], batch_size: int = OPTIONS.batch_size, **options: Any) -> Arrays:
     partition = Partition(files, np.zeros(len(files), np.int32), len(CLASSES))
-    return extract_partition(extractor(network), PREPROCESSING, partition, OPTIONS.replaced(**options))
+    ready = extractor(network, batch_size=batch_size)
+    return extract_partition(ready, PREPROCESSING, partition, OPTIONS.replaced(**options))
 
 
 def check_same_images(found: Arrays, expected: Arrays, order: NDArray[np.int64]) -> None:
@@ -268,7 +280,7 @@ def test_outputs_that_sum_to_1_for_a_grey_image_alone_are_logits() -> None:
     module = nn.Sequential(nn.Flatten(), nn.Linear(3, 2))
     with torch.no_grad():
         module[1].bias.copy_(torch.tensor([0.25, 0.75]))
-    assert not gives_probabilities(fx.symbolic_trace(module), (3, 1, 1), torch.device("cpu"))
+    assert not gives_probabilities(fx.symbolic_trace(module), (2, 3, 1, 1), torch.device("cpu"))
 
 
 @pytest.mark.parametrize(

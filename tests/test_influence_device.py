@@ -11,7 +11,7 @@ import torch
 from hypothesis import Phase, given, settings
 
 from summit_dask.arrays.activations import channel_extremes
-from summit_dask.arrays.influence.device import DeviceHop, check_finite, device_extremes, plain_peaks
+from summit_dask.arrays.influence.device import DeviceStep, device_extremes, plain_peaks
 from summit_dask.arrays.influence.maximum import Strongest
 from summit_dask.facts.errors import NumericalError
 from summit_dask.facts.layergraph import Convolution
@@ -43,35 +43,33 @@ def nchw(case: Case) -> torch.Tensor:
 @settings(max_examples=40, deadline=None, phases=[Phase.explicit, Phase.generate])
 @given(cases())
 def test_equals_the_definition(case: Case) -> None:
-    got = DeviceHop(case.convolution, torch.from_numpy(case.weight), case.k, "hop", "cpu")(nchw(case))
+    got = DeviceStep(case.convolution, torch.from_numpy(case.weight), case.k, "hop", "cpu")(nchw(case))
     verify_strongest(Strongest(got.source.numpy(), got.value.numpy()), case)
 
 
-def test_identity_hop_carries_each_channel_to_itself() -> None:
-    got = DeviceHop(None, None, 2, "skip", "cpu")(torch.tensor([[[[1.0, 3.0]], [[-2.0, -1.0]], [[0.0, 0.0]]]]))
-    assert got.source.tolist() == [[[0, -1], [-1, -1], [-1, -1]]]
-    assert got.value.tolist() == [[[3, 0], [0, 0], [0, 0]]]
+@pytest.mark.parametrize("channels", [1, 7, 16, 37])
+def test_extremes_are_those_of_the_definition(channels: int) -> None:
+    maps = np.random.default_rng(0).integers(-2, 3, (2, 9, 11, channels)).astype(np.float32)
+    flat = maps.reshape(2, 99, channels)
+    for found in (channel_extremes(maps), device_extremes(torch.from_numpy(maps).permute(0, 3, 1, 2))):
+        for mine, theirs in zip(found, (flat.max(1), flat.argmax(1), flat.min(1)), strict=True):
+            np.testing.assert_array_equal(np.asarray(mine), theirs)
 
 
-def test_extremes_equal_those_of_the_compiled_loop() -> None:
-    maps = np.random.default_rng(0).integers(-2, 3, (2, 4, 5, 7)).astype(np.float32)
-    ours = channel_extremes(maps)
-    got = device_extremes(torch.from_numpy(maps).permute(0, 3, 1, 2))
-    for mine, theirs in zip(got, ours, strict=True):
-        np.testing.assert_array_equal(mine.numpy(), theirs)
+@pytest.mark.parametrize("place", [0, 60, 98])
+def test_nan_and_infinity_stand_in_the_extremes(place: int) -> None:
+    maps = np.zeros((1, 9, 11, 20), np.float32)
+    maps.reshape(99, 20)[place, :3] = np.nan, np.inf, -np.inf
+    for found in (channel_extremes(maps), device_extremes(torch.from_numpy(maps).permute(0, 3, 1, 2))):
+        high, low = np.asarray(found.maximum)[0], np.asarray(found.minimum)[0]
+        np.testing.assert_array_equal(high[:4], [np.nan, np.inf, 0, 0])
+        np.testing.assert_array_equal(low[:4], [np.nan, 0, -np.inf, 0])
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_what_is_not_finite_is_an_error_that_names_it(bad: float) -> None:
-    maps = torch.zeros(2, 3, 4, 4)
-    found = {"clean": device_extremes(maps)}
-    maps = maps.clone()
-    maps[1, 2, 3, 0] = bad
-    check_finite(found)
-    with pytest.raises(NumericalError, match="dirty"):
-        check_finite({**found, "dirty": device_extremes(maps)})
-    with pytest.raises(NumericalError, match="the hop"):
-        DeviceHop(Convolution(), torch.full((1, 3, 1, 1), bad), 2, "the hop", "cpu")
+def test_weights_that_are_not_finite_are_an_error_that_names_the_step(bad: float) -> None:
+    with pytest.raises(NumericalError, match="the step"):
+        DeviceStep(Convolution(), torch.full((1, 3, 1, 1), bad), 2, "the step", "cpu")
 
 
 @pytest.mark.skipif(not find_spec("triton"), reason="Triton is not installed")

@@ -1,16 +1,20 @@
 """Both meters give the same numbers for the same network."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
+from summit_dask.facts.config import ExtractOptions
 from summit_dask.facts.errors import NumericalError
 from summit_dask.facts.preprocessing import Preprocessing
 from summit_dask.measure.extractor import Extractor
 from summit_dask.measure.meters import DeviceMeter
-from summit_dask.network.trace import trace_network
+from tests.adapter import traced
 from tests.networks import SIDE, TinyInception
 
+OPTIONS = ExtractOptions(model="tests:none", images=Path("none"), k=3)
 PREPROCESSING = Preprocessing(resize=None, crop=(SIDE, SIDE))
 
 
@@ -19,10 +23,9 @@ def extractor(on_device: bool, spoilt: bool = False) -> Extractor:
     network = TinyInception().eval()
     if spoilt:
         network.lower.one[1].weight.data[2] = torch.inf
-    made = Extractor(trace_network(network, (), PREPROCESSING.input_size), PREPROCESSING, 3)
+    made = Extractor(traced(network, (), PREPROCESSING.input_size), PREPROCESSING, OPTIONS)
     if on_device:
-        traced = trace_network(network, (), PREPROCESSING.input_size)
-        made._meter = DeviceMeter(made.layer_graph, traced.weight, 3, torch.device("cpu"))
+        made._meter = DeviceMeter(made._steps, OPTIONS.k, torch.device("cpu"))
     return made
 
 
@@ -33,9 +36,10 @@ def test_the_device_s_numbers_are_the_host_s() -> None:
         np.testing.assert_allclose(device.extremes[layer].maximum, extremes.maximum, rtol=1e-6)
         np.testing.assert_array_equal(device.extremes[layer].position, extremes.position)
         assert device.extremes[layer].position.dtype == extremes.position.dtype
-    for hop, strongest in host.strongest.items():
-        np.testing.assert_array_equal(device.strongest[hop].source, strongest.source)
-        np.testing.assert_allclose(device.strongest[hop].value, strongest.value, rtol=1e-5, atol=1e-6)
+    for layer, ranking in host.rankings.items():
+        np.testing.assert_array_equal(device.rankings[layer].hop, ranking.hop)
+        np.testing.assert_array_equal(device.rankings[layer].source, ranking.source)
+        np.testing.assert_allclose(device.rankings[layer].value, ranking.value, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("on_device", [False, True])

@@ -123,6 +123,7 @@ class ExtractOptions(Options):
         "ignore", "what a camera's orientation tag does: ignore (as torchvision), or apply (turn the image)"
     )
     k: int = _option(5, "strongest sources kept per channel and image", ge=1, le=100)
+    identity: bool = _option(True, "rank the identities of skip connections with the other sources")
     influence_values: bool = _option(True, "store the influences beside their sources")
     batch_size: int = _option(8, "images in one forward pass", ge=1)
 

@@ -5,7 +5,7 @@ measured, and the value is dropped when the network no longer needs it. So memor
 forward pass, whatever the number of images.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -18,40 +18,56 @@ from torch import fx
 
 from summit_dask.arrays.activations import Extremes
 from summit_dask.arrays.influence.maximum import Strongest
+from summit_dask.arrays.influence.merge import Places, Ranking, empty_ranking, merge
+from summit_dask.facts.config import ExtractOptions
 from summit_dask.facts.errors import NumericalError
 from summit_dask.facts.preprocessing import Preprocessing
 from summit_dask.measure.meters import Measured, make_meter, to_host
 from summit_dask.measure.probabilities import gives_probabilities
-from summit_dask.network.trace import TracedNetwork
+from summit_dask.network.traced import Step, TracedNetwork, Value
 
 
 @dataclass(frozen=True)
 class Extraction:
-    """What one batch gives: extremes by visible layer, strongest sources by hop, probabilities of the outputs."""
+    """What one batch gives: extremes by visible layer, strongest sources by layer, probabilities of the outputs."""
 
     extremes: Mapping[str, Extremes]
-    strongest: Mapping[str, Strongest]
+    rankings: Mapping[str, Ranking]
     probabilities: Float32[np.ndarray, "image output"]
 
 
 class Extractor:
-    """A traced network made ready: channels last, one kernel a hop. Calls may come from several threads.
+    """A traced network made ready: channels last, one kernel a step. Calls may come from several threads.
 
     Parameters
     ----------
+    options
+        k and identity matter here.
     device
         Where the network runs and is measured: "cpu" or "cuda:0".
+
+    Attributes
+    ----------
+    batch_size
+        Images that a batch may hold; what is missing is filled up with zeros and cut off again.
     """
 
-    def __init__(self, network: TracedNetwork, preprocessing: Preprocessing, k: int, device: str = "cpu") -> None:
+    def __init__(
+        self, network: TracedNetwork, preprocessing: Preprocessing, options: ExtractOptions, device: str = "cpu"
+    ) -> None:
         self.layer_graph, self._device = network.layer_graph, torch.device(device)
+        self.batch_size, self._k = network.batch_size, options.k
         self.module = network.module.to(self._device).to(memory_format=torch.channels_last)
-        self._gives_probabilities = gives_probabilities(self.module, preprocessing.input_size, self._device)
+        shape = (network.batch_size, *preprocessing.input_size)
+        self._gives_probabilities = gives_probabilities(self.module, shape, self._device)
         self._mean = torch.tensor(preprocessing.mean, device=self._device).view(1, -1, 1, 1)
         self._std = torch.tensor(preprocessing.std, device=self._device).view(1, -1, 1, 1)
-        self._meter = make_meter(self.layer_graph, network.weight, k, self._device)
-        self._hops_at = _hops_by_node(network)
-        self._name_of = _names_by_node(network)
+        self._values = network.values
+        self._steps = [step for step in network.steps if options.identity or step.convolution is not None]
+        self._places = [_places(step) for step in self._steps]
+        self._meter = make_meter(self._steps, options.k, self._device)
+        self._measured = {value.node: value for value in self._values_to_measure()}
+        self._steps_at = _steps_by_node(self._steps)
 
     def __call__(self, pixels: UInt8[np.ndarray, "image height width colour"]) -> Extraction:
         """Measure a batch.
@@ -59,23 +75,24 @@ class Extractor:
         Raises
         ------
         NumericalError
-            If an activation, an influence or an output is NaN or infinite; names the layer.
+            If an activation, an influence or an output is NaN or infinite; names the layer or the step.
         """
         return self.begin(pixels)()
 
     def begin(self, pixels: UInt8[np.ndarray, "image height width colour"]) -> Callable[[], Extraction]:
-        """Begin to measure a batch: a GPU works on, and copies, while the caller does something else.
+        """Begin to measure a batch of at most `batch_size` images.
+
+        A GPU works on, and copies, while the caller does something else.
 
         Returns
         -------
         Callable
             Waits for the batch, then gives what `__call__` gives and raises what it raises.
         """
-        found = Measured()
+        found, n_images = Measured(), len(pixels)
         with torch.inference_mode(), self._device_in_use():
-            outputs = _Runner(self.module, lambda node, value: self._measure(node, value, found)).run(
-                self._normalised(pixels)
-            )
+            runner = _Runner(self.module, lambda node, value: self._measure(node, value, n_images, found))
+            outputs = runner.run(self._normalised(pixels))[:n_images]
             fetched = self._meter.fetch(found)
             probabilities = outputs if self._gives_probabilities else outputs.softmax(1)
             last = [to_host(part) for part in (outputs.isfinite().all(), probabilities.float())]
@@ -84,16 +101,40 @@ class Extractor:
         def answer() -> Extraction:
             if done:
                 done.synchronize()
-            return self._answer(fetched, *last)
+            return self._answer(self._meter.collected(fetched), *last)
 
         return answer
 
-    def _answer(self, fetched: Measured, finite: torch.Tensor, probabilities: torch.Tensor) -> Extraction:
-        found = self._meter.collected(fetched)  # names the layer that is not finite, before the outputs are looked at
+    def _answer(self, found: Measured, finite: torch.Tensor, probabilities: torch.Tensor) -> Extraction:
+        self._check_finite(found.extremes)  # names the layer that is not finite, before the outputs are looked at
         if not finite:
             raise NumericalError("The network's outputs hold NaN or infinity; check weights and preprocessing.")
-        extremes = {layer.name: found.extremes[layer.name] for layer in self.layer_graph.visible}
-        return Extraction(extremes, found.strongest, probabilities.numpy())
+        visible = [layer.name for layer in self.layer_graph.visible]
+        extremes = {name: found.extremes[self._values[name].node] for name in visible}
+        return Extraction(extremes, self._rankings(len(probabilities), found.strongest), probabilities.numpy())
+
+    def _rankings(self, n_images: int, strongest: Mapping[int, Strongest]) -> dict[str, Ranking]:
+        """Of every layer that hops lead to, the steps into it merged."""
+        rankings = {
+            layer.name: empty_ranking(n_images, layer.channels, self._k) for layer in self.layer_graph.influenced
+        }
+        for i, step in enumerate(self._steps):
+            merge(strongest[i], self._places[i], rankings[step.target])
+        return rankings
+
+    def _check_finite(self, extremes: Mapping[str, Extremes]) -> None:
+        for node, found in extremes.items():
+            if not (np.isfinite(found.maximum).all() and np.isfinite(found.minimum).all()):
+                raise NumericalError(
+                    f"Activations of {self._name(node)} hold NaN or infinity; expected finite values. Check the "
+                    "network's weights and the preprocessing."
+                )
+
+    def _name(self, node: str) -> str:
+        """What a measured node is called in messages: the layer whose value it is, or the step that it feeds."""
+        layers = [name for name, value in self._values.items() if value.node == node]
+        inputs = [f"the input of {step.name}" for step in self._steps if step.input.node == node]
+        return (layers + inputs)[0]
 
     def _mark(self) -> torch.cuda.Event | None:
         """A mark in the GPU's work, to wait for; None where there is nothing to wait for."""
@@ -108,15 +149,21 @@ class Extractor:
         return torch.cuda.device(self._device) if self._device.type == "cuda" else nullcontext()
 
     def _normalised(self, pixels: NDArray[np.uint8]) -> torch.Tensor:
-        host = torch.from_numpy(pixels)
+        """A whole batch as the network takes it, zeros where images are missing."""
+        missing = self.batch_size - len(pixels)
+        host = torch.from_numpy(np.pad(pixels, ((0, missing), (0, 0), (0, 0), (0, 0))) if missing else pixels)
         if self._device.type == "cuda":
             host = host.pin_memory()  # else copying would wait for the batch before
         colours = host.to(self._device, non_blocking=True).permute(0, 3, 1, 2).float().div_(255)
         return colours.sub_(self._mean).div_(self._std)
 
-    def _measure(self, node: str, value: torch.Tensor, found: Measured) -> None:
-        if node in self._hops_at:
-            self._meter.measure(self._name_of[node], value, self._hops_at[node], found)
+    def _values_to_measure(self) -> Iterator[Value]:
+        yield from (self._values[layer.name] for layer in self.layer_graph.visible)
+        yield from (step.input for step in self._steps)
+
+    def _measure(self, node: str, value: Any, n_images: int, found: Measured) -> None:
+        if node in self._measured:
+            self._meter.measure(self._measured[node], value[:n_images], self._steps_at.get(node, ()), found)
 
 
 class _Runner(fx.Interpreter):
@@ -133,17 +180,13 @@ class _Runner(fx.Interpreter):
         return value
 
 
-def _hops_by_node(network: TracedNetwork) -> dict[str, tuple[str, ...]]:
-    """Hops that start at each node to be measured; none at a node that is a visible layer's value alone."""
-    graph = network.layer_graph
-    places: dict[str, tuple[str, ...]] = {network.value_node[layer.name]: () for layer in graph.visible}
-    for hop in graph.hops:
-        node = network.input_node[hop.name]
-        places[node] = (*places.get(node, ()), hop.name)
+def _steps_by_node(steps: Sequence[Step]) -> dict[str, list[int]]:
+    """Places of the steps whose input each node is."""
+    places: dict[str, list[int]] = {}
+    for i, step in enumerate(steps):
+        places.setdefault(step.input.node, []).append(i)
     return places
 
 
-def _names_by_node(network: TracedNetwork) -> dict[str, str]:
-    """What a measured node is called in messages: the layer whose value it is, or the hop that it feeds."""
-    inputs = {node: f"the input of {hop}" for hop, node in network.input_node.items()}
-    return inputs | {node: layer for layer, node in network.value_node.items()}
+def _places(step: Step) -> Places:
+    return Places(np.array(step.targets, np.int64), step.hop.astype(np.int8), step.source)

@@ -14,12 +14,12 @@ import numpy as np
 from jaxtyping import Int32, UInt8
 from numpy.typing import NDArray
 
-from summit_dask.arrays.influence.maximum import Strongest
+from summit_dask.arrays.influence.merge import Ranking
 from summit_dask.facts import schema
 from summit_dask.facts.addresses import measured_arrays, own_lengths
 from summit_dask.facts.config import ExtractOptions
 from summit_dask.facts.errors import NumericalError
-from summit_dask.facts.layergraph import Hop, LayerGraph
+from summit_dask.facts.layergraph import LayerGraph
 from summit_dask.facts.preprocessing import Preprocessing
 from summit_dask.images.decode import decode
 from summit_dask.measure.extractor import Extraction, Extractor
@@ -53,7 +53,7 @@ def extract_partition(
     Parameters
     ----------
     options
-        The run's; batch_size, k and influence_values matter here.
+        The run's; k and influence_values matter here.
 
     Returns
     -------
@@ -68,7 +68,7 @@ def extract_partition(
     """
     buffers = _Buffers(extractor.layer_graph, partition, options)
     begun: deque[tuple[int, NDArray[np.bool_], Callable[[], Extraction]]] = deque()
-    for start, pixels, reasons in decoded_batches(preprocessing, partition.files, options.batch_size):
+    for start, pixels, reasons in decoded_batches(preprocessing, partition.files, extractor.batch_size):
         readable = np.array([not reason for reason in reasons])
         buffers.note_reading(start, readable, reasons)
         if readable.any():
@@ -111,21 +111,17 @@ class _Buffers:
         for name, extremes in result.extremes.items():
             self.values[f"activations/{name}/value"][rows] = extremes.maximum[readable]
             self.values[f"activations/{name}/position"][rows] = extremes.position[readable]
-        for layer in self.graph.influenced:
-            for index, hop in enumerate(self.graph.incoming(layer.name)):
-                self._fill_hop(rows, readable, index, hop, result.strongest[hop.name])
+        for name, ranking in result.rankings.items():
+            self._fill_ranking(rows, readable, name, ranking)
         self._fill_predictions(rows, result.probabilities[readable])
 
-    def _fill_hop(
-        self, rows: NDArray[np.int64], readable: NDArray[np.bool_], index: int, hop: Hop, strongest: Strongest
-    ) -> None:
-        group = f"influences/{hop.target}"
-        channels = hop.rows
-        source = strongest.source[readable]
-        self.values[f"{group}/source"][rows, channels] = source
-        self.values[f"{group}/hop"][rows, channels] = np.where(source >= 0, index, -1)
+    def _fill_ranking(self, rows: NDArray[np.int64], readable: NDArray[np.bool_], layer: str, ranking: Ranking) -> None:
+        group = f"influences/{layer}"
+        self.values[f"{group}/hop"][rows] = ranking.hop[readable]
+        self.values[f"{group}/source"][rows] = ranking.source[readable]
         if f"{group}/value" in self.values:
-            self.values[f"{group}/value"][rows, channels] = _as_half(strongest.value[readable], hop.name)
+            hops = [hop.name for hop in self.graph.incoming(layer)]
+            self.values[f"{group}/value"][rows] = _as_half(ranking.value[readable], ranking.hop[readable], hops)
 
     def _fill_predictions(self, rows: NDArray[np.int64], probabilities: NDArray[np.float32]) -> None:
         n_ranks = self.values["images/predicted"].shape[1]
@@ -135,11 +131,12 @@ class _Buffers:
         self.values["images/true_probability"][rows] = probabilities[np.arange(len(rows)), self.outputs[rows]]
 
 
-def _as_half(values: NDArray[np.float32], hop: str) -> NDArray[np.float16]:
+def _as_half(values: NDArray[np.float32], hop: NDArray[np.int8], names: Sequence[str]) -> NDArray[np.float16]:
     largest = float(values.max(initial=0))
     if largest > float(np.finfo(np.float16).max):
+        name = names[int(hop.flat[values.argmax()])]
         raise NumericalError(
-            f"An influence of hop {hop} is {largest:g}, more than float16 holds (65504); "
+            f"An influence of hop {name} is {largest:g}, more than float16 holds (65504); "
             "run with --no-influence-values, which keeps the sources alone."
         )
     return values.astype(np.float16)

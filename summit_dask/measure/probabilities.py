@@ -1,8 +1,7 @@
 """Whether a network's outputs are probabilities already, or logits that a softmax makes into some."""
 
-from collections.abc import Iterator
-
 import torch
+from jaxtyping import Float
 from torch import Tensor, fx
 
 from summit_dask.network.operations import Kind, kind, operation
@@ -16,7 +15,7 @@ ROUNDING = 1e-3
 _SIGMOIDS = frozenset({"sigmoid", "hardsigmoid"})
 
 
-def gives_probabilities(module: fx.GraphModule, input_size: tuple[int, int, int], device: torch.device) -> bool:
+def gives_probabilities(module: fx.GraphModule, shape: tuple[int, int, int, int], device: torch.device) -> bool:
     """Whether a network's outputs are probabilities: a distribution over its classes, or a sigmoid of each.
 
     A distribution is told by its values, non-negative and of sum 1 for every image, however it is made: a softmax at
@@ -28,29 +27,32 @@ def gives_probabilities(module: fx.GraphModule, input_size: tuple[int, int, int]
     ----------
     module
         A traced network in eval mode.
-    input_size
-        Channels, height and width of an image.
+    shape
+        Of the batch that it takes: (image, colour, y, x).
     device
         Where the network is.
     """
     with torch.inference_mode():
-        return _ends_in_sigmoid(module) or all(
-            _is_distribution(module(image.to(device))) for image in _images(input_size)
+        return _ends_in_sigmoid(module.graph.output_node()) or all(
+            _is_distribution(module(images.to(device))) for images in _batches(shape)
         )
 
 
-def _images(input_size: tuple[int, int, int]) -> Iterator[Tensor]:
+def _batches(shape: tuple[int, int, int, int]) -> tuple[Float[Tensor, "image colour height width"], ...]:
+    """As few batches as hold an image of each contrast; later images of a batch begin with the contrasts again."""
+    n_images = -(-len(CONTRASTS) // shape[0]) * shape[0]
+    contrasts = torch.tensor(CONTRASTS).repeat(n_images)[:n_images, None, None, None]
     generator = torch.Generator().manual_seed(0)
-    for contrast in CONTRASTS:
-        yield contrast * torch.randn((1, *input_size), generator=generator)
+    images = contrasts * torch.randn((n_images, *shape[1:]), generator=generator)
+    return torch.split(images, shape[0])
 
 
 def _is_distribution(outputs: Tensor) -> bool:
     return bool((outputs >= 0).all() and ((outputs.sum(1) - 1).abs() < ROUNDING).all())
 
 
-def _ends_in_sigmoid(module: fx.GraphModule) -> bool:
-    node = module.graph.output_node().all_input_nodes[0]
+def _ends_in_sigmoid(output: fx.Node) -> bool:
+    node = output.all_input_nodes[0]
     while kind(node) in (Kind.MOVE, Kind.ITEM) and len(node.all_input_nodes) == 1:
         node = node.all_input_nodes[0]
     return operation(node) in _SIGMOIDS

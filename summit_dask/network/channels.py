@@ -176,7 +176,7 @@ class Channels:
             return None
         below = self.of(step.input)
         if below is not None and _keeps_all_alike(self.graph, node):
-            return self._spatial(node)
+            return self._over_positions(below)
         return self._new(node, step.axis)
 
     def _new(self, node: fx.Node, axis: int, parts: tuple[tuple[Part, ...], ...] = ()) -> Labels:
@@ -246,10 +246,13 @@ class Channels:
 
     def _spatial(self, node: fx.Node) -> Labels | list[Labels | None] | None:
         source: Any = node.args[0]
-        below = self.of(source)
-        still = below is not None and all(size == 1 for size in below.index.shape[-2:])
-        found = self._kept(below) if still else None
+        found = self._over_positions(self.of(source))
         return found if self.graph.shape(node) else [found, None]
+
+    def _over_positions(self, below: Labels | None) -> Labels | None:
+        """Labels after the positions on the last two axes were combined."""
+        still = below is not None and all(size == 1 for size in below.index.shape[-2:])
+        return self._kept(below) if still else None
 
     def _reduce(self, node: fx.Node) -> Labels | None:
         source: Any = node.args[0]
@@ -395,7 +398,9 @@ def _keeps_all_alike(graph: NetworkGraph, node: fx.Node) -> bool:
     weight = step.weight
     one_each = len(weight) == int(node.args[8]) == graph.shape(step.input)[1]  # type: ignore[arg-type]
     fixed = not weight.requires_grad and str(node.args[1].target) not in dict(graph.module.named_parameters())  # type: ignore[union-attr]
-    return one_each and fixed and len(weight) > 1 and weight.numel() > len(weight) and bool((weight == weight[:1]).all())
+    return (
+        one_each and fixed and len(weight) > 1 and weight.numel() > len(weight) and bool((weight == weight[:1]).all())
+    )
 
 
 def _scale_and_shift(graph: NetworkGraph, node: fx.Node, source: fx.Node) -> tuple[Tensor, Tensor] | None:

@@ -6,9 +6,8 @@ Every spelling of an operation (module, function, method, in place) has become o
 a number. What module an operation came from stands in its metadata.
 """
 
-import operator
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import redirect_stderr
 from dataclasses import dataclass
 from io import StringIO
@@ -19,7 +18,16 @@ import torch
 from torch import Tensor, fx, nn
 
 from summit_dask.facts.errors import TraceError
-from summit_dask.network.operations import KEPT_WHOLE, Kind, does_nothing, in_out_of_place, is_random, kind, operation
+from summit_dask.network.operations import (
+    KEPT_WHOLE,
+    Kind,
+    does_nothing,
+    in_out_of_place,
+    is_random,
+    kind,
+    operation,
+    operation_name,
+)
 
 #: Largest difference between the outputs of the graph and the module, as a share of the largest output.
 TOLERANCE = 1e-3
@@ -55,7 +63,7 @@ class NetworkGraph:
     @property
     def image(self) -> fx.Node:
         """The network's input."""
-        return next(node for node in self.module.graph.nodes if node.op == "placeholder")
+        return next(node for node in self.nodes if node.op == "placeholder")
 
     def shape(self, node: fx.Node) -> tuple[int, ...]:
         """Shape of a node's tensor, images first; empty for anything else."""
@@ -145,9 +153,8 @@ def _outputs(module: nn.Module, images: Tensor) -> Tensor:
 
 def _exported(module: nn.Module, images: Tensor) -> fx.GraphModule:
     table = torch.export.default_decompositions()
-    for target in list(table):
-        if getattr(target, "overloadpacket", target).__name__ in KEPT_WHOLE:
-            del table[target]
+    for target in [target for target in table if operation_name(target) in KEPT_WHOLE]:
+        del table[target]
     try:
         with torch.no_grad(), redirect_stderr(StringIO()):  # torch prints a traceback of its own
             program = torch.export.export(module, (images,), strict=False).run_decompositions(table)
@@ -259,7 +266,7 @@ def _compute_constants(traced: fx.GraphModule) -> dict[fx.Node, fx.Node]:
         elif node.op == "call_function" and all(n in values for n in node.all_input_nodes):
             args, kwargs = fx.node.map_arg((node.args, node.kwargs), values.__getitem__)
             with torch.no_grad():
-                values[node] = node.target(*args, **kwargs)  # type: ignore[operator]
+                values[node] = node.target(*args, **kwargs)
             if isinstance(values[node], Tensor):
                 replaced[node] = _replace(traced, node, _new_constant(traced, node, values[node]))
                 values[replaced[node]] = values[node]
@@ -311,11 +318,12 @@ def _foldable(traced: fx.GraphModule) -> Iterator[tuple[fx.Node, fx.Node, fx.Nod
     for norm in traced.graph.nodes:
         if kind(norm) is not Kind.BATCH_NORM:
             continue
-        step, users = norm.args[0], list(norm.users)
-        constants = all(isinstance(a, fx.Node) and a.op == "get_attr" for a in step.args[1:2])
-        if operation(step) in ("convolution", "linear") and constants and len(step.users) == 1 == len(users):
-            if not (operation(step) == "convolution" and step.args[6]):  # a transposed one has its weights otherwise
-                yield step, norm, users[0]
+        step: Any = norm.args[0]
+        users = list(norm.users)
+        constant = operation(step) in ("convolution", "linear") and step.args[1].op == "get_attr"
+        transposed = operation(step) == "convolution" and step.args[6]  # its weights lie otherwise
+        if constant and not transposed and len(step.users) == 1 == len(users):
+            yield step, norm, users[0]
 
 
 def norm_constants(traced: fx.GraphModule, norm: fx.Node) -> tuple[Tensor, Tensor]:
@@ -343,7 +351,3 @@ def _check_equal(graph: NetworkGraph, images: Tensor, expected: Tensor) -> None:
             f"(expected at most {TOLERANCE * scale:.3g}). What changes from one call to the next has this effect; "
             "remove it from the network."
         )
-
-
-#: Items of what an operation with several results gives.
-ITEM: Callable[..., Any] = operator.getitem

@@ -5,6 +5,7 @@ positions along one axis as rows of a map.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
@@ -82,8 +83,34 @@ def input_of_step(graph: NetworkGraph, node: fx.Node, step: LinearStep, labels: 
             value = Value(source.name, 1 if axis == 1 else -1)
             return LinearInput(StepInput(value, shape[axis]), by_channel[:, 0].tolist(), weight, _whole(own))
     raise TraceError(
-        f"The channels that {graph.describe(node)} sees lie along no axis of its input, of shape {shape}. Keep it outside "
-        "the layers that are shown with --layers."
+        f"The channels that {graph.describe(node)} sees lie along no axis of its input, of shape {shape}. Keep it "
+        "outside the layers that are shown with --layers."
+    )
+
+
+def of_rows(whole: LinearInput, rows: list[int]) -> LinearInput:
+    """The same step for some of its targets, ascending: with those groups alone whose targets they are.
+
+    Where groups are left with different numbers of targets they become one, with weights of 0 between them.
+    """
+    groups, n_rows, n_own = whole.convolution.groups, len(whole.weight), len(rows)
+    weight, size = whole.weight[rows], whole.weight.shape[1]
+    if groups == 1:
+        return whole._replace(weight=weight)
+    of_group = [row * groups // n_rows for row in rows]
+    used = sorted(set(of_group))
+    if any(of_group.count(group) * len(used) != n_own for group in used):
+        dense = torch.zeros(n_own, groups * size, *weight.shape[2:])
+        for row, group in enumerate(of_group):
+            dense[row, group * size : (group + 1) * size] = weight[row]
+        return whole._replace(weight=dense, convolution=replace(whole.convolution, groups=1))
+    channels = [group * size + i for group in used for i in range(size)]
+    before = whole.input.order or [*range(whole.input.n_channels)]
+    return LinearInput(
+        input=whole.input._replace(order=None if len(used) == groups else [before[i] for i in channels]),
+        labels=[whole.labels[i] for i in channels],
+        weight=weight,
+        convolution=replace(whole.convolution, groups=len(used)),
     )
 
 
@@ -109,9 +136,14 @@ def _flattened_map(graph: NetworkGraph, node: fx.Node) -> tuple[fx.Node, Tensor]
         return None
     places = torch.arange(_n(shape)).reshape(shape)
     for step in reversed(chain):
-        args, kwargs = fx.node.map_arg((step.args, step.kwargs), lambda _, p=places: p)
-        places = step.target(*args, **kwargs)  # type: ignore[operator]
+        places = _moved(step, places)
     return source, torch.argsort(places[0]).reshape(shape[1:])
+
+
+def _moved(step: fx.Node, places: Tensor) -> Tensor:
+    args, kwargs = fx.node.map_arg((step.args, step.kwargs), lambda _: places)
+    moved: Tensor = step.target(*args, **kwargs)  # type: ignore[operator]
+    return moved
 
 
 def _n(shape: Sequence[int]) -> int:

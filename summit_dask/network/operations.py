@@ -84,7 +84,11 @@ def operation(node: fx.Node) -> str:
     """Name of a node's operation without namespace and overload; empty for an input or a constant."""
     if node.op != "call_function":
         return ""
-    target: Any = node.target
+    return operation_name(node.target)
+
+
+def operation_name(target: Any) -> str:
+    """Name of what a node calls, without namespace and overload."""
     return str(getattr(target, "overloadpacket", target).__name__)
 
 

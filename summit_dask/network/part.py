@@ -29,7 +29,8 @@ def part_below(module: fx.GraphModule, node: str) -> fx.GraphModule:
     Returns
     -------
     GraphModule
-        From the network's input to the node's value; in eval mode, its weights frozen, channels last.
+        From the network's input to the node's value; in eval mode, its weights frozen, channels last. Takes any number
+        of images: where a shape is written out, that of the images is left open.
 
     Raises
     ------
@@ -49,9 +50,20 @@ def part_below(module: fx.GraphModule, node: str) -> fx.GraphModule:
             copies[n] = copies[n.all_input_nodes[0]]
         elif n in needed:
             copies[n] = graph.node_copy(n, copies.__getitem__)
+    _open_batch(graph, module)
     graph.output(copies[target])
     part = fx.GraphModule(module, graph).eval().requires_grad_(False)
     return part.to(memory_format=torch.channels_last)
+
+
+def _open_batch(graph: fx.Graph, module: fx.GraphModule) -> None:
+    """Write -1 for the number of images that the whole network was exported for."""
+    image = next(n for n in module.graph.nodes if n.op == "placeholder")
+    n_images = image.meta["val"].shape[0]
+    for node in graph.nodes:
+        sizes = node.args[1] if operation(node) in ("reshape", "expand") else ()
+        if sizes and sizes[0] == n_images and -1 not in sizes[1:]:
+            node.args = (node.args[0], [-1, *sizes[1:]], *node.args[2:])
 
 
 def _ancestors(target: fx.Node) -> set[fx.Node]:

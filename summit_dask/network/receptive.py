@@ -33,7 +33,7 @@ def windows(graph: NetworkGraph) -> dict[fx.Node, Window]:
 
 
 class _Field(NamedTuple):
-    """Receptive field of a map's positions, and how many of them there are, (y, x); a map may have its channels last."""
+    """Receptive field of a map's positions, and their number, (y, x), wherever its channels lie."""
 
     window: Window
     positions: tuple[int, int]

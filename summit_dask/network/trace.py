@@ -1,7 +1,7 @@
 """From a network to its layer graph: which channels feed which, and by what weights (DESIGN section 4).
 
-    export ── what each channel is made of ── layers and what they add up ── steps, hops, layer graph
-              channels                         walk                          here
+export ── what each channel is made of ── layers and what they add up ── steps, hops, layer graph
+          channels                         walk                          here
 """
 
 from collections import Counter
@@ -15,11 +15,10 @@ import torch
 from torch import Tensor, fx, nn
 
 from summit_dask.facts.errors import ConfigError, LayerNotFoundError, TraceError, suggestion
-from summit_dask.facts.layergraph import Channels as Indices
 from summit_dask.facts.layergraph import Convolution, Hop, Layer, LayerGraph, as_channels
 from summit_dask.network.channels import Channels, Operand, linear_step
 from summit_dask.network.export import NetworkGraph, network_graph
-from summit_dask.network.inputs import StepInput, input_of_operand, input_of_step
+from summit_dask.network.inputs import StepInput, input_of_operand, input_of_step, of_rows
 from summit_dask.network.layers import default_layers, step_path
 from summit_dask.network.operations import operation
 from summit_dask.network.receptive import windows
@@ -224,9 +223,11 @@ class _Assembly:
     def _linear_draft(self, value: fx.Node, node: fx.Node, terms: list[Term]) -> _Draft:
         step = linear_step(self.graph, node)
         assert step is not None
-        found = input_of_step(self.graph, node, step, self.walk.sources(node, step))
+        terms = sorted(terms, key=lambda term: term.row)  # a group's rows lie together
+        found = of_rows(
+            input_of_step(self.graph, node, step, self.walk.sources(node, step)), [term.row for term in terms]
+        )
         scale = torch.tensor([term.scale for term in terms], dtype=torch.float64)
-        weight = found.weight[[term.row for term in terms]].double() * scale[:, None, None, None]
         labels = self.walk.channels.of(step.input)
         return _Draft(
             name=f"{self.graph.owner(node) or node.name}.weight",
@@ -234,7 +235,7 @@ class _Assembly:
             target=value,
             targets=[term.channel for term in terms],
             convolution=found.convolution,
-            weight=weight,
+            weight=found.weight.double() * scale[:, None, None, None],
             sources=self._sources(found.labels),
             notes=labels.notes if labels else (),
         )
@@ -349,10 +350,8 @@ class _Assembly:
             )
 
 
-def _by_part(
-    graph: NetworkGraph, operand: Operand, terms: list[Term]
-) -> Iterator[tuple[Operand, int, list[Term]]]:
-    """The operand, or each tensor that it concatenates: the first place of its channels, and the terms that lie there."""
+def _by_part(graph: NetworkGraph, operand: Operand, terms: list[Term]) -> Iterator[tuple[Operand, int, list[Term]]]:
+    """The operand, or each tensor that it concatenates: first place of its channels, and the terms that lie there."""
     node = operand.node
     if operation(node) != "cat" or operand.slice or _axis_of_cat(graph, node) != terms[0].axis:
         yield operand, 0, terms

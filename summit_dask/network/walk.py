@@ -6,8 +6,8 @@ becomes a hidden layer, and the walk goes on from there::
     visible layer ── ReLU ── sum ─┬─ convolution A ── ReLU ── convolution B ── visible layer below
                                   └─ visible layer below
 
-A and the identity lead into the visible layer; B's output is a hidden layer, to which B leads. What comes from the image
-alone is left out.
+A and the identity lead into the visible layer; B's output is a hidden layer, to which B leads. What comes from the
+image alone is left out.
 """
 
 from collections.abc import Iterator, Mapping
@@ -202,8 +202,8 @@ class Walk:
             if below is not None and below.stage == LINEAR and below.base not in self.layer_of:
                 yield from self._of_base(channel, below, factor * below.scale, factor * below.shift + rest)
             else:
-                place = {"axis": base.axis, "place": row.channel, "label": part.label}
-                yield Term(channel, factor, rest, operand=part.operand, **place)
+                at = row.channel
+                yield Term(channel, factor, rest, None, -1, part.operand, base.axis, at, part.label)
 
 
 def value_of(graph: NetworkGraph, node: fx.Node) -> fx.Node:

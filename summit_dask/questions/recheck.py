@@ -40,9 +40,9 @@ SCORE_TOLERANCE = 1e-9
 def images(store: Store, rows: NDArray[np.int64]) -> Findings:
     """Some images, measured again one by one."""
     spec = store.network
-    options = store.header.run.config.replaced(batch_size=1)
+    options = store.header.run.config
     prepare_process()
-    extractor = Extractor(built(spec), spec.preprocessing, options.k)
+    extractor = Extractor(built(spec, options.batch_size), spec.preprocessing, options)
     done = store.done(fingerprints(store)["extract"])
     for row in rows[done[rows // store.header.partition_size]]:
         one = slice(int(row), int(row) + 1)

@@ -79,8 +79,8 @@ class ExtractorPlugin(NetworkPlugin):
         prepare_process()
         self.store = Store.open(self.path, writable=True)
         spec = self.store.network
-        k = self.store.header.run.config.k
-        self.extractor = Extractor(built(spec), spec.preprocessing, k, device_of(worker))
+        options = self.store.header.run.config
+        self.extractor = Extractor(built(spec, options.batch_size), spec.preprocessing, options, device_of(worker))
 
 
 def extract_task(index: int, plugin_name: str, run: int) -> int:

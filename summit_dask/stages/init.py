@@ -100,6 +100,7 @@ def _facts(options: ResultOptions, images: ImageSet, outputs: Outputs, layer_gra
         "classes": f"{len(images.classes)} classes, digest {fingerprint({'outputs': mapping}):x}",
         "layers": [layer.name for layer in layer_graph.layers],
         "k": options.k,
+        "identity": options.identity,
         "influence_values": options.influence_values,
         "batch_size": options.batch_size,
     }

@@ -6,7 +6,6 @@ Elsewhere a plain form does the same in small pieces. Sums are of float32 produc
 The network's own forward pass has to be kept from TF32 by its caller.
 """
 
-from collections.abc import Mapping
 from functools import cached_property
 from importlib.util import find_spec
 from typing import NamedTuple
@@ -37,8 +36,8 @@ class DeviceExtremes(NamedTuple):
 class DeviceStrongest(NamedTuple):
     """As `influence.Strongest`, on the device."""
 
-    source: Int32[Tensor, "image target k"]
-    value: Float32[Tensor, "image target k"]
+    source: Int32[Tensor, "image target rank"]
+    value: Float32[Tensor, "image target rank"]
 
 
 def device_extremes(maps: Maps) -> DeviceExtremes:
@@ -59,41 +58,17 @@ def device_extremes(maps: Maps) -> DeviceExtremes:
     return DeviceExtremes(maximum, position, flat.amin(2))
 
 
-def check_finite(extremes: Mapping[str, DeviceExtremes]) -> None:
-    """See that all was finite; the extremes may lie on the host by then.
-
-    Parameters
-    ----------
-    extremes
-        By name of a layer or of a hop's input.
-
-    Raises
-    ------
-    NumericalError
-        If NaN or infinity was among the values of a layer or of a hop's input; names the first.
-    """
-    if not extremes:
-        return
-    flags = [(e.maximum.isfinite() & e.minimum.isfinite()).all() for e in extremes.values()]
-    for name, is_finite in zip(extremes, torch.stack(flags).tolist(), strict=True):
-        if not is_finite:
-            raise NumericalError(
-                f"Activations of {name} hold NaN or infinity; expected finite values. Check the weights and the "
-                "preprocessing."
-            )
-
-
-class DeviceHop:
-    """Ranks the sources of a hop, its weights laid out on the device once.
+class DeviceStep:
+    """Ranks the sources of a linear step, its weights laid out on the device once.
 
     Parameters
     ----------
     convolution, weight
-        Geometry and folded kernel, (target, source in group, y, x); None for an identity hop.
+        Geometry and folded kernel, (target, source in group, y, x); of an identity None, and its scale or None.
     k
         Sources kept per target; may exceed the number of sources.
     name
-        Of the hop, for messages.
+        Of the step, for messages.
     device
         Where the maps will be.
 
@@ -105,9 +80,9 @@ class DeviceHop:
     Examples
     --------
     >>> weight = torch.tensor([2.0, -1]).reshape(1, 2, 1, 1)
-    >>> hop = DeviceHop(Convolution(), weight, k=2, name="hop", device="cpu")
+    >>> step = DeviceStep(Convolution(), weight, k=2, name="step", device="cpu")
     >>> maps = torch.tensor([[3.0, 0], [1, 5]]).reshape(1, 2, 2, 1)  # image, channel, y, x
-    >>> hop(maps).source.tolist(), hop(maps).value.tolist()
+    >>> step(maps).source.tolist(), step(maps).value.tolist()
     ([[[0, -1]]], [[[6.0, 0.0]]])
     """
 
@@ -120,7 +95,9 @@ class DeviceHop:
         device: torch.device | str,
     ) -> None:
         if weight is not None and not weight.isfinite().all():
-            raise NumericalError(f"Weights of {name} hold NaN or infinity; expected finite values.")
+            raise NumericalError(
+                f"Weights of {name} hold NaN or infinity; expected finite values. Check the weights file."
+            )
         self.convolution = convolution
         self.k = k
         self.weight = None if weight is None else weight.to(device)
@@ -132,13 +109,20 @@ class DeviceHop:
 
         Descending influence, ties to the lower source, only above 0; elsewhere source -1 and value 0.
         """
-        if self.convolution is None or self.weight is None:
-            maximum = (extremes or device_extremes(maps)).maximum
-            itself = torch.arange(maximum.shape[1], device=maps.device)
-            return _ranked(maximum[..., None], itself, self.k)
+        if self.convolution is None:
+            peaks = self._carried(extremes or device_extremes(maps))
+            return _ranked(peaks[..., None], torch.arange(peaks.shape[1], device=maps.device), self.k)
+        assert self.weight is not None
         targets, sources = self.weight.shape[:2]
         group = torch.arange(targets, device=maps.device) // (targets // self.convolution.groups)
         return _ranked(self._peaks(maps, extremes), group * sources, self.k)
+
+    def _carried(self, extremes: DeviceExtremes) -> Float32[Tensor, "image channel"]:
+        """Of an identity: each channel's scaled maximum."""
+        if self.weight is None:
+            return extremes.maximum
+        scale = self.weight[:, 0, 0, 0]
+        return torch.maximum(scale * extremes.maximum, scale * extremes.minimum)
 
     def _peaks(self, maps: Maps, extremes: DeviceExtremes | None) -> Peaks:
         assert self.convolution is not None and self.weight is not None
@@ -170,8 +154,7 @@ def _ranked(peaks: Peaks, first: Int64[Tensor, " target"], k: int) -> DeviceStro
     value = (best >> 32).int().view(torch.float32)
     column = sources - 1 - (best & 0xFFFFFFFF)
     source = torch.where(value > 0, column + first[:, None], -1).int()
-    missing = (0, k - value.shape[2])
-    return DeviceStrongest(functional.pad(source, missing, value=-1), functional.pad(value, missing))
+    return DeviceStrongest(source, value)
 
 
 def _closed(extremes: DeviceExtremes, weight: Float32[Tensor, "target source_in_group"], groups: int) -> Peaks:

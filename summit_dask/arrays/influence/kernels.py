@@ -11,7 +11,7 @@ from typing import no_type_check
 import numpy as np
 from numba import njit
 
-from summit_dask.arrays.influence.simd import LANES, lanes_above
+from summit_dask.arrays.influence.simd import LANES, lanes_above, raise_peak
 
 #: Room for rounding, far above it.
 MARGIN = np.float32(0.999)
@@ -92,26 +92,54 @@ def _raise_closed(weights, high, low, peaks):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 @no_type_check
-def rank_depthwise(maps, weights, taps_y, taps_x, stride, peaks):
-    """Influence of each channel on its own targets in a depthwise hop.
+def rank_depthwise(maps, weights, stride, padding, dilation, peaks):
+    """Influence of each channel on its own targets in a depthwise step.
 
-    maps (image, y, x, channel), padded · weights (target of a channel, tap, channel) · peaks (image, target of a
-    channel, channel), from 0
+    maps (image, y, x, channel) · weights (target of a channel, ky, kx, channel) · peaks (image, target of a channel,
+    channel), from 0 · at least `LANES` channels
     """
-    images, height, width, channels = maps.shape
-    multiple, n_taps, _ = weights.shape
-    total = np.empty(channels, np.float32)
-    for n in range(images):
+    _, height, width, channels = maps.shape
+    multiple, kernel_y, kernel_x, _ = weights.shape
+    size_y = _positions(height, kernel_y, stride[0], padding[0], dilation[0])
+    size_x = _positions(width, kernel_x, stride[1], padding[1], dilation[1])
+    pixels = maps.reshape(-1)
+    taps = weights.reshape(-1)
+    best = peaks.reshape(-1)
+    for n in range(len(maps)):
         for m in range(multiple):
-            for y in range(0, height - taps_y[-1], stride[0]):
-                for x in range(0, width - taps_x[-1], stride[1]):
-                    total[:] = 0
-                    for t in range(n_taps):
-                        pixel = maps[n, y + taps_y[t], x + taps_x[t]]
-                        for c in range(channels):
-                            total[c] += pixel[c] * weights[m, t, c]
-                    for c in range(channels):
-                        peaks[n, m, c] = max(peaks[n, m, c], total[c])
+            for y in range(size_y):
+                top = y * stride[0] - padding[0]
+                first_y, rows = _inside(top, height, kernel_y, dilation[0])
+                for x in range(size_x):
+                    left = x * stride[1] - padding[1]
+                    first_x, columns = _inside(left, width, kernel_x, dilation[1])
+                    # Where the kernel's part that lies inside the map begins, in all three flat arrays.
+                    row = n * height + top + first_y * dilation[0]
+                    pixel = (row * width + left + first_x * dilation[1]) * channels
+                    tap = ((m * kernel_y + first_y) * kernel_x + first_x) * channels
+                    own = (n * multiple + m) * channels
+                    for block in range(0, channels, LANES):
+                        c = min(block, channels - LANES)  # the last vector may overlap the one before
+                        raise_peak(
+                            pixels, pixel + c, dilation[0] * width * channels, dilation[1] * channels,
+                            taps, tap + c, kernel_x * channels, channels, rows, columns, best, own + c,
+                        )  # fmt: skip
+
+
+@njit
+@no_type_check
+def _positions(size, kernel, stride, padding, dilation):
+    """Positions of a kernel along one axis of a map."""
+    return (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
+
+
+@njit
+@no_type_check
+def _inside(start, size, kernel, dilation):
+    """First tap of a kernel that lies inside a map of this size, and how many do, along one axis."""
+    first = (max(0, -start) + dilation - 1) // dilation
+    end = min(kernel, (size - start + dilation - 1) // dilation)
+    return first, max(0, end - first)
 
 
 @njit(error_model="numpy")

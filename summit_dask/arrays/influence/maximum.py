@@ -1,7 +1,8 @@
 """Influence of the channels below on each channel of a layer, exact and at full resolution (section 3.3).
 
-The influence of source i on target j is the maximum over positions of the convolution of the source's map with
-the kernel slice ``weight[j, i]``; of each target only its k strongest sources are kept.
+Here sources are the channels of a linear step's real input, whichever layers they come from. The influence of source
+i on target j is the maximum over positions of the convolution of the source's map with the kernel slice
+``weight[j, i]``; of each target only its k strongest sources are kept.
 """
 
 import time
@@ -25,50 +26,42 @@ Peaks = Float32[np.ndarray, "image channel"]
 class Strongest(NamedTuple):
     """The k strongest sources of each target: descending influence, ties to the lower source, only above 0.
 
-    Places without a source hold source -1 and value 0.
+    Places without a source hold source -1 and value 0. Where a target has one possible source there is one rank.
     """
 
-    source: Int32[np.ndarray, "image target k"]
-    value: Float32[np.ndarray, "image target k"]
+    source: Int32[np.ndarray, "image target rank"]
+    value: Float32[np.ndarray, "image target rank"]
 
 
 @runtime_checkable
-class HopKernel(Protocol):
-    """Finds the strongest sources of a hop's targets for a batch of images.
+class StepKernel(Protocol):
+    """Finds the strongest sources of a linear step's targets for a batch of images.
 
-    `maps` is the hop's real input, before the convolution's own zero padding; `extremes` those of `maps` if they
+    `maps` is the step's real input, before the convolution's own zero padding; `extremes` those of `maps` if they
     are known.
 
     Raises
     ------
     NumericalError
-        If `maps` holds NaN or infinity; names the hop.
+        If `maps` holds NaN or infinity; names the step.
     """
 
     def __call__(self, maps: Maps, extremes: Extremes | None = None) -> Strongest: ...
 
 
-def prepare_hop(
-    convolution: Convolution | None,
-    weight: Weight | None,
-    n_sources: int,
-    k: int,
-    name: str,
-) -> HopKernel:
-    """The kernel that ranks the sources of a hop, its weights laid out once.
+def prepare_step(convolution: Convolution | None, weight: Weight | None, k: int, name: str) -> StepKernel:
+    """The kernel that ranks the sources of a linear step, its weights laid out once.
 
     Parameters
     ----------
     convolution
-        Geometry; None for an identity hop, in which target i's only source is i, with the maximum of its map.
+        Geometry; None for an identity, in which target i's only source is i, with the maximum of its scaled map.
     weight
-        Kernel with any batch norm folded in; None for an identity hop.
-    n_sources
-        Channels of the hop's input.
+        Kernel with all constant scales folded in; of an identity (target, 1, 1, 1), or None where it scales nothing.
     k
         Sources kept per target; may exceed the number of sources.
     name
-        Of the hop, for messages.
+        Of the step, for messages.
 
     Raises
     ------
@@ -81,20 +74,26 @@ def prepare_hop(
     never below 1, so that it only lowers the target.
 
     >>> weight = np.array([2, -1], np.float32).reshape(1, 2, 1, 1)
-    >>> kernel = prepare_hop(Convolution(), weight, n_sources=2, k=2, name="hop")
+    >>> kernel = prepare_step(Convolution(), weight, k=2, name="step")
     >>> maps = np.array([[3, 1], [0, 5]], np.float32).reshape(1, 2, 1, 2)  # image, y, x, channel
     >>> kernel(maps).source, kernel(maps).value
     (array([[[ 0, -1]]], dtype=int32), array([[[6., 0.]]], dtype=float32))
     """
-    if convolution is None or weight is None:
-        return _Identity(k, name)
-    if not np.isfinite(weight).all():
+    if weight is not None and not np.isfinite(weight).all():
         raise NumericalError(f"Weights of {name} hold NaN or infinity; expected finite values. Check the weights file.")
+    if convolution is None:
+        return _Identity(weight, name)
+    assert weight is not None
+    if weight.shape[1] == 1 < convolution.groups:
+        return _Depthwise(convolution, weight, name)
     if convolution.kernel == (1, 1):
         return _Closed(convolution, weight, k, name)
-    if weight.shape[1] == 1 < n_sources:
-        return _Depthwise(convolution, weight, k, name)
     return _Patches(convolution, weight, k, name)
+
+
+def needs_maps(convolution: Convolution | None) -> bool:
+    """Whether a step's influences depend on more than the extremes of its whole input."""
+    return convolution is not None and (convolution.kernel != (1, 1) or convolution.stride != (1, 1))
 
 
 def warm_up() -> float:
@@ -111,20 +110,22 @@ def warm_up() -> float:
     maps = np.ones((1, 4, 4, 2), np.float32)
     for shape, groups in (((2, 2, 1, 1), 1), ((2, 2, 3, 3), 1), ((2, 1, 3, 3), 2)):
         weight = np.ones(shape, np.float32)
-        prepare_hop(Convolution(shape[2:], groups=groups), weight, 2, 1, "warm-up")(maps)
+        prepare_step(Convolution(shape[2:], groups=groups), weight, 1, "warm-up")(maps)
     return time.perf_counter() - start
 
 
 class _Identity:
-    """Target i's only source is i."""
+    """Target i's only source is i; scaled by a negative weight it is strongest where it is smallest."""
 
-    def __init__(self, k: int, name: str) -> None:
-        self.k = k
+    def __init__(self, weight: Weight | None, name: str) -> None:
         self.name = name
+        self.scale = np.float32(1) if weight is None else weight[:, 0, 0, 0]
+        self.longest = float(np.abs(self.scale).max())
 
     def __call__(self, maps: Maps, extremes: Extremes | None = None) -> Strongest:
-        maximum = _checked(maps, extremes, 1.0, self.name).maximum
-        return _only(maximum, np.arange(maximum.shape[1]), self.k)
+        extremes = _checked(maps, extremes, self.longest, self.name)
+        peaks = np.maximum(self.scale * extremes.maximum, self.scale * extremes.minimum)
+        return _only(peaks, np.arange(peaks.shape[1]))
 
 
 class _Closed:
@@ -165,26 +166,23 @@ class _Closed:
 class _Depthwise:
     """Each target has one possible source: targets ``c * multiple`` and following have channel c."""
 
-    def __init__(self, convolution: Convolution, weight: Weight, k: int, name: str) -> None:
+    def __init__(self, convolution: Convolution, weight: Weight, name: str) -> None:
         self.convolution = convolution
-        self.k = k
         self.name = name
         self.longest = _longest(weight)
         self.owner = np.arange(len(weight)) * convolution.groups // len(weight)
-        n_taps = convolution.kernel[0] * convolution.kernel[1]
-        per_channel = weight.reshape(convolution.groups, -1, n_taps)
-        self.weights = np.ascontiguousarray(per_channel.transpose(1, 2, 0))
-        rows, columns = np.indices(convolution.kernel).reshape(2, -1)
-        self.taps_y = rows * convolution.dilation[0]
-        self.taps_x = columns * convolution.dilation[1]
+        # A whole vector of channels at least.
+        self.missing = max(0, LANES - convolution.groups)
+        per_channel = weight.reshape(convolution.groups, -1, *convolution.kernel).transpose(1, 2, 3, 0)
+        self.weights = _aligned(np.pad(per_channel, ((0, 0), (0, 0), (0, 0), (0, self.missing))))
 
     def __call__(self, maps: Maps, extremes: Extremes | None = None) -> Strongest:
         _checked(maps, extremes, self.longest, self.name)
-        pad_y, pad_x = self.convolution.padding
-        padded = np.pad(maps, ((0, 0), (pad_y, pad_y), (pad_x, pad_x), (0, 0)))
-        peaks = np.zeros((len(maps), len(self.weights), maps.shape[3]), np.float32)
-        rank_depthwise(padded, self.weights, self.taps_y, self.taps_x, self.convolution.stride, peaks)
-        return _only(peaks.swapaxes(1, 2).reshape(len(maps), -1), self.owner, self.k)
+        wide = np.pad(maps, ((0, 0), (0, 0), (0, 0), (0, self.missing))) if self.missing else maps
+        c = self.convolution
+        peaks = np.zeros((len(maps), len(self.weights), wide.shape[3]), np.float32)
+        rank_depthwise(wide, self.weights, c.stride, c.padding, c.dilation, peaks)
+        return _only(peaks[:, :, : c.groups].swapaxes(1, 2).reshape(len(maps), -1), self.owner)
 
 
 class _Patches:
@@ -298,9 +296,7 @@ def _nothing(*shape: int) -> Strongest:
     return Strongest(np.full(shape, -1, np.int32), np.zeros(shape, np.float32))
 
 
-def _only(peaks: Peaks, owner: Int64[np.ndarray, " target"], k: int) -> Strongest:
+def _only(peaks: Peaks, owner: Int64[np.ndarray, " target"]) -> Strongest:
     """Ranking where each target has one possible source."""
-    strongest = _nothing(*peaks.shape, k)
-    strongest.source[:, :, 0] = np.where(peaks > 0, owner, -1)
-    strongest.value[:, :, 0] = np.maximum(peaks, 0)
-    return strongest
+    source = np.where(peaks > 0, owner, -1).astype(np.int32)
+    return Strongest(source[:, :, None], np.maximum(peaks, 0)[:, :, None])

@@ -75,6 +75,46 @@ def _emit_raise_peaks(context, builder, signature, arguments):
 
 @intrinsic
 @no_type_check
+def raise_peak(
+    typing, pixels, first_pixel, pixel_row, pixel_column, taps, first_tap, tap_row, tap_column, rows, columns,
+    peaks, first_peak,
+):  # fmt: skip
+    """Raise 16 of the `peaks` to 16 neighbouring channels' sums of pixels times taps over a rectangle::
+
+    peaks[first_peak + lane] = max of itself and
+        sum over y < rows, x < columns of pixels[first_pixel + pixel_row * y + pixel_column * x + lane]
+                                          * taps[first_tap + tap_row * y + tap_column * x + lane]
+    """
+    signature = types.void(
+        pixels, first_pixel, pixel_row, pixel_column, taps, first_tap, tap_row, tap_column, rows, columns,
+        peaks, first_peak,
+    )  # fmt: skip
+    return signature, _emit_raise_peak
+
+
+@no_type_check
+def _emit_raise_peak(context, builder, signature, arguments):
+    _, first_pixel, pixel_row, pixel_column, _, first_tap, tap_row, tap_column, rows, columns, _, first_peak = arguments
+    pixels, taps, peaks = (_array(context, builder, signature, arguments, i).data for i in (0, 4, 10))
+    multiply_add = _multiply_add(builder)
+    total = cgutils.alloca_once_value(builder, _VECTOR([0.0] * LANES))
+    with cgutils.for_range(builder, rows, intp=_INDEX) as y:
+        pixel = builder.add(first_pixel, builder.mul(pixel_row, y.index))
+        tap = builder.add(first_tap, builder.mul(tap_row, y.index))
+        with cgutils.for_range(builder, columns, intp=_INDEX) as x:
+            factors = [
+                _load(builder, _element(builder, values, builder.add(first, builder.mul(step, x.index))))
+                for values, first, step in ((pixels, pixel, pixel_column), (taps, tap, tap_column))
+            ]
+            builder.store(builder.call(multiply_add, [*factors, builder.load(total)]), total)
+    target = _element(builder, peaks, first_peak)
+    best = _choose(builder, ">", builder.load(total), _load(builder, target))
+    builder.store(best, builder.bitcast(target, _VECTOR.as_pointer()), align=4)
+    return context.get_dummy_value()
+
+
+@intrinsic
+@no_type_check
 def lanes_above(typing, values, least, first):
     """Bits of those of 16 values, from `first` on, that are above `least`."""
 
