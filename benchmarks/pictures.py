@@ -52,10 +52,10 @@ def measure(store: Store, layer: str, count: int, settings: Settings) -> NDArray
     """Print how the pictures of random channels do; returns them side by side."""
     spec = store.network
     preparation = Preparation(spec.preprocessing.input_size, spec.preprocessing.mean, spec.preprocessing.std)
-    network = built(spec)
+    network = built(spec, 2)
     best = store.read(f"activations/{layer}/value").max(axis=0)
     channels = np.sort(np.random.default_rng(7).choice(np.flatnonzero(best > 0), count, replace=False))
-    part = part_below(network.module, network.value_node[layer])
+    part = part_below(network.module, network.values[layer].node)
     visualiser = Visualiser(part, layer, preparation, settings)
     start = time.process_time()
     made = [

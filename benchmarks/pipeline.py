@@ -75,7 +75,7 @@ def measure_all(path: Path, queue: Any, start: Any, results: Any) -> None:
     store = Store.open(path)
     spec = store.network
     options = store.header.run.config
-    extractor = Extractor(built(spec), spec.preprocessing, options)
+    extractor = Extractor(built(spec, options.batch_size), spec.preprocessing, options)
     start.wait()
     before = time.process_time()
     while not queue.empty():

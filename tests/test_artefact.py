@@ -14,9 +14,9 @@ from summit_dask.facts.errors import ConfigError, ModelError
 from summit_dask.facts.preprocessing import Preprocessing
 from summit_dask.measure import artefact
 from summit_dask.measure.extractor import Extraction, Extractor
+from summit_dask.network.trace import trace_network
 from summit_dask.network.traced import TracedNetwork
 from summit_dask.stages.init import compiles
-from tests.adapter import traced
 from tests.networks import SIDE, TinyInception
 
 OPTIONS = ExtractOptions(model="tests:none", images=Path("none"), batch_size=3)
@@ -32,7 +32,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def network(seed: int = 0) -> TracedNetwork:
     torch.manual_seed(seed)
-    return traced(TinyInception().eval(), (), PREPROCESSING.input_size, OPTIONS.batch_size)
+    return trace_network(TinyInception().eval(), (), PREPROCESSING.input_size, OPTIONS.batch_size)
 
 
 def check_agree(found: Extraction, expected: Extraction) -> None:

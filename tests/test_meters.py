@@ -15,8 +15,8 @@ from summit_dask.facts.layergraph import Convolution, Hop, Layer, LayerGraph, Wi
 from summit_dask.facts.preprocessing import Preprocessing
 from summit_dask.measure.extractor import Extractor
 from summit_dask.measure.meters import DeviceMeter
+from summit_dask.network.trace import trace_network
 from summit_dask.network.traced import Step, TracedNetwork, Value
-from tests.adapter import traced
 from tests.networks import SIDE, TinyInception
 from tests.oracles_extract import normalised
 from tests.oracles_influence import influences, merged
@@ -30,7 +30,7 @@ def extractor(on_device: bool, spoilt: bool = False) -> Extractor:
     network = TinyInception().eval()
     if spoilt:
         network.lower.one[1].weight.data[2] = torch.inf
-    made = Extractor(traced(network, (), PREPROCESSING.input_size), PREPROCESSING, OPTIONS)
+    made = Extractor(trace_network(network, (), PREPROCESSING.input_size, OPTIONS.batch_size), PREPROCESSING, OPTIONS)
     if on_device:
         made._meter = DeviceMeter(made._steps, OPTIONS.k, torch.device("cpu"))
     return made
@@ -98,7 +98,7 @@ def skip() -> tuple[Skip, TracedNetwork]:
     ]
     layers = tuple(Layer(name, 6, 5, 6, True, Window((1, 1), (1, 1), (0, 0))) for name in ("lower", "upper"))
     values = {"lower": lower, "upper": upper}
-    return module, TracedNetwork(exported, 4, LayerGraph(layers, tuple(hops)), values, tuple(steps))
+    return module, TracedNetwork(exported, 4, LayerGraph(layers, tuple(hops)), values, tuple(steps), (), {}, {}, {})
 
 
 def _of(hop: int, sources: Iterable[int]) -> tuple[NDArray[np.int16], NDArray[np.int16]]:

@@ -3,7 +3,8 @@
 import torch
 from jaxtyping import Float
 from torch import Tensor, fx
-from torch._ops import OpOverload
+
+from summit_dask.network.operations import Kind, kind, operation
 
 #: Contrasts of the images that a network is tried on: grey, ordinary, and twice as strong.
 CONTRASTS = (0.0, 1.0, 2.0)
@@ -11,10 +12,7 @@ CONTRASTS = (0.0, 1.0, 2.0)
 #: Allowed difference of a sum of probabilities from 1; outputs may have been rounded to half precision.
 ROUNDING = 1e-3
 
-#: ATen operations that change no value between a sigmoid and the output.
-_KEEPING = frozenset(
-    {"_to_copy", "alias", "clone", "expand", "permute", "select", "slice", "squeeze", "unsqueeze", "view"}
-)
+_SIGMOIDS = frozenset({"sigmoid", "hardsigmoid"})
 
 
 def gives_probabilities(module: fx.GraphModule, shape: tuple[int, int, int, int], device: torch.device) -> bool:
@@ -55,11 +53,6 @@ def _is_distribution(outputs: Tensor) -> bool:
 
 def _ends_in_sigmoid(output: fx.Node) -> bool:
     node = output.all_input_nodes[0]
-    while _operation(node) in _KEEPING:
+    while kind(node) in (Kind.MOVE, Kind.ITEM) and len(node.all_input_nodes) == 1:
         node = node.all_input_nodes[0]
-    return _operation(node) == "sigmoid"
-
-
-def _operation(node: fx.Node) -> str:
-    """Name of an ATen operation without its overload: sigmoid."""
-    return str(node.target.overloadpacket.__name__) if isinstance(node.target, OpOverload) else ""
+    return operation(node) in _SIGMOIDS

@@ -8,7 +8,8 @@ from summit_dask.facts.layergraph import LayerGraph
 from summit_dask.facts.preprocessing import Preprocessing
 from summit_dask.facts.run import NetworkSpec
 from summit_dask.network.load import load_network, n_outputs
-from summit_dask.network.trace import TracedNetwork, trace_network
+from summit_dask.network.trace import trace_network
+from summit_dask.network.traced import TracedNetwork
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,8 @@ def specified(options: ExtractOptions) -> tuple[NetworkSpec, NetworkFacts]:
     return spec, NetworkFacts(traced.layer_graph, outputs, loaded.categories)
 
 
-def built(spec: NetworkSpec) -> TracedNetwork:
-    """The traced network.
+def built(spec: NetworkSpec, batch_size: int) -> TracedNetwork:
+    """The traced network, for so many images at a time.
 
     Raises
     ------
@@ -58,4 +59,4 @@ def built(spec: NetworkSpec) -> TracedNetwork:
             f"The weights of {spec.model} here have the digest {loaded.digest[:16]}, the run began with "
             f"{spec.digest[:16]}; put the same weights on every machine."
         )
-    return trace_network(loaded.module, spec.layers, spec.preprocessing.input_size)
+    return trace_network(loaded.module, spec.layers, spec.preprocessing.input_size, batch_size)

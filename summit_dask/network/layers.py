@@ -1,25 +1,35 @@
-"""Which layers of a network are shown when nobody names any: the only place that knows network families.
+"""Which layers of a network are shown when nobody names any, by its structure.
 
-=======================================  ====================================================
-network                                  layers
-=======================================  ====================================================
-blocks that end in a concatenation       the blocks: GoogLeNet's and Inception's modules,
-                                         SqueezeNet's fire modules, DenseNet's dense blocks
-a chain with four poolings or more       the last activation before each pooling (VGG)
-a shorter chain                          every convolution's activation (AlexNet, Tiny VGG)
-=======================================  ====================================================
+========================================  =====================================================
+network                                   layers
+========================================  =====================================================
+blocks, some of which end in an addition  all blocks of such a class: residual and inverted
+or a concatenation                        residual blocks, inception, fire and dense blocks
+a chain with four poolings or more        the last activation before each pooling (VGG)
+any other                                 every convolution's activation (AlexNet, Tiny VGG)
+========================================  =====================================================
+
+Of more than `MOST` the last one of each size of the maps is shown, and every n-th between.
 """
 
-from torch import fx, nn
+from collections.abc import Sequence
+
+from torch import fx
 
 from summit_dask.facts.errors import TraceError
-from summit_dask.network.operations import POOLING, NetworkGraph
+from summit_dask.network.channels import linear_step
+from summit_dask.network.export import NetworkGraph
+from summit_dask.network.operations import Kind, kind, operation
+from summit_dask.network.walk import value_of
+
+#: Layers shown at most.
+MOST = 20
 
 #: From this many poolings on, a chain of convolutions is shown stage by stage.
 _MANY_STAGES = 4
 
-#: Convolutions of every kind, modules and functions.
-_CONVOLUTIONS = frozenset({"conv1d", "conv2d", "conv3d", "convtranspose1d", "convtranspose2d", "convtranspose3d"})
+#: Fewer blocks than these tell nothing of how a network is built up.
+_FEW = 4
 
 
 def default_layers(graph: NetworkGraph) -> tuple[str, ...]:
@@ -28,57 +38,84 @@ def default_layers(graph: NetworkGraph) -> tuple[str, ...]:
     Raises
     ------
     TraceError
-        If the network has no convolution, or one that is no `nn.Conv2d`.
+        If the network has no 2-D convolution.
     """
-    _check_none_is_missed(graph)
-    layers = _concatenating_blocks(graph) or _stages(graph)
+    layers = _blocks(graph)
+    if len(layers) < _FEW:
+        layers = max(layers, _stages(graph), key=len)
     if not layers:
-        raise TraceError("The network has no convolution, so its layers have to be named: use --layers.")
-    return layers
+        raise TraceError("The network has no 2-D convolution, so its layers have to be named: use --layers.")
+    return _thinned(graph, layers)
 
 
-def _check_none_is_missed(graph: NetworkGraph) -> None:
-    """A convolution that is no module, or of another kind, would be left out and nobody would know."""
-    for node in graph.nodes:
-        if graph.operation(node) in _CONVOLUTIONS and not isinstance(graph.called(node), nn.Conv2d):
-            raise TraceError(
-                f"Layers can't be chosen: {graph.describe(node)} is a convolution, but no nn.Conv2d, and would be "
-                "missing. Write it as one (with torch.nn.utils.parametrize where its weights are computed from "
-                "others), or name the layers to show, those on one side of it, with --layers."
-            )
+def step_path(graph: NetworkGraph, step: fx.Node) -> str:
+    """The outermost module that outputs a linear step's activation and holds it alone; else the step's own."""
+    return min(_holding(graph, step, 1), key=len, default=graph.owner(step) or step.name)
 
 
-def _concatenating_blocks(graph: NetworkGraph) -> tuple[str, ...]:
-    """Modules whose own `forward` ends in a concatenation of channels, without those inside another one."""
-    blocks = [
-        path
-        for path, nodes in graph.returned.items()
-        if len(nodes) == 1 and graph.is_concatenation(nodes[0]) and graph.owner(nodes[0]) == path
-    ]
+def _layer_path(graph: NetworkGraph, step: fx.Node) -> str:
+    """The same among modules that hold no step too, such as an activation function behind it."""
+    return min(_holding(graph, step, 1) or _holding(graph, step, 0), key=len, default=graph.owner(step) or step.name)
+
+
+def _holding(graph: NetworkGraph, step: fx.Node, n_steps: int) -> list[str]:
+    """Modules that output a linear step's activation and hold a number of steps."""
+    value = value_of(graph, step)
+    paths = [path for path, nodes in graph.returned.items() if nodes == (value,)]
+    return [path for path in paths if _n_linear_steps(graph, path) == n_steps]
+
+
+def _blocks(graph: NetworkGraph) -> tuple[str, ...]:
+    """Modules of the classes that join maps at their end, without those inside another one."""
+    maps = {path: nodes[0] for path, nodes in graph.returned.items() if len(nodes) == 1 and _is_map(graph, nodes[0])}
+    joining = {graph.types[path] for path, node in maps.items() if _joins(graph, path, node)}
+    blocks = [path for path in maps if path and graph.types[path] in joining]
     outer = [path for path in blocks if not any(path.startswith(f"{other}.") for other in blocks)]
-    order = {node: i for i, node in enumerate(graph.nodes)}
-    return tuple(sorted(outer, key=lambda path: order[graph.returned[path][0]]))
+    return _in_order(graph, outer)
+
+
+def _joins(graph: NetworkGraph, path: str, node: fx.Node) -> bool:
+    """Whether a module's own `forward` ends in an addition or a concatenation of maps, but for an activation."""
+    while kind(node) is Kind.POINTWISE and len(node.all_input_nodes) == 1:
+        node = node.all_input_nodes[0]
+    adds = operation(node) in ("add", "cat") and sum(_is_map(graph, n) for n in node.all_input_nodes) > 1
+    return adds and graph.owner(node) == path
+
+
+def _is_map(graph: NetworkGraph, node: fx.Node) -> bool:
+    """Whether a value has more than one position."""
+    shape = graph.shape(node)
+    return len(shape) == 4 and shape[2:] != (1, 1)
 
 
 def _stages(graph: NetworkGraph) -> tuple[str, ...]:
-    convolutions = [n for n in graph.nodes if isinstance(graph.called(n), nn.Conv2d)]
-    poolings = [n for n in graph.nodes if graph.operation(n) in POOLING]
+    steps = [n for n in graph.nodes if operation(n) == "convolution" and linear_step(graph, n) and _is_map(graph, n)]
+    poolings = [n for n in graph.nodes if operation(n).startswith(("max_pool2d", "avg_pool2d"))]
     if len(poolings) >= _MANY_STAGES:
-        pooled = [graph.value(c) for c in convolutions]
-        chosen = [c for c, v in zip(convolutions, pooled, strict=True) if any(p in v.users for p in poolings)]
+        chosen = [n for n in steps if any(p in value_of(graph, n).users for p in poolings)]
     else:
-        chosen = convolutions
-    return tuple(layer_path(graph, c) for c in chosen)
+        chosen = steps
+    return tuple(dict.fromkeys(path for n in chosen if len(graph.returned.get(path := _layer_path(graph, n), ())) == 1))
 
 
-def layer_path(graph: NetworkGraph, convolution: fx.Node) -> str:
-    """The outermost module that outputs a convolution's activation and holds no other convolution."""
-    value = graph.value(convolution)
-    paths = [path for path, nodes in graph.returned.items() if nodes == (value,)]
-    alone = [path for path in paths if _n_linear_steps(graph, path) <= 1]
-    return min(alone, key=len, default=str(convolution.target))
+def _thinned(graph: NetworkGraph, layers: Sequence[str]) -> tuple[str, ...]:
+    """At most `MOST`: the last one of each size of the maps, and every n-th of the others."""
+    if len(layers) <= MOST:
+        return tuple(layers)
+    sizes = [graph.shape(graph.returned[path][0])[2:] for path in layers]
+    last = [path for path, size, after in zip(layers, sizes, [*sizes[1:], None], strict=True) if size != after]
+    others = [path for path in layers if path not in last]
+    room = max(MOST - len(last), 0)
+    step = -(-len(others) // room) if room else len(others) + 1
+    kept = {*last[-MOST:], *others[step - 1 :: step]}
+    return tuple(path for path in layers if path in kept)
+
+
+def _in_order(graph: NetworkGraph, paths: Sequence[str]) -> tuple[str, ...]:
+    order = {node: i for i, node in enumerate(graph.nodes)}
+    return tuple(sorted(paths, key=lambda path: order[graph.returned[path][0]]))
 
 
 def _n_linear_steps(graph: NetworkGraph, path: str) -> int:
-    inside = (str(n.target) for n in graph.nodes if graph.is_linear_step(n))
-    return sum(target == path or target.startswith(f"{path}.") for target in inside)
+    inside = (graph.owner(n) for n in graph.nodes if kind(n) is Kind.LINEAR)
+    return sum(owner == path or owner.startswith(f"{path}.") for owner in inside)

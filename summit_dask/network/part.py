@@ -8,10 +8,10 @@ stays, since something else needs it too.
 """
 
 import torch
-from torch import fx, nn
-from torch.nn import functional
+from torch import fx
 
 from summit_dask.facts.errors import ModelError
+from summit_dask.network.operations import is_relu, operation
 
 
 def part_below(module: fx.GraphModule, node: str) -> fx.GraphModule:
@@ -29,7 +29,8 @@ def part_below(module: fx.GraphModule, node: str) -> fx.GraphModule:
     Returns
     -------
     GraphModule
-        From the network's input to the node's value; in eval mode, its weights frozen, channels last.
+        From the network's input to the node's value; in eval mode, its weights frozen, channels last. Takes any number
+        of images: where a shape is written out, that of the images is left open.
 
     Raises
     ------
@@ -41,7 +42,7 @@ def part_below(module: fx.GraphModule, node: str) -> fx.GraphModule:
         raise ModelError(f"The traced network has no node {node!r}; it was traced from another version.")
     target = nodes[node]
     needed = _ancestors(target)
-    skipped = _final_relus(module, target, needed)
+    skipped = _final_relus(target, needed)
     graph = fx.Graph()
     copies: dict[fx.Node, fx.Node] = {}
     for n in module.graph.nodes:
@@ -49,9 +50,20 @@ def part_below(module: fx.GraphModule, node: str) -> fx.GraphModule:
             copies[n] = copies[n.all_input_nodes[0]]
         elif n in needed:
             copies[n] = graph.node_copy(n, copies.__getitem__)
+    _open_batch(graph, module)
     graph.output(copies[target])
     part = fx.GraphModule(module, graph).eval().requires_grad_(False)
     return part.to(memory_format=torch.channels_last)
+
+
+def _open_batch(graph: fx.Graph, module: fx.GraphModule) -> None:
+    """Write -1 for the number of images that the whole network was exported for."""
+    image = next(n for n in module.graph.nodes if n.op == "placeholder")
+    n_images = image.meta["val"].shape[0]
+    for node in graph.nodes:
+        sizes = node.args[1] if operation(node) in ("reshape", "expand") else ()
+        if sizes and sizes[0] == n_images and -1 not in sizes[1:]:
+            node.args = (node.args[0], [-1, *sizes[1:]], *node.args[2:])
 
 
 def _ancestors(target: fx.Node) -> set[fx.Node]:
@@ -65,15 +77,9 @@ def _ancestors(target: fx.Node) -> set[fx.Node]:
     return ancestors
 
 
-def _final_relus(module: fx.GraphModule, target: fx.Node, needed: set[fx.Node]) -> set[fx.Node]:
+def _final_relus(target: fx.Node, needed: set[fx.Node]) -> set[fx.Node]:
     """ReLUs that nothing but the target uses, directly or through a concatenation."""
-    if target.op == "call_function" and target.target in (torch.cat, torch.concat):
+    if operation(target) == "cat":
         parts = [n for n in target.all_input_nodes if not set(n.users) & needed - {target}]
-        return set().union(*(_final_relus(module, n, needed) for n in parts))
-    return {target} if _is_relu(module, target) else set()
-
-
-def _is_relu(module: fx.GraphModule, node: fx.Node) -> bool:
-    if node.op == "call_module":
-        return isinstance(module.get_submodule(str(node.target)), nn.ReLU | nn.ReLU6)
-    return node.target in (torch.relu, torch.relu_, functional.relu, functional.relu6, "relu", "relu_")
+        return set().union(*(_final_relus(n, needed) for n in parts))
+    return {target} if is_relu(target) else set()

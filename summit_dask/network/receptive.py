@@ -10,63 +10,72 @@ A position that sees the whole image has stride 0 and stays so through every lat
 """
 
 from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
-from torch import fx, nn
+from torch import fx
 
-from summit_dask.facts.errors import TraceError
 from summit_dask.facts.layergraph import Convolution, Window
-from summit_dask.network.operations import ADAPTIVE_POOLING, CONCATENATION, POINTWISE, POOLING, NetworkGraph, geometry
-
-# fmt: off
-_ARITHMETIC = frozenset({
-    "add", "sub", "mul", "truediv", "div", "neg", "iadd", "isub", "imul", "itruediv", "getitem", "unsqueeze", "float",
-})
-# fmt: on
-_IN_PLACE = POINTWISE | _ARITHMETIC | CONCATENATION | {"localresponsenorm"}
+from summit_dask.network.export import NetworkGraph
+from summit_dask.network.operations import Kind, geometry, kind, operation
 
 
 def windows(graph: NetworkGraph) -> dict[fx.Node, Window]:
     """Receptive field of every node of a network; an operation that isn't known sees the whole image."""
-    found: dict[fx.Node, Window] = {}
-    image = next(n for n in graph.nodes if n.op == "placeholder")
-    whole = Window(size=_map(graph, image), stride=(0, 0), start=(0, 0))
+    image = graph.image
+    size = graph.shape(image)[2:]
+    whole = Window(size=(size[0], size[1]), stride=(0, 0), start=(0, 0))
+    found = {image: _Field(Window((1, 1), (1, 1), (0, 0)), (size[0], size[1]))}
     for node in graph.nodes:
-        inputs = [n for n in node.all_input_nodes if graph.shape(n)]
-        if node is image:
-            found[node] = Window((1, 1), (1, 1), (0, 0))
-        elif inputs and all(n in found for n in inputs):
-            found[node] = _window(graph, node, inputs, [found[n] for n in inputs], whole)
-        else:
-            found[node] = whole
-    return found
+        if node.op == "call_function":
+            inputs = [found[n] for n in node.all_input_nodes if n in found]
+            found[node] = _field(graph, node, inputs, whole) if inputs else _Field(whole, (1, 1))
+    return {node: field.window for node, field in found.items()}
 
 
-def _window(
-    graph: NetworkGraph, node: fx.Node, inputs: Sequence[fx.Node], below: Sequence[Window], whole: Window
-) -> Window:
-    operation = graph.operation(node)
-    if isinstance(graph.called(node), nn.Conv2d) or operation in POOLING:
-        _check_fixed(graph, node, inputs)
-        return _through_kernel(below[0], geometry(node, graph.called(node)))
-    if operation in ADAPTIVE_POOLING:
-        return _through_adaptive(below[0], _map(graph, inputs[0]), _map(graph, node), whole)
-    same_map = all(_map(graph, n) == _map(graph, node) for n in inputs)
-    return _union(below, whole) if operation in _IN_PLACE and same_map else whole
+class _Field(NamedTuple):
+    """Receptive field of a map's positions, and their number, (y, x), wherever its channels lie."""
+
+    window: Window
+    positions: tuple[int, int]
 
 
-def _check_fixed(graph: NetworkGraph, node: fx.Node, inputs: Sequence[fx.Node]) -> None:
-    """A kernel's size may not be computed while the network runs."""
-    if len(node.all_input_nodes) > len(inputs):
-        raise TraceError(
-            f"The kernel of {graph.describe(node)} isn't fixed: its size, stride or padding is computed from a map's "
-            "size. For pooling over a whole map, use adaptive_avg_pool2d(x, 1) or adaptive_max_pool2d(x, 1), which "
-            "give the same; else write the numbers."
-        )
+def _field(graph: NetworkGraph, node: fx.Node, inputs: Sequence[_Field], whole: Window) -> _Field:
+    name, below, shape = operation(node), inputs[0], graph.shape(node)
+    after = (shape[-2], shape[-1]) if len(shape) == 4 else (1, 1)
+    if not shape or kind(node) is Kind.ITEM:
+        return below if name == "getitem" else _of_tuple(node, below)
+    if name == "avg_pool2d" or (name == "convolution" and len(shape) == 4):
+        return _Field(_through_kernel(below.window, geometry(node)), after)
+    if name == "_adaptive_avg_pool2d":
+        return _Field(_through_adaptive(below.window, below.positions, after, whole), after)
+    if name == "constant_pad_nd":
+        left, top = _padding(node)
+        return _Field(_through_kernel(below.window, Convolution(padding=(top, left))), after)
+    # What only moves channels, or acts on each position alone, keeps the positions where they were.
+    kept = [field for field in inputs if _holds(shape, field.positions) and field.window.stride != (0, 0)]
+    if kind(node) in (Kind.POINTWISE, Kind.BATCH_NORM, Kind.MOVE, Kind.LINEAR) and name != "slice" and kept:
+        largest = max(field.positions for field in kept)
+        return _Field(_union([field.window for field in kept if field.positions == largest], whole), largest)
+    return _Field(whole, after)
 
 
-def _map(graph: NetworkGraph, node: fx.Node) -> tuple[int, int]:
-    shape = graph.shape(node)
-    return (shape[-2], shape[-1]) if len(shape) > 2 else (1, 1)
+def _of_tuple(node: fx.Node, below: _Field) -> _Field:
+    """What an operation with several results gives: a pooling, or a norm over each position's channels."""
+    if operation(node) == "max_pool2d_with_indices":
+        value = node.meta["val"][0]
+        return _Field(_through_kernel(below.window, geometry(node)), (value.shape[-2], value.shape[-1]))
+    return below
+
+
+def _holds(shape: Sequence[int], positions: tuple[int, int]) -> bool:
+    """Whether a tensor has those positions: two axes one after the other, behind that of the images."""
+    return any(tuple(shape[i : i + 2]) == positions for i in range(1, len(shape) - 1))
+
+
+def _padding(node: fx.Node) -> tuple[int, int]:
+    """Pixels on the left and at the top of a padded map; negative where it is cropped."""
+    sides: Any = node.args[1]
+    return sides[0], sides[2] if len(sides) > 2 else 0
 
 
 def _through_kernel(below: Window, kernel: Convolution) -> Window:

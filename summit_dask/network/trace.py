@@ -1,66 +1,38 @@
-"""From a network to its layer graph: which channels feed which, and by what weights.
+"""From a network to its layer graph: which channels feed which, and by what weights (DESIGN section 4).
 
-From each visible layer the walk goes down through operations that keep channels apart and through
-concatenations, to convolutions (a hop each) and to other layers (an identity hop)::
-
-    visible layer ── activation ── concatenation ─┬─ convolution A ── pooling ── visible layer below
-                                                  ├─ convolution B ── activation ── convolution C ── ...
-                                                  └─ pooling ── visible layer below
-
-A and C give hops from the visible layer below, the third branch an identity hop. B's input becomes a hidden layer,
-and the walk goes on from there. What leads to the image alone is left out. DESIGN section 4.
+export ── what each channel is made of ── layers and what they add up ── steps, hops, layer graph
+          channels                         walk                          here
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import count, pairwise
-from math import prod
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import count, groupby
+from typing import Any
 
+import numpy as np
+import torch
 from torch import Tensor, fx, nn
 
-from summit_dask.facts.errors import ConfigError, TraceError
-from summit_dask.facts.layergraph import Convolution, Hop, Layer, LayerGraph, Window
-from summit_dask.network.export import network_graph
-from summit_dask.network.layers import default_layers, layer_path
-from summit_dask.network.operations import FLATTENING, NetworkGraph, geometry, pads_zeros_evenly
+from summit_dask.facts.errors import ConfigError, LayerNotFoundError, TraceError, suggestion
+from summit_dask.facts.layergraph import Convolution, Hop, Layer, LayerGraph, as_channels
+from summit_dask.network.channels import Channels, Operand, linear_step
+from summit_dask.network.export import NetworkGraph, network_graph
+from summit_dask.network.inputs import StepInput, input_of_operand, input_of_step, of_rows
+from summit_dask.network.layers import default_layers, step_path
+from summit_dask.network.operations import operation
 from summit_dask.network.receptive import windows
+from summit_dask.network.traced import PreActivation, Step, TracedNetwork, Value
+from summit_dask.network.walk import Term, Walk, value_of
 
 #: Influences keep sources as int16 and hops as int8.
 MAX_CHANNELS, MAX_HOPS = 32767, 127
 
 
-@dataclass(frozen=True, eq=False)
-class TracedNetwork:
-    """A network ready to be run and looked into.
-
-    Attributes
-    ----------
-    module
-        The network in eval mode, batch norms folded into convolutions, auxiliary heads removed.
-    layer_graph
-        Its layers and hops.
-    value_node
-        Per layer (visible and hidden) the name of the node in `module.graph` whose output is the layer's activation:
-        (image, channel, y, x), or (image, channel) for a layer without positions.
-    input_node
-        Per hop the name of the node whose output is the hop's real input, pooling included. A fully connected layer's
-        is the map before flattening; one that follows another fully connected layer has an (image, channel) input.
-    weight
-        Per hop that isn't an identity its folded weight, (target, source / groups, kernel y, kernel x), float32;
-        a fully connected layer's kernel covers its whole input map. The scale of a batch norm further up, behind a
-        concatenation or a pooling, is in it too, so that the sign is that of the layer's own channel.
-    """
-
-    module: fx.GraphModule
-    layer_graph: LayerGraph
-    value_node: Mapping[str, str]
-    input_node: Mapping[str, str]
-    weight: Mapping[str, Tensor]
-
-
-def trace_network(module: nn.Module, layers: Sequence[str], input_size: tuple[int, int, int]) -> TracedNetwork:
-    """Find a network's layer graph.
+def trace_network(
+    module: nn.Module, layers: Sequence[str], input_size: tuple[int, int, int], batch_size: int = 1
+) -> TracedNetwork:
+    """Find a network's layer graph, and what it takes to run and measure it.
 
     Parameters
     ----------
@@ -71,155 +43,23 @@ def trace_network(module: nn.Module, layers: Sequence[str], input_size: tuple[in
         Empty: chosen by the network's structure.
     input_size
         Channels, height and width of an image.
+    batch_size
+        Images that the traced network takes at a time.
 
     Raises
     ------
     TraceError
-        If the network can't be traced, an operation between the visible layers isn't understood, or two visible
-        layers don't lie one above the other.
+        If the network can't be exported, an operation between the visible layers mixes channels, or a layer has no
+        single axis of channels.
     LayerNotFoundError
         If no module on the way to the output has the path of a layer; names near ones.
     ConfigError
         If a layer's name can't be used, or is used twice.
     """
-    graph = network_graph(module, input_size)
+    graph = network_graph(module, input_size, batch_size)
     visible = _visible_layers(graph, layers or default_layers(graph))
-    walk = _Walk(graph, visible)
-    links = walk.links()
-    _check_neighbours(list(visible), links, visible)
-    return _assemble(graph, visible, walk.hidden, links)
-
-
-@dataclass(frozen=True, eq=False)
-class _Link:
-    """A hop between nodes: `step` is its convolution or fully connected layer (None: identity)."""
-
-    source: fx.Node
-    target: fx.Node
-    start: int
-    channels: int
-    step: fx.Node | None
-    input: fx.Node
-    norms: "_Norms"
-
-
-#: Batch norms between a step and its layer's value that couldn't be folded, with the first target channel of each.
-_Norms = tuple[tuple[fx.Node, int], ...]
-
-
-class _Walk:
-    """Walks down from each layer's value node; `visible` names the visible ones."""
-
-    def __init__(self, graph: NetworkGraph, visible: Mapping[fx.Node, str]) -> None:
-        self.graph, self.visible = graph, visible
-        self.hidden: dict[fx.Node, fx.Node] = {}  # value node of each hidden layer: its linear step or concatenation
-        self.above: set[fx.Node] = set(visible)  # what depends on a visible layer; all else comes from the image alone
-        for node in graph.nodes:
-            if any(n in self.above for n in node.all_input_nodes):
-                self.above.add(node)
-
-    def links(self) -> list[_Link]:
-        """All hops into visible layers, and into the hidden layers that these need, in order of computation."""
-        links: list[_Link] = []
-        targets = list(self.visible)
-        for target in targets:  # grows
-            found = list(self._part(target, target, 0, ()))
-            links += found
-            targets += dict.fromkeys(k.source for k in found if k.source not in targets)
-        order = {node: i for i, node in enumerate(self.graph.nodes)}
-        return sorted(links, key=lambda k: (order[k.target], k.start, order[k.input]))
-
-    def _part(self, target: fx.Node, part: fx.Node, start: int, norms: _Norms) -> Iterator[_Link]:
-        """Hops into the channels of a target that a node gives; the node is the target itself or concatenated."""
-        base, shared, passed = self._base(part, first=part is target)
-        norms += tuple((norm, start) for norm in passed)
-        if base is None:
-            return
-        # What is used elsewhere too is a layer of its own, so that its influences are computed once.
-        if self._is_below(base, target) or (shared and part is not target):
-            yield _Link(self._layer(base), target, start, self.graph.channels(base), None, part, norms)
-        elif self.graph.is_linear_step(base):
-            yield from self._step(target, base, start, norms)
-        else:
-            for piece, offset in self.graph.parts(base):
-                yield from self._part(target, piece, start + offset, norms)
-
-    def _is_below(self, base: fx.Node, target: fx.Node) -> bool:
-        return base in self.visible and base is not target
-
-    def _step(self, target: fx.Node, step: fx.Node, start: int, norms: _Norms) -> Iterator[_Link]:
-        base, _, _ = self._base(input := self._input(step))
-        if base is not None:
-            self._check_step(step, input)
-            yield _Link(self._layer(base), target, start, self.graph.channels(step), step, input, norms)
-
-    def _base(self, node: fx.Node, first: bool = False) -> tuple[fx.Node | None, bool, list[fx.Node]]:
-        """Where the channels of a node come from, whether anything on the way has other users, and its batch norms.
-
-        That is a visible layer (not the `first` node itself), a linear step or a concatenation; None: the image alone.
-        """
-        shared, norms = False, list[fx.Node]()
-        while any(n in self.above for n in (node.all_input_nodes if first else [node])):
-            shared |= len(node.users) > 1
-            seen = node in self.visible and not first
-            if seen or self.graph.is_linear_step(node) or self.graph.is_concatenation(node):
-                return node, shared, norms
-            if not self.graph.preserves_channels(node):
-                raise self._unknown(node)
-            norms += [node] if self.graph.is_batch_norm(node) else []
-            node, first = node.all_input_nodes[0], False
-        return None, shared, norms
-
-    def _layer(self, base: fx.Node) -> fx.Node:
-        """The value node of the layer that a base belongs to; a hidden layer is noted."""
-        if base in self.visible:
-            return base
-        value = self.graph.value(base)
-        self.hidden[value] = base
-        return value
-
-    def _input(self, step: fx.Node) -> fx.Node:
-        """The map that a linear step sees: a fully connected layer's is the one before it was flattened."""
-        node = step.all_input_nodes[0]
-        while self.graph.operation(step) == "linear" and self.graph.operation(node) in FLATTENING:
-            node = node.all_input_nodes[0]
-        return node
-
-    def _check_step(self, step: fx.Node, input: fx.Node) -> None:
-        module, shape = self.graph.called(step), self.graph.shape(input)
-        if sum(n.op == "call_module" and n.target == step.target for n in self.graph.nodes) > 1:
-            raise self._unknown(step, ", which is called more than once")
-        if isinstance(module, nn.Conv2d) and module.groups > 1:
-            raise self._unknown(step, f" with {module.groups} groups")
-        if isinstance(module, nn.Conv2d) and not pads_zeros_evenly(module):
-            raise self._unknown(step, ", which pads with something else than equally many zeros on both sides")
-        flat = self.graph.shape(step.all_input_nodes[0])
-        if isinstance(module, nn.Linear) and (len(flat) != 2 or prod(shape[1:]) != module.in_features):
-            raise self._unknown(step, f" on a tensor of shape {flat}")
-
-    def _unknown(self, node: fx.Node, detail: str = "") -> TraceError:
-        below = {n for n in self.visible if n in _ancestors(node)}
-        before = [name for n, name in self.visible.items() if n in below]
-        after = [name for n, name in self.visible.items() if n not in below]
-        runs = " or ".join(f"only {_few(names)}" for names in (before, after) if names)
-        return TraceError(
-            f"Influences can't be followed through {self.graph.describe(node)}{detail}. It lies between the layers "
-            f"{before[-1] if before else '?'} and {after[0] if after else '?'}; keep it outside the layers that are "
-            f"shown, for instance with --layers: {runs}."
-        )
-
-
-def _few(names: list[str]) -> str:
-    return ", ".join(names) if len(names) < 6 else f"{', '.join(names[:2])} … {names[-1]}"
-
-
-def _ancestors(node: fx.Node) -> set[fx.Node]:
-    found, waiting = set(), [node]
-    while waiting:
-        new = [n for n in waiting.pop().all_input_nodes if n not in found]
-        found.update(new)
-        waiting += new
-    return found
+    walk = Walk(graph, visible, Channels(graph, visible))
+    return _Assembly(graph, walk, _names(graph, walk)).network()
 
 
 def _visible_layers(graph: NetworkGraph, entries: Sequence[str]) -> dict[fx.Node, str]:
@@ -227,12 +67,33 @@ def _visible_layers(graph: NetworkGraph, entries: Sequence[str]) -> dict[fx.Node
     named: dict[fx.Node, str] = {}
     for entry in entries:
         name, _, path = entry.rpartition("=")
-        node = graph.layer_value(path)
+        node = layer_value(graph, path)
         _check_name(name := name or path, named.values())
         if node in named:
             raise ConfigError(f"The layers {named[node]!r} and {name!r} are the same activation; name one of them.")
         named[node] = name
     return {node: named[node] for node in graph.nodes if node in named}
+
+
+def layer_value(graph: NetworkGraph, path: str) -> fx.Node:
+    """The activation of the module at a path.
+
+    Raises
+    ------
+    LayerNotFoundError
+        If no such module is on the way to the network's output; names near ones.
+    TraceError
+        If the module is called more than once.
+    """
+    nodes = graph.returned.get(path)
+    if not nodes:
+        raise LayerNotFoundError(
+            f"No module {path!r} returns a tensor of its own on the way to the network's output. "
+            f"{suggestion(path, graph.returned)}"
+        )
+    if len(nodes) > 1:
+        raise TraceError(f"The module {path!r} is called {len(nodes)} times, so its output is no single layer.")
+    return value_of(graph, nodes[0])
 
 
 def _check_name(name: str, others: Collection[str]) -> None:
@@ -244,120 +105,294 @@ def _check_name(name: str, others: Collection[str]) -> None:
         raise ConfigError(f"Two layers are called {name!r}; names must be unique.")
 
 
-def _check_neighbours(layers: list[fx.Node], links: list[_Link], visible: Mapping[fx.Node, str]) -> None:
-    for lower, upper in pairwise(layers):
-        reached: set[fx.Node] = set()
-        waiting = [upper]
-        while waiting:
-            target = waiting.pop()
-            sources = {k.source for k in links if k.target is target} - reached
-            reached |= sources
-            waiting += [s for s in sources if s not in visible]
-        if lower not in reached:
-            raise TraceError(
-                f"No channel of the layer {visible[lower]!r} feeds the layer {visible[upper]!r} above it; they lie "
-                "side by side. Leave one of them out of --layers, or name the layer that joins them."
-            )
+def _names(graph: NetworkGraph, walk: Walk) -> dict[fx.Node, str]:
+    """Names of all layers, input side first."""
+    used = set(walk.visible.values())
+    names = {}
+    for value in walk.layers():
+        if value in walk.visible:
+            names[value] = walk.visible[value]
+        else:
+            names[value] = unique(_hidden_name(graph, value, walk.channels.bases[walk.hidden[value]].node), used)
+    return names
 
 
-def _assemble(
-    graph: NetworkGraph, visible: Mapping[fx.Node, str], hidden: Mapping[fx.Node, fx.Node], links: list[_Link]
-) -> TracedNetwork:
-    used = set(visible.values())
-    order = {node: i for i, node in enumerate(graph.nodes)}
-    layers = dict(visible)
-    for value in sorted(hidden, key=order.__getitem__):
-        layers[value] = _unique(_hidden_name(graph, value, hidden[value]), used)
-    hops = {_unique(_hop_name(link, links, layers), used): link for link in links}
-    _check_n_hops(links, layers)
-    fields = windows(graph)
-    return TracedNetwork(
-        module=graph.module,
-        layer_graph=LayerGraph(
-            tuple(
-                _layer(graph, node, layers[node], node in visible, fields[node])
-                for node in sorted(layers, key=order.__getitem__)
-            ),
-            tuple(_hop(graph, name, link, layers) for name, link in hops.items()),
-        ),
-        value_node={name: node.name for node, name in layers.items()},
-        input_node={name: link.input.name for name, link in hops.items()},
-        weight={name: _weight(graph, link) for name, link in hops.items() if link.step is not None},
-    )
+def _hidden_name(graph: NetworkGraph, value: fx.Node, base: fx.Node) -> str:
+    if linear_step(graph, base) is not None:
+        return step_path(graph, base)
+    paths = [path for path, nodes in graph.returned.items() if nodes == (value,)]
+    return min(paths, key=len, default=f"{graph.owner(base)}.{operation(base)}".strip("."))
 
 
-def _check_n_hops(links: list[_Link], layers: Mapping[fx.Node, str]) -> None:
-    target, n = Counter(link.target for link in links).most_common(1)[0] if links else (None, 0)
-    if target is not None and n > MAX_HOPS:
-        raise TraceError(
-            f"{n} hops lead into the layer {layers[target]!r}; at most {MAX_HOPS} can be stored. "
-            "Name more layers between with --layers."
-        )
-
-
-def _unique(name: str, used: set[str]) -> str:
+def unique(name: str, used: set[str]) -> str:
+    """The name, or with a number behind it where it is used already."""
     free = name if name not in used else next(n for i in count(2) if (n := f"{name}_{i}") not in used)
     used.add(free)
     return free
 
 
-def _hidden_name(graph: NetworkGraph, value: fx.Node, base: fx.Node) -> str:
-    if graph.is_linear_step(base):
-        return layer_path(graph, base)
-    paths = [path for path, nodes in graph.returned.items() if nodes == (value,)]
-    return min(paths, key=len, default=f"{graph.owner(base)}.cat".strip("."))
+#: A layer, and which of its hops: a source that comes twice by one step comes by two hops.
+_HopKey = tuple[fx.Node, int]
 
 
-def _hop_name(link: _Link, links: list[_Link], layers: Mapping[fx.Node, str]) -> str:
-    if link.step is not None:
-        return f"{link.step.target}.weight"
-    name = f"{layers[link.target]}.identity"
-    alone = sum(k.step is None and k.target is link.target for k in links) == 1
-    return name if alone else f"{name}_{link.start}"
+@dataclass(eq=False)
+class _Draft:
+    """A step before its hops have names and numbers."""
+
+    name: str
+    input: StepInput
+    target: fx.Node
+    targets: list[int]
+    convolution: Convolution | None
+    weight: Tensor | None
+    sources: list[tuple[_HopKey, int] | None]
+    notes: tuple[str, ...]
+
+    def hop_keys(self, order: Mapping[fx.Node, int]) -> list[_HopKey]:
+        """Its hops, by the layers they come from, input side first."""
+        return sorted({source[0] for source in self.sources if source}, key=lambda key: (order[key[0]], key[1]))
 
 
-def _layer(graph: NetworkGraph, node: fx.Node, name: str, visible: bool, window: Window) -> Layer:
-    shape = graph.shape(node)
-    if len(shape) not in (2, 4):
-        raise TraceError(
-            f"The layer {name!r} has the shape {shape}; a layer is (image, channel) with or without (y, x)."
+@dataclass(eq=False)
+class _Assembly:
+    graph: NetworkGraph
+    walk: Walk
+    names: Mapping[fx.Node, str]
+    hops: list[Hop] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list)
+    unranked: list[Step] = field(default_factory=list)
+
+    def network(self) -> TracedNetwork:
+        """Everything put together."""
+        used = set(self.names.values())
+        terms = {value: list(self.walk.terms(value)) for value in self.names}
+        for value in self.names:
+            self._add_steps(self._drafts(value, terms[value]), used)
+        fields = windows(self.graph)
+        layers = tuple(self._layer(value, fields[value]) for value in self.names)
+        influenced = {value: found for value, found in terms.items() if found}
+        return TracedNetwork(
+            module=self._recompiled(),
+            batch_size=self.graph.shape(self.graph.image)[0],
+            layer_graph=LayerGraph(layers, tuple(self.hops)),
+            values={name: self._value(node) for node, name in self.names.items()},
+            steps=tuple(self.steps),
+            unranked=tuple(self.unranked),
+            bias={self.names[value]: self._bias(value, found) for value, found in influenced.items()},
+            pre_activations={self.names[value]: tuple(self._pre_activations(value)) for value in influenced},
+            module_outputs={
+                path: nodes[0].name
+                for path, nodes in self.graph.returned.items()
+                if len(nodes) == 1 and path not in self.graph.folded
+            },
         )
-    if shape[1] > MAX_CHANNELS:
-        raise TraceError(
-            f"The layer {name!r} has {shape[1]} channels; at most {MAX_CHANNELS} can be stored. "
-            "Leave it out of --layers."
+
+    def _recompiled(self) -> fx.GraphModule:
+        self.graph.module.graph.lint()
+        self.graph.module.recompile()
+        return self.graph.module
+
+    # Layers
+
+    def _layer(self, value: fx.Node, window: Any) -> Layer:
+        name, shape, axis = self.names[value], self.graph.shape(value), self.walk.axis(value)
+        if shape[axis] > MAX_CHANNELS:
+            raise TraceError(
+                f"The layer {name!r} has {shape[axis]} channels; at most {MAX_CHANNELS} can be stored. "
+                "Leave it out of --layers."
+            )
+        sizes = [size for i, size in enumerate(shape) if i not in (0, axis)]
+        height, width = ([*sizes, 1, 1])[:2]
+        return Layer(name, shape[axis], height, width, value in self.walk.visible, window)
+
+    def _value(self, value: fx.Node) -> Value:
+        return input_of_operand(self.graph, Operand(value), self.walk.axis(value)).value
+
+    # Steps
+
+    def _drafts(self, value: fx.Node, terms: Sequence[Term]) -> Iterator[_Draft]:
+        """Steps into a layer, in order of computation."""
+        order = {node: i for i, node in enumerate(self.graph.nodes)}
+        linear = [term for term in terms if term.step is not None]
+        for step in sorted({term.step for term in linear if term.step is not None}, key=order.__getitem__):
+            yield self._linear_draft(value, step, [term for term in linear if term.step is step])
+        others = [term for term in terms if term.operand is not None]
+        for operand in dict.fromkeys(term.operand for term in others if term.operand is not None):
+            yield from self._identity_drafts(value, operand, [term for term in others if term.operand == operand])
+
+    def _linear_draft(self, value: fx.Node, node: fx.Node, terms: list[Term]) -> _Draft:
+        step = linear_step(self.graph, node)
+        assert step is not None
+        terms = sorted(terms, key=lambda term: term.row)  # a group's rows lie together
+        found = of_rows(
+            input_of_step(self.graph, node, step, self.walk.sources(node, step)), [term.row for term in terms]
         )
-    height, width = shape[2:] or (1, 1)
-    return Layer(name, shape[1], height, width, visible, window)
+        scale = torch.tensor([term.scale for term in terms], dtype=torch.float64)
+        labels = self.walk.channels.of(step.input)
+        return _Draft(
+            name=f"{self.graph.owner(node) or node.name}.weight",
+            input=found.input,
+            target=value,
+            targets=[term.channel for term in terms],
+            convolution=found.convolution,
+            weight=found.weight.double() * scale[:, None, None, None],
+            sources=self._sources(found.labels),
+            notes=labels.notes if labels else (),
+        )
+
+    def _identity_drafts(self, value: fx.Node, operand: Operand, terms: list[Term]) -> Iterator[_Draft]:
+        """One identity, or several where the operand is a concatenation and each part can be taken by itself."""
+        inside = operand.node is value
+        labels = self.walk.labels(value) if inside else self.walk.channels.of(operand.node)
+        for part, first, own in _by_part(self.graph, operand, terms):
+            found = input_of_operand(self.graph, part, own[0].axis)
+            places = [term.place - first if found.n_channels > 1 else 0 for term in own]
+            scale = torch.tensor([term.scale for term in own], dtype=torch.float64)
+            yield _Draft(
+                name=f"{self.names[value]}.identity",
+                input=found._replace(order=None if places == [*range(found.n_channels)] else places),
+                target=value,
+                targets=[term.channel for term in own],
+                convolution=None,
+                weight=None if bool((scale == 1).all()) else scale.reshape(-1, 1, 1, 1),
+                sources=self._sources(term.label for term in own),
+                notes=labels.notes if labels else (),
+            )
+
+    def _sources(self, labels: Iterable[int]) -> list[tuple[_HopKey, int] | None]:
+        """Layer and channel that each input channel is; one that comes again belongs to another hop."""
+        seen: Counter[tuple[fx.Node, int]] = Counter()
+        sources: list[tuple[_HopKey, int] | None] = []
+        for label in labels:
+            found = self.walk.layer_and_channel(int(label))
+            sources.append(found and ((found[0], seen[found]), found[1]))
+            seen.update([found] if found else [])
+        return sources
+
+    def _add_steps(self, drafts: Iterable[_Draft], used: set[str]) -> None:
+        order = {node: i for i, node in enumerate(self.graph.nodes)}
+        n_hops = 0
+        for draft in drafts:
+            keys = draft.hop_keys(order)
+            indices = {key: n_hops + i for i, key in enumerate(keys)}
+            n_hops += len(keys)
+            self.hops += [self._hop(draft, key, len(keys) == 1, used) for key in keys]
+            (self.steps if keys else self.unranked).append(self._step(draft, indices))
+        if n_hops > MAX_HOPS:
+            raise TraceError(
+                f"{n_hops} hops lead into the layer {self.names[draft.target]!r}; at most {MAX_HOPS} can be stored. "
+                "Name more layers between with --layers."
+            )
+
+    def _hop(self, draft: _Draft, key: _HopKey, alone: bool, used: set[str]) -> Hop:
+        at = [i for i, source in enumerate(draft.sources) if source and source[0] == key]
+        sources = [draft.sources[i][1] for i in at]  # type: ignore[index]
+        targets = [draft.targets[row] for row in _rows_reached(draft, at)]
+        n_channels = self.graph.shape(key[0])[self.walk.axis(key[0])]
+        return Hop(
+            name=unique(draft.name if alone else f"{draft.name}_from_{self.names[key[0]]}", used),
+            source=self.names[key[0]],
+            target=self.names[draft.target],
+            targets=as_channels(targets),
+            convolution=draft.convolution,
+            sources=None if sources == [*range(n_channels)] else as_channels(sources),
+            notes=draft.notes,
+        )
+
+    def _step(self, draft: _Draft, indices: Mapping[_HopKey, int]) -> Step:
+        hop = np.array([indices[source[0]] if source else -1 for source in draft.sources], np.int16)
+        channel = np.array([source[1] if source else -1 for source in draft.sources], np.int16)
+        order = [*range(len(hop))] if draft.convolution is None else _in_order(hop, channel, draft.convolution.groups)
+        weight = draft.weight
+        if draft.convolution is not None and weight is not None:
+            weight = _reordered(weight, order, hop >= 0, draft.convolution.groups)
+        before = draft.input.order or [*range(draft.input.n_channels)]
+        together = [before[i] for i in order]
+        return Step(
+            name=draft.name,
+            input=draft.input.value,
+            order=None if together == [*range(draft.input.n_channels)] else as_channels(together),
+            convolution=draft.convolution,
+            weight=None if weight is None else weight.float().contiguous(),
+            target=self.names[draft.target],
+            targets=as_channels(draft.targets),
+            hop=hop[order],
+            source=channel[order],
+        )
+
+    # What contributions add up to
+
+    def _bias(self, value: fx.Node, terms: Sequence[Term]) -> Tensor:
+        bias = torch.zeros(self.graph.shape(value)[self.walk.axis(value)], dtype=torch.float64)
+        for term in terms:
+            step = linear_step(self.graph, term.step) if term.step is not None else None
+            own = float(step.bias[term.row]) if step is not None and step.bias is not None else 0.0
+            bias[term.channel] += own * term.scale + term.shift
+        return bias
+
+    def _pre_activations(self, value: fx.Node) -> Iterator[PreActivation]:
+        rows = [(channel, row) for channel, row in enumerate(self.walk.rows(value)) if row is not None]
+        passed = [channel for channel, row in rows if self.walk.is_passed_on(value, row)]
+        if passed:  # an identity adds up to the value itself
+            ones = torch.ones(len(passed), dtype=torch.float64)
+            targets = as_channels(passed)
+            yield PreActivation(self._value(value), targets, targets, ones, torch.zeros_like(ones))
+        made = sorted((row.base, channel, row) for channel, row in rows if not self.walk.is_passed_on(value, row))
+        for index, group in groupby(made, key=lambda item: item[0]):
+            own_rows = [(c, row) for _, c, row in group]
+            base = self.walk.channels.bases[index]
+            yield PreActivation(
+                value=input_of_operand(self.graph, Operand(base.node), base.axis).value,
+                channels=as_channels([row.channel for _, row in own_rows]),
+                targets=as_channels([c for c, _ in own_rows]),
+                scale=torch.tensor([row.scale * row.sign for _, row in own_rows], dtype=torch.float64),
+                shift=torch.tensor([row.shift * row.sign for _, row in own_rows], dtype=torch.float64),
+            )
 
 
-def _hop(graph: NetworkGraph, name: str, link: _Link, layers: Mapping[fx.Node, str]) -> Hop:
-    return Hop(
-        name,
-        layers[link.source],
-        layers[link.target],
-        range(link.start, link.start + link.channels),
-        _convolution(graph, link),
-    )
+def _by_part(graph: NetworkGraph, operand: Operand, terms: list[Term]) -> Iterator[tuple[Operand, int, list[Term]]]:
+    """The operand, or each tensor that it concatenates: first place of its channels, and the terms that lie there."""
+    node = operand.node
+    if operation(node) != "cat" or operand.slice or _axis_of_cat(graph, node) != terms[0].axis:
+        yield operand, 0, terms
+        return
+    start = 0
+    parts: Any = node.args[0]
+    for part in parts:
+        stop = start + graph.shape(part)[terms[0].axis]
+        own = [term for term in terms if start <= term.place < stop]
+        if own:
+            yield Operand(part, operand.factor), start, own
+        start = stop
 
 
-def _convolution(graph: NetworkGraph, link: _Link) -> Convolution | None:
-    if link.step is None:
-        return None
-    if graph.operation(link.step) == "linear":
-        height, width = graph.shape(link.input)[2:] or (1, 1)
-        return Convolution(kernel=(height, width))
-    return geometry(link.step, graph.called(link.step))
+def _axis_of_cat(graph: NetworkGraph, node: fx.Node) -> int:
+    dim = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim", 0)
+    return int(dim) % len(graph.shape(node))  # type: ignore[arg-type]
 
 
-def _weight(graph: NetworkGraph, link: _Link) -> Tensor:
-    assert link.step is not None
-    module = graph.called(link.step)
-    assert isinstance(module, nn.Conv2d | nn.Linear)
-    weight = module.weight.detach().float()
-    if weight.ndim == 2:
-        weight = weight.reshape(len(weight), *(*graph.shape(link.input)[1:], 1, 1)[:3])
-    for norm, start in link.norms:
-        first = link.start - start
-        weight = weight * graph.norm_scale(norm)[first : first + link.channels, None, None, None]
-    return weight
+def _rows_reached(draft: _Draft, at: Sequence[int]) -> list[int]:
+    """Rows of a step's weight that any of some input channels can reach: those of their groups, or their own."""
+    if draft.convolution is None:
+        return list(at)
+    groups, n_rows = draft.convolution.groups, len(draft.targets)
+    if groups == 1:
+        return [*range(n_rows)]
+    reached = {i * groups // len(draft.sources) for i in at}
+    return [row for row in range(n_rows) if row * groups // n_rows in reached]
+
+
+def _in_order(hop: Any, channel: Any, groups: int) -> list[int]:
+    """Input channels by hop and source, those without a hop last, group by group."""
+    group = np.arange(len(hop)) * groups // len(hop)
+    return [int(i) for i in np.lexsort((channel, hop, hop < 0, group))]
+
+
+def _reordered(weight: Tensor, order: list[int], known: Any, groups: int) -> Tensor:
+    """Weights of reordered input channels; 0 for those that come from no layer."""
+    size = weight.shape[1]
+    rows = torch.arange(len(weight)) * groups // len(weight)
+    columns = torch.tensor(order).reshape(groups, size) - torch.arange(groups)[:, None] * size
+    taken = weight[torch.arange(len(weight))[:, None], columns[rows]]
+    is_known = torch.from_numpy(known[order].reshape(groups, size))[rows]
+    return torch.where(is_known[:, :, None, None], taken, 0.0)

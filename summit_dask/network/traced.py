@@ -68,6 +68,31 @@ class Step:
 
 
 @dataclass(frozen=True, eq=False)
+class PreActivation:
+    """A node whose value the contributions to some channels of a layer add up to.
+
+    For each of `targets`: the sum of all contributions plus bias = `scale` * the value's channel + `shift`.
+
+    Attributes
+    ----------
+    value
+        Output of a linear step or of an addition, before any nonlinearity.
+    channels
+        Its channels, one for each of `targets`.
+    targets
+        The layer's channels.
+    scale, shift
+        Constants that follow before the layer's own nonlinearity, float64, one for each of `targets`.
+    """
+
+    value: Value
+    channels: Channels
+    targets: Channels
+    scale: Tensor
+    shift: Tensor
+
+
+@dataclass(frozen=True, eq=False)
 class TracedNetwork:
     """A network ready to be run and looked into.
 
@@ -84,6 +109,14 @@ class TracedNetwork:
         By layer, visible and hidden: its activation.
     steps
         In forward order; those of one target layer in the order of its hops.
+    unranked
+        Steps into layers that come from no layer, but from the image alone: nothing to rank, though they contribute.
+    bias
+        By layer that steps lead to, of each channel: the constant part of its pre-activation, float64.
+    pre_activations
+        By layer that steps lead to: what contributions and bias add up to.
+    module_outputs
+        By path of a module that is called once: the node whose value it returns.
     """
 
     module: fx.GraphModule
@@ -91,3 +124,7 @@ class TracedNetwork:
     layer_graph: LayerGraph
     values: Mapping[str, Value]
     steps: tuple[Step, ...]
+    unranked: tuple[Step, ...]
+    bias: Mapping[str, Tensor]
+    pre_activations: Mapping[str, tuple[PreActivation, ...]]
+    module_outputs: Mapping[str, str]

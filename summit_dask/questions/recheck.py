@@ -42,7 +42,7 @@ def images(store: Store, rows: NDArray[np.int64]) -> Findings:
     spec = store.network
     options = store.header.run.config
     prepare_process()
-    extractor = Extractor(built(spec), spec.preprocessing, options)
+    extractor = Extractor(built(spec, options.batch_size), spec.preprocessing, options)
     done = store.done(fingerprints(store)["extract"])
     for row in rows[done[rows // store.header.partition_size]]:
         one = slice(int(row), int(row) + 1)

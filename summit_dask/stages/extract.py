@@ -81,7 +81,8 @@ class ExtractorPlugin(NetworkPlugin):
         spec = self.store.network
         run, device = self.store.header.run, device_of(worker)
         compiled = bool(run.facts["compiled"]) and device == "cpu"
-        self.extractor = Extractor(built(spec), spec.preprocessing, run.config, device, compiled)
+        network = built(spec, run.config.batch_size)
+        self.extractor = Extractor(network, spec.preprocessing, run.config, device, compiled)
 
 
 def extract_task(index: int, plugin_name: str, run: int) -> int:

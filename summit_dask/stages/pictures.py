@@ -33,6 +33,9 @@ from summit_dask.store.pictures import add_pictures, made_with
 from summit_dask.store.progress import Progress, duration, say
 from summit_dask.store.store import Store
 
+#: Images that the network is exported for; the parts that paint take any number.
+_EXPORTED = 2
+
 #: Steps that are timed to say how long all will take.
 _TRIAL_STEPS = 4
 
@@ -215,14 +218,14 @@ class VisualiserPlugin(NetworkPlugin):
     def prepare(self, worker: Worker) -> None:
         """See `NetworkPlugin`."""
         prepare_process()
-        self.network = built(self.spec)
+        self.network = built(self.spec, _EXPORTED)
 
     def visualiser(self, layer: str, settings: Settings) -> Visualiser:
         """Of one layer."""
         preprocessing = self.spec.preprocessing
         preparation = Preparation(preprocessing.input_size, preprocessing.mean, preprocessing.std)
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        part = part_below(self.network.module, self.network.value_node[layer]).to(device)
+        part = part_below(self.network.module, self.network.values[layer].node).to(device)
         return Visualiser(part, layer, preparation, settings, device)
 
 
