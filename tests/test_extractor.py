@@ -22,8 +22,8 @@ from summit_dask.images.decode import decode
 from summit_dask.measure.extractor import Extraction, Extractor
 from summit_dask.measure.partition import Arrays, Partition, extract_partition
 from summit_dask.measure.probabilities import gives_probabilities
+from summit_dask.network.trace import trace_network
 from tests import oracles_extract as oracle
-from tests.adapter import traced
 from tests.networks import CLASSES, SIDE, TinyInception, write_images, write_weights
 from tests.oracles_influence import influences, strongest
 
@@ -51,7 +51,7 @@ def extractor(
     layers: tuple[str, ...] = (),
     batch_size: int = OPTIONS.batch_size,
 ) -> Extractor:
-    return Extractor(traced(module, layers, preprocessing.input_size, batch_size), preprocessing, OPTIONS)
+    return Extractor(trace_network(module, layers, preprocessing.input_size, batch_size), preprocessing, OPTIONS)
 
 
 def scaled(network: TinyInception, **factors: float) -> TinyInception:

@@ -126,6 +126,9 @@ class ExtractOptions(Options):
     identity: bool = _option(True, "rank the identities of skip connections with the other sources")
     influence_values: bool = _option(True, "store the influences beside their sources")
     batch_size: int = _option(8, "images in one forward pass", ge=1)
+    compile: bool | None = _option(
+        None, "run the network compiled (needs a C++ compiler); by itself where there are so many images that it pays"
+    )
 
     @field_validator("mean", "std", mode="before")
     @classmethod

@@ -1,8 +1,8 @@
 """One forward pass: channel maxima, strongest sources of every channel, predictions.
 
-The network runs node by node; as soon as a node's value exists, what is to be measured on it is
-measured, and the value is dropped when the network no longer needs it. So memory is that of the
-forward pass, whatever the number of images.
+The network runs operation by operation; as soon as a value exists, what is to be measured on it is measured, and the
+value is dropped when the network no longer needs it. So memory is that of the forward pass, whatever the number of
+images. Or it runs compiled, and then all that is to be measured of one batch is there at once.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from jaxtyping import Float32, UInt8
 from numpy.typing import NDArray
-from torch import fx
 
 from summit_dask.arrays.activations import Extremes
 from summit_dask.arrays.influence.maximum import Strongest
@@ -24,6 +23,7 @@ from summit_dask.facts.errors import NumericalError
 from summit_dask.facts.preprocessing import Preprocessing
 from summit_dask.measure.meters import Measured, make_meter, to_host
 from summit_dask.measure.probabilities import gives_probabilities
+from summit_dask.measure.running import Run, compiled_run, interpreted_run
 from summit_dask.network.traced import Step, TracedNetwork, Value
 
 
@@ -45,6 +45,13 @@ class Extractor:
         k and identity matter here.
     device
         Where the network runs and is measured: "cpu" or "cuda:0".
+    compiled
+        Whether it runs compiled; on the CPU alone.
+
+    Raises
+    ------
+    ModelError
+        If it can't be compiled here.
 
     Attributes
     ----------
@@ -53,7 +60,12 @@ class Extractor:
     """
 
     def __init__(
-        self, network: TracedNetwork, preprocessing: Preprocessing, options: ExtractOptions, device: str = "cpu"
+        self,
+        network: TracedNetwork,
+        preprocessing: Preprocessing,
+        options: ExtractOptions,
+        device: str = "cpu",
+        compiled: bool = False,
     ) -> None:
         self.layer_graph, self._device = network.layer_graph, torch.device(device)
         self.batch_size, self._k = network.batch_size, options.k
@@ -68,6 +80,7 @@ class Extractor:
         self._meter = make_meter(self._steps, options.k, self._device)
         self._measured = {value.node: value for value in self._values_to_measure()}
         self._steps_at = _steps_by_node(self._steps)
+        self._run = self._compiled(preprocessing) if compiled else interpreted_run(self.module, list(self._measured))
 
     def __call__(self, pixels: UInt8[np.ndarray, "image height width colour"]) -> Extraction:
         """Measure a batch.
@@ -91,8 +104,8 @@ class Extractor:
         """
         found, n_images = Measured(), len(pixels)
         with torch.inference_mode(), self._device_in_use():
-            runner = _Runner(self.module, lambda node, value: self._measure(node, value, n_images, found))
-            outputs = runner.run(self._normalised(pixels))[:n_images]
+            images = self._normalised(pixels)
+            outputs = self._run(images, lambda node, value: self._measure(node, value, n_images, found))[:n_images]
             fetched = self._meter.fetch(found)
             probabilities = outputs if self._gives_probabilities else outputs.softmax(1)
             last = [to_host(part) for part in (outputs.isfinite().all(), probabilities.float())]
@@ -148,6 +161,11 @@ class Extractor:
         """Triton starts its kernels on the thread's current GPU, whichever the tensors lie on."""
         return torch.cuda.device(self._device) if self._device.type == "cuda" else nullcontext()
 
+    def _compiled(self, preprocessing: Preprocessing) -> Run:
+        colours, height, width = preprocessing.input_size
+        images = self._normalised(np.zeros((self.batch_size, height, width, colours), np.uint8))
+        return compiled_run(self.module, list(self._measured), images)
+
     def _normalised(self, pixels: NDArray[np.uint8]) -> torch.Tensor:
         """A whole batch as the network takes it, zeros where images are missing."""
         missing = self.batch_size - len(pixels)
@@ -161,23 +179,8 @@ class Extractor:
         yield from (self._values[layer.name] for layer in self.layer_graph.visible)
         yield from (step.input for step in self._steps)
 
-    def _measure(self, node: str, value: Any, n_images: int, found: Measured) -> None:
-        if node in self._measured:
-            self._meter.measure(self._measured[node], value[:n_images], self._steps_at.get(node, ()), found)
-
-
-class _Runner(fx.Interpreter):
-    """Runs the network and shows each node's value to a callback, before anything can change it in place."""
-
-    def __init__(self, module: fx.GraphModule, measure: Callable[[str, Any], None]) -> None:
-        super().__init__(module)
-        self.extra_traceback = False  # torch would add lines of its own to our messages
-        self._measure = measure
-
-    def run_node(self, n: fx.Node) -> Any:
-        value = super().run_node(n)
-        self._measure(n.name, value)
-        return value
+    def _measure(self, node: str, value: torch.Tensor, n_images: int, found: Measured) -> None:
+        self._meter.measure(self._measured[node], value[:n_images], self._steps_at.get(node, ()), found)
 
 
 def _steps_by_node(steps: Sequence[Step]) -> dict[str, list[int]]:

@@ -79,8 +79,10 @@ class ExtractorPlugin(NetworkPlugin):
         prepare_process()
         self.store = Store.open(self.path, writable=True)
         spec = self.store.network
-        options = self.store.header.run.config
-        self.extractor = Extractor(built(spec, options.batch_size), spec.preprocessing, options, device_of(worker))
+        run, device = self.store.header.run, device_of(worker)
+        compiled = bool(run.facts["compiled"]) and device == "cpu"
+        network = built(spec, run.config.batch_size)
+        self.extractor = Extractor(network, spec.preprocessing, run.config, device, compiled)
 
 
 def extract_task(index: int, plugin_name: str, run: int) -> int:

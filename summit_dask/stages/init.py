@@ -14,14 +14,15 @@ from numpy.typing import NDArray
 
 from summit_dask.facts import schema
 from summit_dask.facts.addresses import bytes_per_image
-from summit_dask.facts.config import ResultOptions, RunConfig, fingerprint
-from summit_dask.facts.errors import StoreError, StoreMismatchError
+from summit_dask.facts.config import ExtractOptions, ResultOptions, RunConfig, fingerprint
+from summit_dask.facts.errors import ConfigError, StoreError, StoreMismatchError
 from summit_dask.facts.layergraph import LayerGraph
 from summit_dask.facts.run import Run
 from summit_dask.facts.stages import stage_named
 from summit_dask.images.classes import Outputs, map_classes
 from summit_dask.images.readable import check_readable
 from summit_dask.images.sources import ImageSet, read_image_set
+from summit_dask.measure.artefact import compiler, pays_from
 from summit_dask.network.build import specified
 from summit_dask.store.header import Header
 from summit_dask.store.layout import partition_size
@@ -48,6 +49,7 @@ def init(config: RunConfig) -> Store:
     for sentence in (*images.remarks, outputs.summary):
         say(sentence)
     facts = {**spec.facts(), **_facts(config, images, outputs, network.layer_graph)}
+    facts["compiled"] = compiles(config, len(images.table), network.layer_graph)
     facts = json.loads(json.dumps(facts))  # as they come back from the store
     run = Run(
         config=ResultOptions.part_of(config),
@@ -67,6 +69,7 @@ def init(config: RunConfig) -> Store:
         if _is_there(config.out):  # another process was quicker
             return _reopened(config.out, run)
         _say_cost(header)
+        _say_compiling(header, config)
         return Store.create(config.out, header, _tables(images, outputs))
 
 
@@ -106,6 +109,24 @@ def _facts(options: ResultOptions, images: ImageSet, outputs: Outputs, layer_gra
     }
 
 
+def compiles(options: ExtractOptions, n_images: int, layer_graph: LayerGraph) -> bool:
+    """Whether the network is run compiled: as the options say, else where it pays and there is a compiler.
+
+    Raises
+    ------
+    ConfigError
+        If it is asked for where there is no compiler.
+    """
+    if options.compile and compiler() is None:
+        raise ConfigError(
+            "The option 'compile' needs a C++ compiler, and neither CXX nor the system's usual one is found. "
+            "Install one (g++, clang++), or leave the option out."
+        )
+    if options.compile is not None:
+        return options.compile
+    return n_images >= pays_from(layer_graph) and compiler() is not None
+
+
 def check_exclusions(options: ResultOptions, layer_graph: LayerGraph) -> None:
     """See that the excluded channels exist.
 
@@ -127,6 +148,8 @@ def _reopened(path: Path, run: Run) -> Store:
     """The store there, if the same run laid it out; network and images may lie elsewhere by now."""
     store = Store.open(path)
     stored = store.header.run
+    if run.config.compile is None:  # a store goes on in the way in which it was begun
+        run = run.model_copy(update={"facts": {**run.facts, "compiled": stored.facts.get("compiled")}})
     differing = _differences(stored.facts, run.facts)
     if differing:
         raise StoreMismatchError(
@@ -177,3 +200,12 @@ def _say_cost(header: Header) -> None:
         f"partitions; {len(header.layer_graph.visible)} layers, {len(header.layer_graph.hops)} hops. "
         f"The store takes at most {size(each)} per image, {size(each * header.n_images)} in all, before compression."
     )
+
+
+def _say_compiling(header: Header, options: ExtractOptions) -> None:
+    least = f"{pays_from(header.layer_graph):,} images on"
+    if header.run.facts["compiled"]:
+        say(f"The network runs compiled, which takes a minute once on each machine and pays from about {least}.")
+    elif options.compile is None:
+        missing = "" if compiler() else "; there is no C++ compiler here"
+        say(f"The network runs as it is; compiling it (--compile) would pay from about {least}{missing}.")
