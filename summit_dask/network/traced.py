@@ -67,6 +67,18 @@ class Step:
     source: Int16[np.ndarray, " source"]
 
 
+class PreActivation(NamedTuple):
+    """Where contributions add up: a linear step's, batch norm's or addition's output, before any nonlinearity.
+
+    A layer has one, or one for each branch of a concatenation; `targets` are the layer's channels that the node's
+    `channels` become, one for each (a split may leave others out).
+    """
+
+    value: Value
+    channels: Channels
+    targets: Channels
+
+
 @dataclass(frozen=True, eq=False)
 class TracedNetwork:
     """A network ready to be run and looked into.
@@ -84,6 +96,12 @@ class TracedNetwork:
         By layer, visible and hidden: its activation.
     steps
         In forward order; those of one target layer in the order of its hops.
+    pre_activation
+        By layer that any step leads to: the values that its steps' contributions and its bias sum up to.
+    bias
+        By the same layers: the constant part of each channel's pre-activation, folded biases and shifts; float32.
+    module_outputs
+        By path of a module that is called once and returns one tensor: the value that it returned.
     """
 
     module: fx.GraphModule
@@ -91,3 +109,6 @@ class TracedNetwork:
     layer_graph: LayerGraph
     values: Mapping[str, Value]
     steps: tuple[Step, ...]
+    pre_activation: Mapping[str, tuple[PreActivation, ...]]
+    bias: Mapping[str, Tensor]
+    module_outputs: Mapping[str, Value]
