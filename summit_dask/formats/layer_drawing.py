@@ -20,11 +20,12 @@ from itertools import count
 from pathlib import Path
 
 from summit_dask.facts.errors import FormatError
-from summit_dask.facts.layergraph import Hop, Layer, LayerGraph
+from summit_dask.facts.layergraph import Convolution, Hop, Layer, LayerGraph
 from summit_dask.facts.wording import hop_in_words
 
 VISIBLE, HIDDEN = (210, 40), (150, 30)  # width and height of a layer's box
-ROW, COLUMN, LANE, MARGIN, TITLE = 78, 176, 30, 28, 64
+ROW, COLUMN, LANE, MARGIN, TITLE = 68, 176, 30, 28, 64
+GAP, LABEL = 36.0, 30  # pixels between the hops at a box, and what a hop's label needs of them
 BLUE, GREY, INK, PAPER = "#2f6db3", "#8a8f98", "#1d2530", "#ffffff"
 FONT = "font-family='Helvetica, Arial, sans-serif'"
 
@@ -56,7 +57,7 @@ def draw(graph: LayerGraph, title: str, path: Path) -> None:
 def drawing(graph: LayerGraph, title: str) -> str:
     """The drawing of a layer graph as SVG; a layer's or hop's whole name shows under the pointer."""
     lanes = _lanes(graph)
-    boxes = _boxes(graph, left=MARGIN + LANE * (1 + max(lanes.values(), default=-1)))
+    boxes = _boxes(graph, left=MARGIN + LANE * (1.0 + max(lanes.values(), default=-1)))
     width = max(box.x + box.width / 2 for box in boxes.values()) + MARGIN
     height = max(box.y + box.height / 2 for box in boxes.values()) + MARGIN
     width = max(width, 460)
@@ -148,7 +149,7 @@ def _heading(title: str) -> Iterator[str]:
     for name, identity, noted in kinds:
         yield f"<path d='M {x} 54 h 26' {_stroke(identity, noted)}/>"
         yield f"<text x='{x + 32}' y='58' font-size='12' fill='{INK}'>{name}</text>"
-        x += 56 + 7 * len(name)
+        x += 56 + 6 * len(name)
 
 
 def _layer(layer: Layer, box: Box, graph: LayerGraph) -> str:
@@ -192,6 +193,8 @@ def _lines(graph: LayerGraph, boxes: dict[str, Box], lanes: dict[str, int]) -> I
             f"<path d='{_way(start, end, hop, lanes)}' {_stroke(hop.convolution is None, bool(hop.notes))}>"
             f"<title>{escape(hop.name)}: {escape(hop_in_words(hop, graph))}</title></path>"
         )
+        if hop.convolution is not None and _gap(boxes[hop.target], len(graph.incoming(hop.target))) >= LABEL:
+            yield _label(hop.convolution, *end)
 
 
 def _side(hop: Hop, other: Box, lanes: dict[str, int]) -> float:
@@ -201,9 +204,23 @@ def _side(hop: Hop, other: Box, lanes: dict[str, int]) -> float:
 
 def _ports(box: Box, sides: dict[str, float]) -> dict[str, float]:
     """Where hops touch a box, from left to right as their other ends lie."""
-    gap = min(18.0, 0.8 * box.width / max(len(sides), 1))
+    gap = _gap(box, len(sides))
     order = sorted(sides, key=sides.__getitem__)
     return {name: box.x + (number - (len(order) - 1) / 2) * gap for number, name in enumerate(order)}
+
+
+def _gap(box: Box, n_hops: int) -> float:
+    return min(GAP, 0.9 * box.width / max(n_hops, 1))
+
+
+def _label(shape: Convolution, x: float, y: float) -> str:
+    """A kernel's size beside a hop's end, with its stride, as in 3×3/2."""
+    size, step = ("×".join(map(str, pair)) for pair in (shape.kernel, shape.stride))
+    stride = "" if shape.stride == (1, 1) else f"/{shape.stride[0] if len({*shape.stride}) == 1 else step}"
+    return (
+        f"<text x='{x + 3:g}' y='{y + 12:g}' font-size='10' fill='{INK}' stroke='{PAPER}' stroke-width='3' "
+        f"paint-order='stroke'>{size}{stride}</text>"
+    )
 
 
 def _way(start: tuple[float, float], end: tuple[float, float], hop: Hop, lanes: dict[str, int]) -> str:

@@ -167,7 +167,7 @@ def printed(report: NetworkReport) -> str:
 def _lines(report: NetworkReport) -> Iterator[str]:
     graph = report.layer_graph
     hidden = len(graph.layers) - len(graph.visible)
-    yield f"{report.model}: {len(graph.visible)} layers, {hidden} hidden ones, {len(graph.hops)} hops"
+    yield f"{report.model}: {len(graph.visible)} layers, {hidden} hidden, {len(graph.hops)} hops"
     if report.untrained:
         yield "No weights were given, so they are random: this is the structure, which no weights change."
     yield ""
