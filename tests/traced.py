@@ -52,7 +52,7 @@ SHUFFLE = (12, 3, 7, 0, 1, 11, 2, 10, 4, 5, 6, 8, 9)
 class Traced:
     """The user's module and what was traced of it."""
 
-    module: nn.Module
+    module: ResidualNetwork
     network: TracedNetwork
 
 
@@ -65,7 +65,7 @@ def residual(batch_size: int = 2) -> Traced:
     images = torch.zeros(batch_size, 3, 8, 8)
     traced = torch.export.export(module, (images,)).run_decompositions().module()
     assert isinstance(traced, fx.GraphModule)
-    return Traced(module, TracedNetwork(traced, batch_size, _layer_graph(), VALUES, _steps(module), *_sums(module)))
+    return Traced(module, TracedNetwork(traced, batch_size, _layer_graph(), VALUES, _steps(module), (), *_sums(module)))
 
 
 VALUES = {
@@ -93,7 +93,7 @@ def _layer_graph() -> LayerGraph:
 
 
 def _steps(module: ResidualNetwork) -> tuple[Step, ...]:
-    first = module.first.weight * _scale(module.norm)[:, None, None, None]
+    first = module.first.weight * scale_of(module.norm)[:, None, None, None]
     inputs = ("relu", "relu_1", "getitem_3", "relu_2", "getitem_5", "mul")
     weights = (first, module.second.weight, None, module.branch[0].weight, None, _unshuffled(module.out.weight))
     return tuple(
@@ -123,14 +123,16 @@ def _unshuffled(weight: Tensor) -> Tensor:
     return weight[:, np.argsort(SHUFFLE)]
 
 
-def _scale(norm: nn.BatchNorm2d) -> Tensor:
+def scale_of(norm: nn.BatchNorm2d) -> Tensor:
+    """What a batch norm multiplies each channel by."""
     assert norm.running_var is not None
     return norm.weight * torch.rsqrt(norm.running_var + norm.eps)
 
 
-def _sums(module: ResidualNetwork) -> tuple[dict[str, tuple[PreActivation, ...]], dict[str, Tensor], dict[str, Value]]:
+def _sums(module: ResidualNetwork) -> tuple[dict[str, Tensor], dict[str, tuple[PreActivation, ...]], dict[str, str]]:
     def whole(node: str, n: int, start: int = 0) -> PreActivation:
-        return PreActivation(Value(node, 1), range(n), range(start, start + n))
+        ones = torch.ones(n, dtype=torch.float64)
+        return PreActivation(Value(node, 1), range(n), range(start, start + n), ones, 0 * ones)
 
     norm = module.norm
     assert norm.running_mean is not None
@@ -141,15 +143,11 @@ def _sums(module: ResidualNetwork) -> tuple[dict[str, tuple[PreActivation, ...]]
         "out": (whole("convolution_5", 7),),
     }
     bias = {
-        "first": norm.bias - norm.running_mean * _scale(norm),
+        "first": norm.bias - norm.running_mean * scale_of(norm),
         "block": module.second.bias,
         "cat": torch.cat([module.branch[0].bias, torch.zeros(8)]),
         "out": module.out.bias,
     }
     outputs = {"norm": "getitem", "branch": "relu_3", "branch.0": "convolution_3", "pool": "getitem_5"}
     outputs |= {"stem": "convolution", "skip": "getitem_3", "out": "convolution_5"}
-    return (
-        pre_activation,
-        {name: tensor.detach() for name, tensor in bias.items() if tensor is not None},
-        {path: Value(node, 1) for path, node in outputs.items()},
-    )
+    return {name: tensor.detach() for name, tensor in bias.items() if tensor is not None}, pre_activation, outputs

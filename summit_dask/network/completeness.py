@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from summit_dask.facts.errors import TraceError
 from summit_dask.facts.layergraph import as_index
-from summit_dask.network.double import channels_first, graph_in_double, in_double
+from summit_dask.network.double import channels_first, graph_in_double, in_double, shown_by
 from summit_dask.network.provenance import misplaced_channels
 from summit_dask.network.traced import PreActivation, Step, TracedNetwork
 
@@ -96,17 +96,17 @@ def _outputs(network: TracedNetwork) -> dict[str, str]:
     """Nodes that are a module's output, with the path of the innermost such module."""
     (output,) = network.module.graph.find_nodes(op="output")[0].all_input_nodes
     paths = sorted(network.module_outputs, key=len)
-    return {output.name: ""} | {network.module_outputs[path].node: path for path in paths}
+    return {output.name: ""} | {network.module_outputs[path]: path for path in paths}
 
 
 def _all_pre_activations(network: TracedNetwork) -> Iterator[PreActivation]:
-    for parts in network.pre_activation.values():
+    for parts in network.pre_activations.values():
         yield from parts
 
 
 def _node(network: TracedNetwork, pre: PreActivation) -> fx.Node:
     node: fx.Node = next(node for node in network.module.graph.nodes if node.name == pre.value.node)
-    return node
+    return shown_by(node)
 
 
 def _nearest(node: fx.Node, outputs: Mapping[str, str]) -> set[str]:
@@ -167,64 +167,88 @@ class _Rebuilding(fx.Interpreter):
         self.extra_traceback = False
         self.network, self.real = network, real
         self.steps: dict[str, list[tuple[Step, Tensor]]] = {}  # those of each layer, with their contributions' sum
-        self.rebuilt: dict[str, dict[fx.Node, Tensor]] = {}  # by layer: what depends on its rebuilt pre-activation
+        self.rebuilt: dict[str, dict[fx.Node, Any]] = {}  # by layer: what depends on its rebuilt pre-activation
         self.differences: dict[str, dict[str, float]] = {}
 
     def run_node(self, n: fx.Node) -> Any:
         """See `fx.Interpreter`."""
         value = super().run_node(n)
-        for step in self.network.steps:
+        for step in (*self.network.steps, *self.network.unranked):
             if step.input.node == n.name:
                 self.steps.setdefault(step.target, []).append((step, contributions(step, value)))
         for layer in self.rebuilt:
             self._go_on(layer, n)
-        for layer, parts in self.network.pre_activation.items():
+        for layer, parts in self.network.pre_activations.items():
             for part in parts:
                 if part.value.node == n.name:
-                    self._arrive(layer, n, self._rebuild(layer, part, value))
+                    self._compare(layer, n, part, value)
         return value
 
     def found(self, layer: str, misplaced: tuple[str, ...]) -> Completeness:
         """What was found of a layer."""
         differences = self.differences.get(layer, {})
-        covered = {c for part in self.network.pre_activation.get(layer, ()) for c in part.targets}
+        covered = {c for part in self.network.pre_activations.get(layer, ()) for c in part.targets}
         missed = any(set(step.targets) - covered for step in self.network.steps if step.target == layer)
         worst = max(differences.values(), default=torch.inf)
         return Completeness(layer, torch.inf if missed else worst, tuple(differences), misplaced)
 
-    def _rebuild(self, layer: str, part: PreActivation, value: Tensor) -> Tensor:
-        """The node's value with the layer's part of it replaced by what contributions and bias add up to."""
+    def _compare(self, layer: str, node: fx.Node, part: PreActivation, value: Tensor) -> None:
+        """Compare a layer's rebuilt pre-activation with the node that it is a part of, or go on with it."""
+        total = self._total(layer, part, value)
+        scale, shift = (_per_channel(constant, total) for constant in (part.scale, part.shift))
+        if node.name in self.real and node.users:
+            path, real = self.real[node.name]
+            own = channels_first(real.reshape(value[:1].shape), part.value)[:, as_index(part.channels)]
+            self._note(layer, path, total[:1], own * scale + shift)
+            return
+        shown = shown_by(node)
+        known = value if shown is node else self.env[shown]
+        whole = self.rebuilt.get(layer, {}).get(shown, known).clone(memory_format=torch.contiguous_format)
+        maps = channels_first(whole if shown is node else self._again(node, {shown: whole}), part.value)
+        is_lost = scale == 0  # such a channel is a constant, whatever contributes to it
+        rebuilt = (total - shift) / torch.where(is_lost, 1, scale)
+        maps[:, as_index(part.channels)] = torch.where(is_lost, maps[:, as_index(part.channels)], rebuilt)
+        self._arrive(layer, shown, whole)
+
+    def _total(self, layer: str, part: PreActivation, value: Tensor) -> Tensor:
+        """What contributions and bias add up to, (image, target, ...)."""
         place = {target: number for number, target in enumerate(part.targets)}
-        rebuilt = value.clone()
-        maps = channels_first(rebuilt, part.value)
-        total = torch.zeros_like(maps[:, : len(place)])
-        total += self.network.bias[layer].double()[as_index(part.targets)].view(-1, *(1,) * (maps.ndim - 2))
+        total = torch.zeros_like(channels_first(value, part.value)[:, as_index(part.channels)])
+        total += _per_channel(self.network.bias[layer][as_index(part.targets)], total)
         for step, own in self.steps.get(layer, ()):
             rows = [row for row, target in enumerate(step.targets) if target in place]
             total[:, [place[step.targets[row]] for row in rows]] += _as_wide(own[:, rows], total)
-        maps[:, as_index(part.channels)] = total
-        return rebuilt
+        return total
 
     def _go_on(self, layer: str, node: fx.Node) -> None:
         """Compute a node again from what depends on a layer's rebuilt pre-activation."""
         rebuilt = self.rebuilt[layer]
         changed = {given: rebuilt[given] for given in node.all_input_nodes if given in rebuilt}
-        if changed and node.op != "output":
-            kept = {given: self.env[given] for given in changed}
-            self.env.update(changed)
-            self._arrive(layer, node, super().run_node(node))
-            self.env.update(kept)
+        if changed and node.users:
+            self._arrive(layer, node, self._again(node, changed))
         for used_up in self.user_to_last_uses.get(node, ()):
             rebuilt.pop(used_up, None)
 
+    def _again(self, node: fx.Node, changed: Mapping[fx.Node, Any]) -> Any:
+        """A node's value with some of its inputs changed."""
+        kept = {given: self.env[given] for given in changed}
+        self.env.update(changed)
+        value = super().run_node(node)
+        self.env.update(kept)
+        return value
+
     def _arrive(self, layer: str, node: fx.Node, rebuilt: Any) -> None:
         """Compare a rebuilt value if it is a module's output, else go on with it."""
-        if node.name not in self.real:
+        if node.name in self.real:
+            path, real = self.real[node.name]
+            self._note(layer, path, rebuilt[:1].reshape(real.shape), real)
+        else:
             self.rebuilt.setdefault(layer, {})[node] = rebuilt
-            return
-        path, real = self.real[node.name]
+
+    def _note(self, layer: str, path: str, rebuilt: Tensor, real: Tensor) -> None:
+        difference = float((rebuilt - real).abs().max()) / max(float(real.abs().max()), 1e-12)
         found = self.differences.setdefault(layer, {})
-        found[path] = max(found.get(path, 0.0), _difference(rebuilt[:1], real))
+        found[path] = max(found.get(path, 0.0), torch.inf if difference != difference else difference)  # NaN: no number
 
 
 def contributions(step: Step, value: Tensor) -> Float64[Tensor, "image target ..."]:
@@ -250,7 +274,5 @@ def _as_wide(maps: Tensor, total: Tensor) -> Tensor:
     return maps.reshape(*maps.shape[:2], *(*maps.shape[2:], 1, 1)[: total.ndim - 2])
 
 
-def _difference(rebuilt: Tensor, real: Tensor) -> float:
-    scale = max(float(real.abs().max()), 1e-12)
-    difference = float((rebuilt.reshape(real.shape) - real).abs().max()) / scale
-    return difference if difference == difference else torch.inf  # NaN compares with nothing
+def _per_channel(constants: Tensor, maps: Tensor) -> Tensor:
+    return constants.double().reshape(1, -1, *(1,) * (maps.ndim - 2))

@@ -1,4 +1,4 @@
-"""Modules and traced graphs in float64, in which checks are made."""
+"""What checks of a traced network share: modules and graphs in float64, values with their channels first."""
 
 import copy
 from typing import Any, TypeVar
@@ -32,6 +32,11 @@ def graph_in_double(traced: fx.GraphModule) -> fx.GraphModule:
 def channels_first(value: Tensor, place: Value) -> Tensor:
     """A node's value as (image, channel, ...), a view of it."""
     return value.movedim(place.axis, 1)
+
+
+def shown_by(node: fx.Node) -> fx.Node:
+    """The node itself, or the one that it only shows in another shape, for a measurement that nothing else uses."""
+    return node if node.users else node.all_input_nodes[0]
 
 
 def _double(value: Any) -> Any:

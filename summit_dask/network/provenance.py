@@ -11,15 +11,16 @@ All layers are marked at once: what a layer's value would pass on of the marks b
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float64
 from torch import Tensor, fx
 
-from summit_dask.facts.layergraph import as_index
-from summit_dask.network.double import channels_first
-from summit_dask.network.traced import Step, TracedNetwork
+from summit_dask.facts.layergraph import Hop, as_index
+from summit_dask.network.double import channels_first, shown_by
+from summit_dask.network.traced import Step, TracedNetwork, Value
 
 #: Bits of a pattern, and by how much a marked value changes: so little that a maximum pooling chooses the same place.
 BITS, CHANGE = 40, 1e-6
@@ -43,12 +44,21 @@ def misplaced_channels(
     marked = [_Marking(network, traced, unmarked.seen, one) for one in marks]
     for run in marked:
         run.run(images)
-    return {
-        layer.name: tuple(
-            text for step in network.steps if step.target == layer.name for text in _misplaced(network, step, marked)
-        )
-        for layer in network.layer_graph.influenced
-    }
+    wrong: dict[str, list[str]] = {layer.name: [] for layer in network.layer_graph.influenced}
+    for step in network.steps:
+        wrong[step.target] += _misplaced(network, step, marked)
+    for hop in network.layer_graph.hops:
+        wrong[hop.target] += _not_carried(network, hop)
+    return {layer: tuple(texts) for layer, texts in wrong.items()}
+
+
+def _not_carried(network: TracedNetwork, hop: Hop) -> Iterator[str]:
+    """What is wrong with a hop whose sources are not those of its step."""
+    number = network.layer_graph.incoming(hop.target).index(hop)
+    carried = [c for s in network.steps if s.target == hop.target for c in s.source[s.hop == number].tolist()]
+    own = range(network.layer_graph.layer(hop.source).channels) if hop.sources is None else hop.sources
+    if sorted(carried) != sorted(own):
+        yield f"the hop {hop.name} has {len(own)} sources, and steps lead from {len(carried)}, not the same ones"
 
 
 Marks = dict[str, Bool[Tensor, "image channel"]]
@@ -72,29 +82,30 @@ class _Marking(fx.Interpreter):
         super().__init__(traced)
         self.extra_traceback = False
         self.unmarked, self.marks, self.seen = unmarked, marks, dict[str, Tensor]()
-        self.layers = {value.node: (name, value) for name, value in network.values.items()}
+        nodes = {node.name: node for node in traced.graph.nodes}
+        self.layers = [(name, nodes[value.node], value) for name, value in network.values.items()]
         self.inputs = {step.input.node: step.input for step in network.steps}
         self.changes: dict[str, Float64[Tensor, "image channel"]] = {}
 
-    def run_node(self, n: fx.Node) -> object:
+    def run_node(self, n: fx.Node) -> Any:
         """See `fx.Interpreter`."""
         value = super().run_node(n)
-        if n.name not in self.layers and n.name not in self.inputs:
-            return value
-        if not self.marks:
+        for name, node, place in self.layers:
+            if self.marks and shown_by(node) is n:
+                value = value.clone(memory_format=torch.contiguous_format)
+                self.env[n] = value
+                own = value if node is n else super().run_node(node)  # a view
+                own.copy_(self._marked(name, node, place, len(value)))
+        if n.name in self.inputs and self.marks:
+            self.changes[n.name] = _energy(channels_first(value - self.unmarked[n.name], self.inputs[n.name]))
+        elif not self.marks and (n.name in self.inputs or any(node is n for _, node, _ in self.layers)):
             self.seen[n.name] = value[:1]
-            return value
-        if n.name in self.layers:
-            value = self._marked(n.name, len(value))
-        if n.name in self.inputs:
-            changed = channels_first(value - self.unmarked[n.name], self.inputs[n.name])
-            self.changes[n.name] = _energy(changed)
         return value
 
-    def _marked(self, node: str, n_images: int) -> Tensor:
+    def _marked(self, name: str, node: fx.Node, place: Value, n_images: int) -> Tensor:
         """A layer's unmarked value, changed in its marked channels, at every position by another share."""
-        name, place = self.layers[node]
-        value = self.unmarked[node].repeat(n_images, *(1,) * (self.unmarked[node].ndim - 1))
+        unmarked = self.unmarked[node.name]
+        value = unmarked.repeat(n_images, *(1,) * (unmarked.ndim - 1))
         maps = channels_first(value, place)
         share = torch.rand(maps.shape[2:], dtype=maps.dtype, generator=torch.Generator().manual_seed(1)) + 0.5
         marks = self.marks[name].view(*maps.shape[:2], *(1,) * (maps.ndim - 2))

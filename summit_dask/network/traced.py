@@ -67,16 +67,29 @@ class Step:
     source: Int16[np.ndarray, " source"]
 
 
-class PreActivation(NamedTuple):
-    """Where contributions add up: a linear step's, batch norm's or addition's output, before any nonlinearity.
+@dataclass(frozen=True, eq=False)
+class PreActivation:
+    """A node whose value the contributions to some channels of a layer add up to.
 
-    A layer has one, or one for each branch of a concatenation; `targets` are the layer's channels that the node's
-    `channels` become, one for each (a split may leave others out).
+    For each of `targets`: the sum of all contributions plus bias = `scale` * the value's channel + `shift`.
+
+    Attributes
+    ----------
+    value
+        Output of a linear step or of an addition, before any nonlinearity.
+    channels
+        Its channels, one for each of `targets`.
+    targets
+        The layer's channels.
+    scale, shift
+        Constants that follow before the layer's own nonlinearity, float64, one for each of `targets`.
     """
 
     value: Value
     channels: Channels
     targets: Channels
+    scale: Tensor
+    shift: Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,12 +109,14 @@ class TracedNetwork:
         By layer, visible and hidden: its activation.
     steps
         In forward order; those of one target layer in the order of its hops.
-    pre_activation
-        By layer that any step leads to: the values that its steps' contributions and its bias sum up to.
+    unranked
+        Steps into layers that come from no layer, but from the image alone: nothing to rank, though they contribute.
     bias
-        By the same layers: the constant part of each channel's pre-activation, folded biases and shifts; float32.
+        By layer that steps lead to, of each channel: the constant part of its pre-activation, float64.
+    pre_activations
+        By layer that steps lead to: what contributions and bias add up to.
     module_outputs
-        By path of a module that is called once and returns one tensor: the value that it returned.
+        By path of a module that is called once: the node whose value it returns.
     """
 
     module: fx.GraphModule
@@ -109,6 +124,7 @@ class TracedNetwork:
     layer_graph: LayerGraph
     values: Mapping[str, Value]
     steps: tuple[Step, ...]
-    pre_activation: Mapping[str, tuple[PreActivation, ...]]
+    unranked: tuple[Step, ...]
     bias: Mapping[str, Tensor]
-    module_outputs: Mapping[str, Value]
+    pre_activations: Mapping[str, tuple[PreActivation, ...]]
+    module_outputs: Mapping[str, str]
