@@ -17,7 +17,15 @@ from typing import Any, NoReturn, TypeVar
 import click
 
 from summit_dask.cli_formats import COMMANDS
-from summit_dask.facts.config import ClusterOptions, Exclusion, Options, RunConfig, local_path, read_yaml
+from summit_dask.facts.config import (
+    ClusterOptions,
+    Exclusion,
+    MeasureOptions,
+    Options,
+    RunConfig,
+    local_path,
+    read_yaml,
+)
 from summit_dask.facts.errors import ConfigError, SummitError
 from summit_dask.facts.stages import Stage
 from summit_dask.facts.stages import commands as stage_commands
@@ -101,6 +109,14 @@ def configured(config: Path | None, values: Mapping[str, Any]) -> RunConfig:
     return RunConfig.of({**base, **_given(values)}, where)
 
 
+def _of_network(config: Path | None, values: Mapping[str, Any]) -> MeasureOptions:
+    """Options of the network alone; a run's configuration file may hold more."""
+    base = read_yaml(config) if config else {}
+    spare = set(RunConfig.model_fields) - set(MeasureOptions.model_fields)
+    known = {name: value for name, value in base.items() if name not in spare}
+    return MeasureOptions.of({**known, **_given(values)}, f"the configuration {config}" if config else COMMAND_LINE)
+
+
 class _StorePath(click.Path):
     """A store's folder; an address is refused in words, instead of being taken for a folder called "s3:"."""
 
@@ -138,6 +154,30 @@ def init(config: Path | None, **values: Any) -> None:
 
     made = init(configured(config, values))
     click.echo(f"{made.path} is laid out. Go on with: summit-dask extract {made.path}")
+
+
+@commands.command()
+@_config
+@options(MeasureOptions)
+@click.option(
+    "--check", is_flag=True, help="see that contributions add up to what the network computes, in every layer"
+)
+@click.option("--json", "as_json", is_flag=True, help="for programs")
+@click.option("--svg", type=click.Path(dir_okay=False, path_type=Path), help="draw the layer graph into a file")
+def layers(config: Path | None, check: bool, as_json: bool, svg: Path | None, **values: Any) -> None:
+    """Print a network's layers and hops, and what a run will cost; needs no images, nor a zoo's weights.
+
+    Exit code 2 where --check finds something missing.
+    """
+    from summit_dask.questions.layers import look_at_network, plain, printed
+
+    report = look_at_network(_of_network(config, values), check)
+    if svg is not None:
+        from summit_dask.formats.layer_drawing import draw
+
+        draw(report.layer_graph, report.model, svg)
+    click.echo(json.dumps(plain(report), indent=2) if as_json else printed(report))
+    sys.exit(0 if report.complete else 2)
 
 
 @commands.command()

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,13 @@ from dashboard.data import StoreData
 from dashboard.selection import Reselection, Selection
 from summit_dask.facts.config import RunConfig
 from summit_dask.facts.errors import StoreVersionError
-from summit_dask.facts.layergraph import Channel
+from summit_dask.facts.layergraph import Channel, LayerGraph
 from summit_dask.facts.stages import stage_named
 from summit_dask.serve import dashboard_folder
 from summit_dask.store.store import Store
 from tests.networks import tiny_config
 from tests.runs import run_here
-from tests.stores import AWKWARD_NAMES, PARTS, Made, make_store, options
+from tests.stores import AWKWARD_NAMES, PARTS, Made, layer_graph, make_store, options
 
 START = Selection()
 FOLDER = dashboard_folder()
@@ -397,3 +398,17 @@ def test_nothing_asks_for_anything_outside() -> None:
     assert len(addresses) > 3
     for address in addresses:
         assert any(ok in address for ok in allowed), address
+
+
+@pytest.mark.parametrize(
+    ("page", "layer", "n"), [("layers", "mixed2", 1), ("channel", "mixed2", 1), ("layers", "stem", 0)]
+)
+def test_what_is_noted_of_the_hops_into_a_layer_is_told_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, page: str, layer: str, n: int
+) -> None:
+    plain = layer_graph()
+    hops = tuple(replace(hop, notes=("gate: a_se_b",)) if hop.target == "mixed2.reduce" else hop for hop in plain.hops)
+    make_store(tmp_path / "store", graph=LayerGraph(plain.layers, hops))
+    app = _run(tmp_path / "store", page, monkeypatch, replace(START, layer=layer))
+    assert not app.exception
+    assert sum("on the way: gate: a_se_b." in str(element.proto) for element in app.get("html")) == n

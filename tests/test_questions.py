@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,11 @@ import pytest
 
 from summit_dask.arrays.activations import select_channels
 from summit_dask.facts import schema
+from summit_dask.facts.layergraph import LayerGraph
 from summit_dask.questions.info import describe, printed
 from summit_dask.questions.query import attribution_graph
 from summit_dask.store.tree import open_store
-from tests.stores import make_store
+from tests.stores import layer_graph, make_store
 
 
 @pytest.fixture(scope="module")
@@ -56,3 +58,14 @@ def test_info_names_some_of_many_unreadable_images(store: Path) -> None:
         "  n00000010/0065.jpg: cannot identify image file",
         "  and 2 more (info --json lists all)",
     ]
+
+
+def test_info_tells_what_is_noted_of_the_hops_into_a_layer(tmp_path: Path) -> None:
+    plain = layer_graph()
+    hops = tuple(replace(hop, notes=("gate: se",)) if hop.target == "mixed2.reduce" else hop for hop in plain.hops)
+    make_store(tmp_path / "store", parts=set(), graph=LayerGraph(plain.layers, hops))
+    facts = describe(tmp_path / "store")
+    assert {layer["name"]: layer["notes"] for layer in facts["layers"] if layer["notes"]} == {
+        "mixed2.reduce": "gate: se", "mixed2": "gate: se",
+    }  # fmt: skip
+    assert [line for line in printed(facts).splitlines() if "gate" in line] == ["  mixed2: gate: se"]

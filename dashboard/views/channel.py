@@ -8,7 +8,7 @@ import streamlit as st
 
 from dashboard import components, session
 from dashboard.data import StoreData
-from dashboard.plain import notice
+from dashboard.plain import layer_notes, notice
 from dashboard.selection import Selection
 from dashboard.shown import channels, figures, images, likeness
 from dashboard.shown.channels import counted_classes
@@ -76,6 +76,7 @@ def _heading(data: StoreData, channel: Channel, users: pd.DataFrame) -> None:
     ]
     note = f"This channel was left out of the counts: {'; '.join(reasons)}" if reasons else ""
     components.facts("channel heading", f"{channel.layer} · channel {channel.index}", facts, note=note)
+    layer_notes(data.layer_graph, channel.layer)
     if data.counts_are_partial:
         st.caption("Of the counts, this store holds those of the classes' graphs alone.")
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from dashboard import components, session
 from dashboard.data import StoreData
 from dashboard.kept import kept_with_store
-from dashboard.plain import heading
+from dashboard.plain import heading, layer_notes
 from dashboard.selection import Selection
 from dashboard.shown import channels, figures, likeness, oneclass
 from dashboard.shown.channels import counted_classes
@@ -33,6 +33,7 @@ def show() -> None:
     st.header("Layers: how classes share channels", anchor=False)
     class_index = data.index_of[wanted.class_ or ""]
     layer = _choose(data, wanted)
+    layer_notes(data.layer_graph, layer)
     counts = data.counts(layer)
     if counts is None:
         st.info(data.why_absent("matrices"))

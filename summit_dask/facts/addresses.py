@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from math import prod
 
 from summit_dask.facts import schema
-from summit_dask.facts.config import ExtractOptions
+from summit_dask.facts.config import MeasureOptions
 from summit_dask.facts.layergraph import LayerGraph
 from summit_dask.facts.schema import Variable
 
@@ -32,7 +32,7 @@ def addresses(layer_graph: LayerGraph, head: str) -> Iterator[tuple[str, Variabl
             yield variable.address(member), variable
 
 
-def measured_arrays(layer_graph: LayerGraph, options: ExtractOptions) -> dict[str, Variable]:
+def measured_arrays(layer_graph: LayerGraph, options: MeasureOptions) -> dict[str, Variable]:
     """What the extraction measures of every image in the layers, by address."""
     by_address = {
         address: variable
@@ -56,7 +56,7 @@ def own_lengths(layer_graph: LayerGraph, address: str) -> dict[str, int]:
     return {"channel": layer_graph.layer(member).channels} if member else {}
 
 
-def bytes_per_image(layer_graph: LayerGraph, options: ExtractOptions) -> int:
+def bytes_per_image(layer_graph: LayerGraph, options: MeasureOptions) -> int:
     """Bytes of what is measured of one image in the layers, before compression."""
     return sum(
         prod(schema.sizes(variable, {"image": 1, "rank": options.k, **own_lengths(layer_graph, address)}))

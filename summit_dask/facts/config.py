@@ -1,10 +1,10 @@
 """What a run is told: the options of each stage as one model, checked, and all of them together.
 
-    ExtractOptions ─┐
-    CountOptions    │
-    ExampleOptions  ├─ ResultOptions ─┬─ RunConfig
-    GraphOptions    │                 │
-    EmbedOptions   ─┘  ClusterOptions ┘
+    MeasureOptions ── ExtractOptions ─┐
+    (no images yet)   CountOptions    │
+                      ExampleOptions  ├─ ResultOptions ─┬─ RunConfig
+                      GraphOptions    │                 │
+                      EmbedOptions   ─┘  ClusterOptions ┘
 
 A changed option makes its stage and those after it run again (see `stages`); options of the cluster change no result.
 """
@@ -96,8 +96,8 @@ def _option(default: Any, description: str, **limits: Any) -> Any:
     return Field(default, description=description, **limits)
 
 
-class ExtractOptions(Options):
-    """What decides the values that are measured of each image."""
+class MeasureOptions(Options):
+    """What decides the values that are measured of an image: the network, what it takes for an image, what is kept."""
 
     model: str = _option(..., "torchvision:NAME, path/to/file.py:Class or package.module:factory")
     weights: LocalText | None = _option(
@@ -110,11 +110,6 @@ class ExtractOptions(Options):
         None, "whether torchvision's googlenet or inception_v3 from a file changes the normalisation first"
     )
     layers: tuple[str, ...] = _option((), "visible layers, instead of the family's own choice")
-    images: LocalPath = _option(..., "folder of class folders, or a CSV or Parquet manifest")
-    classes: LocalText | None = _option(
-        None, "table or list of the outputs (CSV, JSON, Parquet, .txt), or the word folder-order"
-    )
-    images_per_class: int | None = _option(None, "take a fixed sample of each class", ge=1)
     resize: Pixels | Literal["none"] | None = _option(None, "shorter side in pixels, or none")
     crop: Pixels | tuple[Pixels, Pixels] | None = _option(None, "centre crop in pixels, one number or HxW")
     mean: Floats | None = _option(None, "mean of each colour; one value means grey input")
@@ -154,6 +149,16 @@ class ExtractOptions(Options):
         if value is not None and min(value, default=0) < 0:
             raise ValueError("must not be below 0, as pixels lie between 0 and 1")
         return value
+
+
+class ExtractOptions(MeasureOptions):
+    """What decides all the values that are measured."""
+
+    images: LocalPath = _option(..., "folder of class folders, or a CSV or Parquet manifest")
+    classes: LocalText | None = _option(
+        None, "table or list of the outputs (CSV, JSON, Parquet, .txt), or the word folder-order"
+    )
+    images_per_class: int | None = _option(None, "take a fixed sample of each class", ge=1)
 
 
 class Exclusion(BaseModel):

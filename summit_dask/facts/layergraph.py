@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from summit_dask.facts.errors import LayerNotFoundError, StoreError, suggestion
+from summit_dask.facts.errors import LayerNotFoundError, StoreError, TraceError, suggestion
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -201,6 +201,22 @@ class LayerGraph:
         if name not in self._by_name:
             raise LayerNotFoundError(f"There is no layer {name!r}. {suggestion(name, self._by_name)}")
         return self._by_name[name]
+
+    def refuse_nothing_to_show(self) -> None:
+        """See that there is something to show of the network: two visible layers and a hop, or more.
+
+        Raises
+        ------
+        TraceError
+            If there is less; says what there is.
+        """
+        if len(self.visible) < 2 or not self.hops:
+            names = ", ".join(layer.name for layer in self.visible) or "none"
+            raise TraceError(
+                f"The network's layer graph has {len(self.visible)} visible layers ({names}) and {len(self.hops)} "
+                "hops; expected at least two layers and a hop between them, or there is nothing to show. Name layers "
+                "that lie one above the other with --layers."
+            )
 
     def incoming(self, name: str) -> tuple[Hop, ...]:
         """Hops into a layer, in the layer graph's order; empty in the lowest layer."""

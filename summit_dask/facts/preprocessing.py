@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from summit_dask.facts.config import ExtractOptions
+from summit_dask.facts.config import MeasureOptions
 from summit_dask.facts.errors import ConfigError
 
 
@@ -29,7 +29,7 @@ class Preprocessing:
         return (len(self.mean), *self.crop)
 
     @classmethod
-    def of(cls, options: ExtractOptions, preset: Mapping[str, Any] | None) -> "Preprocessing":
+    def of(cls, options: MeasureOptions, preset: Mapping[str, Any] | None) -> "Preprocessing":
         """The options of a run, over the weights' own preset, over the ImageNet standard.
 
         Raises

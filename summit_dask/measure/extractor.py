@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from summit_dask.arrays.activations import Extremes
 from summit_dask.arrays.influence.maximum import Strongest
 from summit_dask.arrays.influence.merge import Places, Ranking, empty_ranking, merge
-from summit_dask.facts.config import ExtractOptions
+from summit_dask.facts.config import MeasureOptions
 from summit_dask.facts.errors import NumericalError
 from summit_dask.facts.preprocessing import Preprocessing
 from summit_dask.measure.meters import Measured, make_meter, to_host
@@ -63,7 +63,7 @@ class Extractor:
         self,
         network: TracedNetwork,
         preprocessing: Preprocessing,
-        options: ExtractOptions,
+        options: MeasureOptions,
         device: str = "cpu",
         compiled: bool = False,
     ) -> None:

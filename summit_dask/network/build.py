@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass
 
-from summit_dask.facts.config import ExtractOptions
+from torch import nn
+
+from summit_dask.facts.config import MeasureOptions
 from summit_dask.facts.errors import ClusterError
 from summit_dask.facts.layergraph import LayerGraph
 from summit_dask.facts.preprocessing import Preprocessing
 from summit_dask.facts.run import NetworkSpec
-from summit_dask.network.load import load_network, n_outputs
+from summit_dask.network.load import LoadedNetwork, load_network, n_outputs
 from summit_dask.network.trace import trace_network
 from summit_dask.network.traced import TracedNetwork
 
@@ -21,17 +23,16 @@ class NetworkFacts:
     categories: tuple[str, ...] | None
 
 
-def specified(options: ExtractOptions) -> tuple[NetworkSpec, NetworkFacts]:
+def specified(options: MeasureOptions) -> tuple[NetworkSpec, NetworkFacts]:
     """Specification and facts of the network that a run asks for; loads and traces it once.
 
     Raises
     ------
     ModelError, ConfigError
-        If it can't be loaded or traced.
+        If it can't be loaded or traced, or there is nothing to show of it.
     """
     loaded = load_network(options.model, options.weights, options.weights_key, options.transform_input)
-    preprocessing = Preprocessing.of(options, loaded.preprocessing)
-    traced = trace_network(loaded.module, options.layers, preprocessing.input_size)
+    preprocessing, traced = looked_into(loaded, options)
     spec = NetworkSpec(
         model=options.model,
         weights=options.weights,
@@ -45,6 +46,20 @@ def specified(options: ExtractOptions) -> tuple[NetworkSpec, NetworkFacts]:
     return spec, NetworkFacts(traced.layer_graph, outputs, loaded.categories)
 
 
+def looked_into(loaded: LoadedNetwork, options: MeasureOptions) -> tuple[Preprocessing, TracedNetwork]:
+    """What a network takes for an image, and what is traced of it.
+
+    Raises
+    ------
+    TraceError, LayerNotFoundError, ConfigError
+        If it can't be traced as the options say, or there is nothing to show of it.
+    """
+    preprocessing = Preprocessing.of(options, loaded.preprocessing)
+    traced = trace_network(loaded.module, options.layers, preprocessing.input_size, options.batch_size)
+    traced.layer_graph.refuse_nothing_to_show()
+    return preprocessing, traced
+
+
 def built(spec: NetworkSpec, batch_size: int) -> TracedNetwork:
     """The traced network, for so many images at a time.
 
@@ -53,10 +68,15 @@ def built(spec: NetworkSpec, batch_size: int) -> TracedNetwork:
     ClusterError
         If the weights at hand are not those the run began with.
     """
+    return built_beside(spec, batch_size)[1]
+
+
+def built_beside(spec: NetworkSpec, batch_size: int) -> tuple[nn.Module, TracedNetwork]:
+    """The module as its user wrote it, and the traced network; raises as `built`."""
     loaded = load_network(spec.model, spec.weights, spec.weights_key, spec.transform_input)
     if loaded.digest != spec.digest:
         raise ClusterError(
             f"The weights of {spec.model} here have the digest {loaded.digest[:16]}, the run began with "
             f"{spec.digest[:16]}; put the same weights on every machine."
         )
-    return trace_network(loaded.module, spec.layers, spec.preprocessing.input_size, batch_size)
+    return loaded.module, trace_network(loaded.module, spec.layers, spec.preprocessing.input_size, batch_size)

@@ -28,8 +28,8 @@ MOST = 20
 #: From this many poolings on, a chain of convolutions is shown stage by stage.
 _MANY_STAGES = 4
 
-#: Fewer blocks than these tell nothing of how a network is built up.
-_FEW = 4
+#: Fewer blocks than these are no stack of them.
+_FEW = 2
 
 
 def default_layers(graph: NetworkGraph) -> tuple[str, ...]:

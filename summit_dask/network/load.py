@@ -18,7 +18,7 @@ from torch.nn.utils import parametrize
 from summit_dask.facts.errors import ConfigError, ModelError, suggestion
 from summit_dask.network.export import first_tensor
 from summit_dask.network.weights import Expected, counts_batches, read_state
-from summit_dask.network.zoo import Preset, torchvision_network
+from summit_dask.network.zoo import Preset, torchvision_network, untrained_torchvision
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +90,37 @@ def load_network(
             "itself what it does with the image."
         )
     return _loaded(_own_network(model, weights, weights_key))
+
+
+def is_from_zoo(model: str) -> bool:
+    """Whether a network is a zoo's, which has no weights of its own unless some are given."""
+    return model.startswith("torchvision:")
+
+
+def load_untrained(model: str) -> LoadedNetwork:
+    """A zoo's network with random weights, for a look at its structure; fresh batch norms do nothing, so they get some.
+
+    Raises
+    ------
+    ModelError
+        If there is no such network.
+    """
+    name = model.rpartition(":")[2]
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(0)
+        known = untrained_torchvision(name)
+        for layer in known.module.modules():
+            if isinstance(layer, nn.BatchNorm2d):
+                _draw_statistics(layer)
+    return _loaded(known.module, known.transform_input, known.preprocessing)
+
+
+def _draw_statistics(norm: nn.BatchNorm2d) -> None:
+    for tensor, low, high in (
+        (norm.running_mean, -0.2, 0.2), (norm.running_var, 0.5, 1.5), (norm.weight, 0.5, 1.5), (norm.bias, -0.2, 0.2),
+    ):  # fmt: skip
+        if tensor is not None:
+            nn.init.uniform_(tensor, low, high)
 
 
 def n_outputs(module: nn.Module, input_size: tuple[int, int, int]) -> int:

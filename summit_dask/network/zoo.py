@@ -85,6 +85,23 @@ def torchvision_network(
     return _from_file(name, Path(weights), weights_key, transform_input)
 
 
+def untrained_torchvision(name: str) -> ZooNetwork:
+    """A network of torchvision's with random weights, and with the preprocessing of its own weights.
+
+    Raises
+    ------
+    ModelError
+        If there is no such network.
+    """
+    known = torchvision.models.list_models(torchvision.models)
+    if name not in known:
+        raise ModelError(f"torchvision has no classifier {name!r}. {suggestion(name, known)}")
+    options = {"aux_logits": False, "init_weights": False} if name in _TRANSFORMING else {}
+    module = torchvision.models.get_model(name, weights=None, **options)
+    own = next(iter(torchvision.models.get_model_weights(name)))
+    return ZooNetwork(module, None, _preset(own.transforms()))
+
+
 def _named(name: str, weights: Any, weights_key: str | None, transform_input: bool | None) -> ZooNetwork:
     if weights_key is not None:
         raise ConfigError(

@@ -9,6 +9,7 @@ import numpy as np
 from summit_dask.facts import schema
 from summit_dask.facts.addresses import addresses
 from summit_dask.facts.errors import StoreError
+from summit_dask.facts.wording import notes_in_words
 from summit_dask.store.places import room
 from summit_dask.store.progress import size
 from summit_dask.store.status import fingerprints, pending_commands
@@ -36,7 +37,13 @@ def describe(path: Path) -> dict[str, Any]:
         "imported": header.run.imported is not None,
         "versions": dict(header.run.versions),
         "layers": [
-            {"name": layer.name, "channels": layer.channels, "visible": layer.visible} for layer in graph.layers
+            {
+                "name": layer.name,
+                "channels": layer.channels,
+                "visible": layer.visible,
+                "notes": notes_in_words(graph, layer.name),
+            }
+            for layer in graph.layers
         ],
         "hops": len(graph.hops),
         "images": header.n_images,
@@ -96,6 +103,9 @@ def _lines(facts: Mapping[str, Any]) -> Iterable[str]:
     yield f"{facts['path']}: {facts['model']}, store format {facts['format']}"
     yield f"{facts['images']} images of {facts['classes']} classes; {facts['outputs']} outputs of the network"
     yield f"Layers: {', '.join(visible)}; hidden: {hidden}; hops: {facts['hops']}"
+    yield from (
+        f"  {layer['name']}: {layer['notes']}" for layer in facts["layers"] if layer["visible"] and layer["notes"]
+    )
     if facts["imported"]:
         yield "Imported from the original's files: no images, no network"
     else:
