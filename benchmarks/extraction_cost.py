@@ -1,10 +1,12 @@
 """Cost of the complete extraction as a multiple of the bare forward pass.
 
-    python benchmarks/extraction_cost.py [--data FOLDER] [--networks NAME ...] [--memory] [--hops] [--original]
+    python benchmarks/extraction_cost.py [--data FOLDER] [--networks NAME ...] [--compile] [--memory]
+                                        [--steps] [--original]
 
 Bare: the network as it is run here, batch norms folded, channels last, inference mode. Maxima: also extremes and
 positions of the visible layers' channels. Everything: from pixels to extremes, positions, strongest sources of all
-hops, predictions and the selection of channels by mass. No decoding, no writing. `--original` adds the original's
+layers, predictions and the selection of channels by mass. No decoding, no writing. `--compile` adds bare and everything
+of the compiled network, still as multiples of the bare pass that is not compiled. `--original` adds the original's
 procedure (`original.py`) at its own stride of 3 and at 1, on single images.
 
 One thread, process CPU time, the variants in turn; medians of the rounds' ratios with their quartiles. FOLDER (default
@@ -34,15 +36,19 @@ from original import Original
 
 from summit_dask.arrays.activations import select_channels
 from summit_dask.arrays.influence.maximum import warm_up
+from summit_dask.facts.config import ExtractOptions
+from summit_dask.facts.layergraph import as_index
 from summit_dask.facts.preprocessing import Preprocessing
 from summit_dask.facts.process import keep_freed_memory
 from summit_dask.images.decode import decode
 from summit_dask.images.sources import read_image_set
 from summit_dask.measure.extractor import Extraction, Extractor
 from summit_dask.network.load import load_network
-from summit_dask.network.trace import TracedNetwork, trace_network
+from summit_dask.network.trace import trace_network
+from summit_dask.network.traced import TracedNetwork
 
-K, MASS = 5, 0.03
+MASS = 0.03
+OPTIONS = ExtractOptions(model="", images=Path())
 DATA = Path(os.environ.get("SUMMIT_TEST_DATA", Path(__file__).parents[1] / ".." / "shared" / "data"))
 Row = dict[str, Any]
 
@@ -64,6 +70,8 @@ NETWORKS = {
     "googlenet": Network("torchvision:googlenet"),
     "squeezenet1_0": Network("torchvision:squeezenet1_0", "squeezenet1_0_deepcompression"),
     "inception_abm": Network("models/inception_abm.py:InceptionABM", "inception_abm"),
+    "resnet50_v1": Network("torchvision:resnet50", "resnet50_v1_abm"),
+    "mobilenet_v2": Network("torchvision:mobilenet_v2", "mobilenet_v2_coral_ptq"),
     "vgg16": Network("torchvision:vgg16"),
     "tinyvgg": Network(
         "models/tinyvgg.py:TinyVGG", "tinyvgg_cnnexplainer", None, 64, "images/tinyimagenet10/val", False
@@ -71,7 +79,7 @@ NETWORKS = {
 }
 
 
-def build(network: Network, data: Path) -> tuple[TracedNetwork, Preprocessing]:
+def build(network: Network, data: Path, batch_size: int) -> tuple[TracedNetwork, Preprocessing]:
     """The traced network and what its images go through."""
     size = (network.crop, network.crop)
     preprocessing = Preprocessing(network.resize, size)
@@ -84,7 +92,10 @@ def build(network: Network, data: Path) -> tuple[TracedNetwork, Preprocessing]:
         torch.manual_seed(0)
         options = {"aux_logits": False, "init_weights": True} if network.model.endswith("googlenet") else {}
         module = torchvision.models.get_model(network.model.split(":")[1], weights=None, **options)
-    return trace_network(module.requires_grad_(False), (), preprocessing.input_size), preprocessing
+    if network.weights == "resnet50_v1_abm":
+        for stage in (module.layer2, module.layer3, module.layer4):
+            stage[0].conv1.stride, stage[0].conv2.stride = (2, 2), (1, 1)
+    return trace_network(module.requires_grad_(False), (), preprocessing.input_size, batch_size), preprocessing
 
 
 def pixels(data: Path, network: Network, preprocessing: Preprocessing, n_images: int) -> NDArray[np.uint8]:
@@ -128,18 +139,24 @@ def spread(ratios: list[float]) -> Row:
     return {"ratio": middle, "low": low, "high": high}
 
 
-def cost(name: str, data: Path, batch_size: int, rounds: int) -> list[Row]:
+def cost(name: str, data: Path, batch_size: int, rounds: int, compiled: bool) -> list[Row]:
     """Ratios of one network's variants to the bare forward pass."""
-    traced, preprocessing = build(NETWORKS[name], data)
+    traced, preprocessing = build(NETWORKS[name], data, batch_size)
     batch = pixels(data, NETWORKS[name], preprocessing, batch_size)
-    extractor = Extractor(traced, preprocessing, K)
-    maxima = Extractor(replace(traced, layer_graph=replace(traced.layer_graph, hops=())), preprocessing, K)
-    images = extractor._normalised(batch).contiguous(memory_format=torch.channels_last)
-    variants = {
+    extractor = Extractor(traced, preprocessing, OPTIONS)
+    maxima = Extractor(replace(traced, steps=()), preprocessing, OPTIONS)
+    images = extractor._normalised(batch)
+    variants: dict[str, Callable[[], object]] = {
         "bare": lambda: extractor.module(images),
         "maxima": lambda: maxima(batch),
         "everything": lambda: everything(extractor, batch),
     }
+    if compiled:
+        start = time.perf_counter()
+        faster = Extractor(traced, preprocessing, OPTIONS, compiled=True)
+        report({"network": name, "compile_or_load_s": time.perf_counter() - start})
+        variants["bare, compiled"] = lambda: faster._run(images, lambda *_: None)
+        variants["everything, compiled"] = lambda: everything(faster, batch)
     with torch.inference_mode():
         times = interleaved(variants, rounds)
     facts = {"network": name, "weights": "real" if NETWORKS[name].weights else "random"}
@@ -151,51 +168,49 @@ def cost(name: str, data: Path, batch_size: int, rounds: int) -> list[Row]:
     ]
 
 
-def cost_by_hop(name: str, data: Path, batch_size: int, rounds: int) -> list[Row]:
-    """Share of a bare forward pass that each hop's kernel takes within the complete extraction."""
-    traced, preprocessing = build(NETWORKS[name], data)
+def cost_by_step(name: str, data: Path, batch_size: int, rounds: int) -> list[Row]:
+    """Share of a bare forward pass that each step's kernel takes within the complete extraction."""
+    traced, preprocessing = build(NETWORKS[name], data, batch_size)
     batch = pixels(data, NETWORKS[name], preprocessing, batch_size)
-    extractor = Extractor(traced, preprocessing, K)
-    images = extractor._normalised(batch).contiguous(memory_format=torch.channels_last)
-    seconds: dict[str, list[float]] = {hop: [] for hop in extractor._meter._kernels}
+    extractor = Extractor(traced, preprocessing, OPTIONS)
+    images = extractor._normalised(batch)
+    seconds: list[list[float]] = [[] for _ in traced.steps]
 
-    def timed(hop: str, kernel: Callable[..., object]) -> Callable[..., object]:
+    def timed(seconds: list[float], kernel: Callable[..., object]) -> Callable[..., object]:
         def call(*arguments: object) -> object:
             start = time.process_time()
             result = kernel(*arguments)
-            seconds[hop].append(time.process_time() - start)
+            seconds.append(time.process_time() - start)
             return result
 
         return call
 
     kernels = extractor._meter._kernels
-    kernels.update({hop: timed(hop, kernel) for hop, kernel in kernels.items()})
+    kernels[:] = [timed(own, kernel) for own, kernel in zip(seconds, kernels, strict=True)]
     with torch.inference_mode():
         bare = lambda: extractor.module(images)  # noqa: E731
         times = interleaved({"bare": bare, "everything": lambda: extractor(batch)}, rounds)
     forward = median(t["bare"] for t in times)
     rows = []
-    for hop in traced.layer_graph.hops:
-        kernel = "x".join(map(str, hop.convolution.kernel)) if hop.convolution else "identity"
-        sources = traced.layer_graph.layer(hop.source).channels
-        share = median(seconds[hop.name]) / forward
-        rows.append(
-            report({"hop": hop.name, "kernel": kernel, "channels": f"{sources} to {hop.channels}", "share": share})
-        )
+    for step, own in zip(traced.steps, seconds, strict=True):
+        kernel = "x".join(map(str, step.convolution.kernel)) if step.convolution else "identity"
+        sizes = f"{len(step.source)} to {len(step.targets)}"
+        rows.append(report({"step": step.name, "kernel": kernel, "channels": sizes, "share": median(own) / forward}))
     return rows
 
 
 def against_original(name: str, data: Path, rounds: int) -> list[Row]:
     """The original's procedure beside ours, in forward passes of one image."""
-    traced, preprocessing = build(NETWORKS[name], data)
+    traced, preprocessing = build(NETWORKS[name], data, 8)
+    alone, _ = build(NETWORKS[name], data, 1)
     batch = pixels(data, NETWORKS[name], preprocessing, 8)
-    extractor = Extractor(traced, preprocessing, K)
-    images = extractor._normalised(batch).contiguous(memory_format=torch.channels_last)
-    originals = {stride: Original(traced, stride) for stride in (3, 1)}
+    extractor = Extractor(traced, preprocessing, OPTIONS)
+    images = extractor._normalised(batch)
+    originals = {stride: Original(alone, stride) for stride in (3, 1)}
     with torch.inference_mode():
-        check(originals[1](images[:1]).influences, everything(extractor, batch))
+        check(originals[1](images[:1]).influences, alone, everything(extractor, batch))
         variants: dict[str, Callable[[], object]] = {
-            "bare, one image": lambda: extractor.module(images[:1]),
+            "bare, one image": lambda: alone.module(images[:1]),
             "bare, batch of 8": lambda: extractor.module(images),
             "ours, batch of 8": lambda: everything(extractor, batch),
             "original, stride 3": lambda: originals[3](images[:1]),
@@ -213,27 +228,30 @@ def against_original(name: str, data: Path, rounds: int) -> list[Row]:
     return rows
 
 
-def check(influences: dict[str, torch.Tensor], ours: Extraction) -> None:
+def check(influences: dict[str, torch.Tensor], traced: TracedNetwork, ours: Extraction) -> None:
     """Where the original's procedure is defined as ours is, at stride 1 without ignored pooling, values agree."""
-    for hop, peaks in influences.items():
-        if "b_pool" not in hop:
-            best = np.sort(np.maximum(peaks.numpy(), 0), axis=0)[::-1][:K].T
-            np.testing.assert_allclose(ours.strongest[hop].value[0], best, rtol=1e-3, atol=1e-4 * best.max())
+    targets = {step.name: (step.target, as_index(step.targets)) for step in traced.steps}
+    for name, peaks in influences.items():
+        if "b_pool" not in name:
+            best = np.sort(np.maximum(peaks.numpy(), 0), axis=0)[::-1][: OPTIONS.k].T
+            layer, channels = targets[name]
+            found = ours.rankings[layer].value[0, channels]
+            np.testing.assert_allclose(found, best, rtol=1e-3, atol=1e-4 * best.max())
 
 
 def peak_megabytes(name: str, data: Path, batch_size: int, variant: str) -> float:
     """Peak memory of a fresh process after some batches of one variant."""
     torch.set_num_threads(1)
-    traced, preprocessing = build(NETWORKS[name], data)
+    traced, preprocessing = build(NETWORKS[name], data, batch_size)
     batch = pixels(data, NETWORKS[name], preprocessing, batch_size)
-    extractor = Extractor(traced, preprocessing, K)
+    extractor = Extractor(traced, preprocessing, OPTIONS)
     warm_up()
     with torch.inference_mode():
         for _ in range(3):
             if variant == "everything":
                 everything(extractor, batch)
             else:
-                extractor.module(extractor._normalised(batch).contiguous(memory_format=torch.channels_last))
+                extractor.module(extractor._normalised(batch))
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
 
@@ -264,17 +282,19 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--memory", action="store_true", help="also the peak memory")
-    parser.add_argument("--hops", action="store_true", help="also each hop of the first network")
+    parser.add_argument("--compile", action="store_true", help="also the compiled network")
+    parser.add_argument("--steps", action="store_true", help="also each linear step of the first network")
     parser.add_argument("--original", action="store_true", help="also the original's procedure, on the first network")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     keep_freed_memory()  # as workers do; the bare pass gains from it too
     report({"compile_or_load_s": warm_up()})
-    tables = [[row for name in options.networks for row in cost(name, options.data, options.batch, options.rounds)]]
+    size, rounds = options.batch, options.rounds
+    tables = [[row for name in options.networks for row in cost(name, options.data, size, rounds, options.compile)]]
     if options.memory:
         tables.append([memory(name, options.data, options.batch) for name in options.networks])
-    if options.hops:
-        tables.append(cost_by_hop(options.networks[0], options.data, options.batch, options.rounds))
+    if options.steps:
+        tables.append(cost_by_step(options.networks[0], options.data, options.batch, options.rounds))
     if options.original:
         tables.append(against_original(options.networks[0], options.data, max(3, options.rounds // 3)))
     for rows in tables:

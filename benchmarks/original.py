@@ -11,11 +11,10 @@ children b_1x1, b_3x3, b_5x5 and b_pool.
 from collections import Counter
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, fx
 from torch.nn import functional
 
-from summit_dask.network.trace import TracedNetwork
+from summit_dask.network.traced import TracedNetwork
 
 MASS, K = 0.03, 5
 
@@ -38,23 +37,22 @@ class Found:
 
 
 class Original:
-    """The procedure for a traced network of inception modules."""
+    """The procedure for a network of inception modules that is traced for single images."""
 
     def __init__(self, network: TracedNetwork, stride: int) -> None:
         self.stride = stride
-        graph = network.layer_graph
-        self.layers = {layer.name: _truncated(network, [network.value_node[layer.name]]) for layer in graph.visible}
+        visible = [layer.name for layer in network.layer_graph.visible]
+        self.layers = {name: _truncated(network, [network.values[name].node]) for name in visible}
         self.steps: list[Step] = []
-        for layer in graph.visible:
-            hops = [hop for hop in graph.hops if hop.name.startswith(layer.name + ".")]
-            bottlenecks = [
-                [h for h in hops if h.target != layer.name and name in h.name] for name in ("b_3x3", "b_5x5")
-            ]
-            for own in filter(None, [[h for h in hops if h.target == layer.name], *bottlenecks]):
+        for layer in visible:
+            steps = [step for step in network.steps if step.name.startswith(layer + ".")]
+            bottlenecks = [[s for s in steps if s.target != layer and name in s.name] for name in ("b_3x3", "b_5x5")]
+            for own in filter(None, [[s for s in steps if s.target == layer], *bottlenecks]):
                 # The pooling branch's input is taken before its pooling, like that of the 1x1 branch.
-                unpooled = next((network.input_node[h.name] for h in own if "b_1x1" in h.name), None)
-                inputs = [unpooled if "b_pool" in h.name and unpooled else network.input_node[h.name] for h in own]
-                self.steps.append(Step(_truncated(network, inputs), {h.name: network.weight[h.name] for h in own}))
+                unpooled = next((s.input.node for s in own if "b_1x1" in s.name), None)
+                inputs = [unpooled if "b_pool" in s.name and unpooled else s.input.node for s in own]
+                weights = {s.name: s.weight for s in own if s.weight is not None}
+                self.steps.append(Step(_truncated(network, inputs), weights))
 
     def __call__(self, image: Tensor) -> Found:
         """Process one image, (1, channel, y, x)."""
@@ -105,4 +103,4 @@ def _truncated(network: TracedNetwork, names: list[str]) -> fx.GraphModule:
     module = fx.GraphModule(network.module, graph)
     module.graph.eliminate_dead_code()
     module.recompile()
-    return module.to(memory_format=torch.channels_last)
+    return module

@@ -32,7 +32,9 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def network(seed: int = 0) -> TracedNetwork:
     torch.manual_seed(seed)
-    return trace_network(TinyInception().eval(), (), PREPROCESSING.input_size, OPTIONS.batch_size)
+    return trace_network(
+        TinyInception().eval().requires_grad_(False), ("lower", "upper"), PREPROCESSING.input_size, OPTIONS.batch_size
+    )
 
 
 def check_agree(found: Extraction, expected: Extraction) -> None:

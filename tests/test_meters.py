@@ -27,10 +27,12 @@ PREPROCESSING = Preprocessing(resize=None, crop=(SIDE, SIDE))
 
 def extractor(on_device: bool, spoilt: bool = False) -> Extractor:
     torch.manual_seed(1)
-    network = TinyInception().eval()
+    network = TinyInception().eval().requires_grad_(False)
     if spoilt:
         network.lower.one[1].weight.data[2] = torch.inf
-    made = Extractor(trace_network(network, (), PREPROCESSING.input_size, OPTIONS.batch_size), PREPROCESSING, OPTIONS)
+    made = Extractor(
+        trace_network(network, ("lower", "upper"), PREPROCESSING.input_size, OPTIONS.batch_size), PREPROCESSING, OPTIONS
+    )
     if on_device:
         made._meter = DeviceMeter(made._steps, OPTIONS.k, torch.device("cpu"))
     return made
