@@ -19,6 +19,7 @@ def members_of(layer_graph: LayerGraph, variable: Variable) -> tuple[str, ...]:
     by_kind = {
         "": ("",),
         "visible": tuple(layer.name for layer in layer_graph.visible),
+        "with_maps": tuple(layer.name for layer in layer_graph.with_maps),
         "influenced": tuple(layer.name for layer in layer_graph.influenced),
         "hop": tuple(hop.name for hop in layer_graph.hops),
     }

@@ -117,6 +117,9 @@ class MeasureOptions(Options):
     orientation: Literal["ignore", "apply"] = _option(
         "ignore", "what a camera's orientation tag does: ignore (as torchvision), or apply (turn the image)"
     )
+    logits: bool | None = _option(
+        None, "show the class itself as the top row; by itself where the network ends in pooling and one linear layer"
+    )
     k: int = _option(5, "strongest sources kept per channel and image", ge=1, le=100)
     identity: bool = _option(True, "rank the identities of skip connections with the other sources")
     influence_values: bool = _option(True, "store the influences beside their sources")

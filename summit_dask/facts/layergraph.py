@@ -59,7 +59,10 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """An activation: what it is called, its size, and what part of the image it sees."""
+    """An activation: what it is called, its size, and what part of the image it sees.
+
+    Of the row `of_class` the one channel is another for each image: the logit of the image's own class.
+    """
 
     name: str
     channels: int
@@ -67,6 +70,7 @@ class Layer:
     width: int
     visible: bool
     window: Window
+    of_class: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +230,11 @@ class LayerGraph:
     def visible(self) -> tuple[Layer, ...]:
         """Visible layers, input side first."""
         return tuple(layer for layer in self.layers if layer.visible)
+
+    @property
+    def with_maps(self) -> tuple[Layer, ...]:
+        """Visible layers but the row of the class, which has no maps to look at and no channels to compare."""
+        return tuple(layer for layer in self.visible if not layer.of_class)
 
     @property
     def influenced(self) -> tuple[Layer, ...]:

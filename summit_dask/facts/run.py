@@ -25,6 +25,7 @@ class NetworkSpec(BaseModel):
     weights_key: str | None = None
     transform_input: bool | None = None
     layers: tuple[str, ...]
+    logits: bool = False
     preprocessing: Preprocessing
     digest: str
 

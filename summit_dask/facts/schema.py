@@ -3,6 +3,7 @@
 An array's address is its group and name. A group may end in a placeholder, which stands for a name of that kind:
 
     activations/{visible}/value          ->  activations/inception4c/value     each visible layer
+    examples/{with_maps}/value           ->  examples/inception4c/value        the same without the row of the class
     influences/{influenced}/source       ->  influences/4c.reduce/source       each layer that hops lead to
     matrices/{hop}/influence_count       ->  matrices/4c.weight/influence_count
 
@@ -63,7 +64,7 @@ class Variable:
 
     @property
     def members(self) -> str:
-        """What the placeholder stands for: visible, influenced or hop; empty without one."""
+        """What the placeholder stands for: visible, with_maps, influenced or hop; empty without one."""
         return self.group.partition("/")[2].strip("{}")
 
     def address(self, member: str = "") -> str:
@@ -195,52 +196,52 @@ VARIABLES: tuple[Variable, ...] = (
         "uint8",
         "1: the layer is joined to the one below (the lowest: always); 0: it never can be",
     ),
-    Variable("embedding/{visible}", "x", _CLASS, "float32", "place of the class among similar classes"),
-    Variable("embedding/{visible}", "y", _CLASS, "float32", "place of the class among similar classes"),
+    Variable("embedding/{with_maps}", "x", _CLASS, "float32", "place of the class among similar classes"),
+    Variable("embedding/{with_maps}", "y", _CLASS, "float32", "place of the class among similar classes"),
     Variable(
-        "examples/{visible}",
+        "examples/{with_maps}",
         "image_index",
         _EXAMPLE,
         "int32",
         "image whose maximum of the channel is the rank-th largest, ties: lower image; -1: no further image",
         fill=-1,
     ),
-    Variable("examples/{visible}", "value", _EXAMPLE, "float32", "the maximum of the feature map on that image"),
-    Variable("examples/{visible}", "box", (*_EXAMPLE, "side"), "int32", _BOX, "pixel"),
-    Variable("examples/{visible}", "thumbnail_bytes", ("thumbnail_byte",), "uint8", _BYTES),
+    Variable("examples/{with_maps}", "value", _EXAMPLE, "float32", "the maximum of the feature map on that image"),
+    Variable("examples/{with_maps}", "box", (*_EXAMPLE, "side"), "int32", _BOX, "pixel"),
+    Variable("examples/{with_maps}", "thumbnail_bytes", ("thumbnail_byte",), "uint8", _BYTES),
     Variable(
-        "examples/{visible}",
+        "examples/{with_maps}",
         "thumbnail_offset",
         ("thumbnail_bound",),
         "int64",
         "thumbnail i: bytes offset[i] to offset[i + 1]; i = channel * ranks + rank",
     ),
-    Variable("pictures/{visible}", "picture_bytes", ("picture_byte",), "uint8", _BYTES),
+    Variable("pictures/{with_maps}", "picture_bytes", ("picture_byte",), "uint8", _BYTES),
     Variable(
-        "pictures/{visible}",
+        "pictures/{with_maps}",
         "picture_offset",
         ("picture_bound",),
         "int64",
         "picture i: bytes offset[i] to offset[i + 1]; i = channel * len(PICTURE_KINDS) + place in PICTURE_KINDS",
     ),
     Variable(
-        "pictures/{visible}",
+        "pictures/{with_maps}",
         "made_with",
         ("channel", "kind"),
         "uint64",
         "settings that the picture was made with; 0: imported, or no picture",
     ),
-    Variable("usage/{visible}", "class_count", _CHANNEL, "int32", "classes of which any image uses the channel"),
+    Variable("usage/{with_maps}", "class_count", _CHANNEL, "int32", "classes of which any image uses the channel"),
     Variable(
-        "usage/{visible}",
+        "usage/{with_maps}",
         "top_class_count",
         _CHANNEL,
         "int32",
         "classes among whose four most used channels it is; ties: the lower channel",
     ),
-    Variable("usage/{visible}", "image_count", _CHANNEL, "int64", "images of all classes that use the channel"),
+    Variable("usage/{with_maps}", "image_count", _CHANNEL, "int64", "images of all classes that use the channel"),
     Variable(
-        "usage/{visible}",
+        "usage/{with_maps}",
         "entropy",
         _CHANNEL,
         "float64",

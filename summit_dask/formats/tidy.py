@@ -140,7 +140,7 @@ class _Tables:
     def embedding(self) -> Iterator[pd.DataFrame]:
         """One row a class and layer, a layer at a time."""
         labels = self.labels[self.chosen]
-        for layer in self.store.layer_graph.visible:
+        for layer in self.store.layer_graph.with_maps:
             x = self.store.read(f"embedding/{layer.name}/x")[self.chosen]
             y = self.store.read(f"embedding/{layer.name}/y")[self.chosen]
             yield pd.DataFrame({"class": labels, "layer": layer.name, "x": x, "y": y})
@@ -148,7 +148,7 @@ class _Tables:
     def channel_usage(self) -> Iterator[pd.DataFrame]:
         """Over all classes of the store, a layer at a time."""
         n_images = self.store.read("classes/n_images")
-        for layer in self.store.layer_graph.visible:
+        for layer in self.store.layer_graph.with_maps:
             yield usage_frame(layer, self.store.read(f"matrices/{layer.name}/activation_count"), n_images)
 
 

@@ -7,12 +7,12 @@ images. Or it runs compiled, and then all that is to be measured of one batch is
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32, Int32, UInt8
 from numpy.typing import NDArray
 
 from summit_dask.arrays.activations import Extremes
@@ -21,6 +21,7 @@ from summit_dask.arrays.influence.merge import Places, Ranking, empty_ranking, m
 from summit_dask.facts.config import MeasureOptions
 from summit_dask.facts.errors import NumericalError
 from summit_dask.facts.preprocessing import Preprocessing
+from summit_dask.measure.classrow import measure_class_row
 from summit_dask.measure.meters import Measured, make_meter, to_host
 from summit_dask.measure.probabilities import gives_probabilities
 from summit_dask.measure.running import Run, compiled_run, interpreted_run
@@ -74,7 +75,7 @@ class Extractor:
         self._gives_probabilities = gives_probabilities(self.module, shape, self._device)
         self._mean = torch.tensor(preprocessing.mean, device=self._device).view(1, -1, 1, 1)
         self._std = torch.tensor(preprocessing.std, device=self._device).view(1, -1, 1, 1)
-        self._values = network.values
+        self._values, self._class_step = network.values, network.class_step
         self._steps = [step for step in network.steps if options.identity or step.convolution is not None]
         self._places = [_places(step) for step in self._steps]
         self._meter = make_meter(self._steps, options.k, self._device)
@@ -82,20 +83,31 @@ class Extractor:
         self._steps_at = _steps_by_node(self._steps)
         self._run = self._compiled(preprocessing) if compiled else interpreted_run(self.module, list(self._measured))
 
-    def __call__(self, pixels: UInt8[np.ndarray, "image height width colour"]) -> Extraction:
-        """Measure a batch.
+    def __call__(
+        self, pixels: UInt8[np.ndarray, "image height width colour"], outputs: Int32[np.ndarray, " image"] | None = None
+    ) -> Extraction:
+        """Measure a batch; `outputs` as in `begin`.
 
         Raises
         ------
         NumericalError
             If an activation, an influence or an output is NaN or infinite; names the layer or the step.
         """
-        return self.begin(pixels)()
+        return self.begin(pixels, outputs)()
 
-    def begin(self, pixels: UInt8[np.ndarray, "image height width colour"]) -> Callable[[], Extraction]:
+    def begin(
+        self, pixels: UInt8[np.ndarray, "image height width colour"], outputs: Int32[np.ndarray, " image"] | None = None
+    ) -> Callable[[], Extraction]:
         """Begin to measure a batch of at most `batch_size` images.
 
         A GPU works on, and copies, while the caller does something else.
+
+        Parameters
+        ----------
+        pixels
+            Of the images.
+        outputs
+            The network's output of each image's class; what the row of the class is measured for, if there is one.
 
         Returns
         -------
@@ -105,16 +117,18 @@ class Extractor:
         found, n_images = Measured(), len(pixels)
         with torch.inference_mode(), self._device_in_use():
             images = self._normalised(pixels)
-            outputs = self._run(images, lambda node, value: self._measure(node, value, n_images, found))[:n_images]
+            given = self._run(images, lambda node, value: self._measure(node, value, n_images, found))[:n_images]
             fetched = self._meter.fetch(found)
-            probabilities = outputs if self._gives_probabilities else outputs.softmax(1)
-            last = [to_host(part) for part in (outputs.isfinite().all(), probabilities.float())]
+            probabilities = given if self._gives_probabilities else given.softmax(1)
+            last = [to_host(part) for part in (given.isfinite().all(), probabilities.float())]
+            pooled = found.pooled if found.pooled is None else to_host(found.pooled)
             done = self._mark()
 
         def answer() -> Extraction:
             if done:
                 done.synchronize()
-            return self._answer(self._meter.collected(fetched), *last)
+            answer = self._answer(self._meter.collected(fetched), *last)
+            return answer if pooled is None or outputs is None else self._with_class_row(answer, pooled, outputs)
 
         return answer
 
@@ -122,14 +136,31 @@ class Extractor:
         self._check_finite(found.extremes)  # names the layer that is not finite, before the outputs are looked at
         if not finite:
             raise NumericalError("The network's outputs hold NaN or infinity; check weights and preprocessing.")
-        visible = [layer.name for layer in self.layer_graph.visible]
-        extremes = {name: found.extremes[self._values[name].node] for name in visible}
+        names = [layer.name for layer in self.layer_graph.with_maps]
+        extremes = {name: found.extremes[self._values[name].node] for name in names}
         return Extraction(extremes, self._rankings(len(probabilities), found.strongest), probabilities.numpy())
+
+    def _with_class_row(
+        self, measured: Extraction, pooled: torch.Tensor, outputs: Int32[np.ndarray, " image"]
+    ) -> Extraction:
+        """The row of the class beside what was measured."""
+        assert self._class_step is not None
+        name = self.layer_graph.visible[-1].name
+        row = measure_class_row(self._class_step, pooled.numpy(), outputs, self._k)
+        logit = row.logit[:, None]
+        extremes = Extremes(logit, np.zeros(logit.shape, np.int32), logit)
+        return replace(
+            measured,
+            extremes={**measured.extremes, name: extremes},
+            rankings={**measured.rankings, name: row.ranking},
+        )
 
     def _rankings(self, n_images: int, strongest: Mapping[int, Strongest]) -> dict[str, Ranking]:
         """Of every layer that hops lead to, the steps into it merged."""
         rankings = {
-            layer.name: empty_ranking(n_images, layer.channels, self._k) for layer in self.layer_graph.influenced
+            layer.name: empty_ranking(n_images, layer.channels, self._k)
+            for layer in self.layer_graph.influenced
+            if not layer.of_class
         }
         for i, step in enumerate(self._steps):
             merge(strongest[i], self._places[i], rankings[step.target])
@@ -147,7 +178,7 @@ class Extractor:
         """What a measured node is called in messages: the layer whose value it is, or the step that it feeds."""
         layers = [name for name, value in self._values.items() if value.node == node]
         inputs = [f"the input of {step.name}" for step in self._steps if step.input.node == node]
-        return (layers + inputs)[0]
+        return (layers + inputs + ["the input of the last linear layer"])[0]
 
     def _mark(self) -> torch.cuda.Event | None:
         """A mark in the GPU's work, to wait for; None where there is nothing to wait for."""
@@ -176,10 +207,14 @@ class Extractor:
         return colours.sub_(self._mean).div_(self._std)
 
     def _values_to_measure(self) -> Iterator[Value]:
-        yield from (self._values[layer.name] for layer in self.layer_graph.visible)
+        yield from (self._values[layer.name] for layer in self.layer_graph.with_maps)
+        if self._class_step is not None:
+            yield self._class_step.input
         yield from (step.input for step in self._steps)
 
     def _measure(self, node: str, value: torch.Tensor, n_images: int, found: Measured) -> None:
+        if self._class_step is not None and node == self._class_step.input.node:
+            found.pooled = value[:n_images]
         self._meter.measure(self._measured[node], value[:n_images], self._steps_at.get(node, ()), found)
 
 

@@ -22,10 +22,11 @@ from summit_dask.network.traced import Step, Value
 
 @dataclass
 class Measured:
-    """What was found in one batch: extremes by node, strongest sources by the step's place among the steps."""
+    """What was found in one batch: extremes by node, strongest sources by the step's place, pooled channels."""
 
     extremes: dict[str, Any] = field(default_factory=dict)
     strongest: dict[int, Any] = field(default_factory=dict)
+    pooled: Tensor | None = None
 
 
 @runtime_checkable

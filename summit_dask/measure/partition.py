@@ -72,7 +72,7 @@ def extract_partition(
         readable = np.array([not reason for reason in reasons])
         buffers.note_reading(start, readable, reasons)
         if readable.any():
-            begun.append((start, readable, extractor.begin(pixels)))
+            begun.append((start, readable, extractor.begin(pixels, partition.outputs[start : start + len(pixels)])))
         if len(begun) > 1:  # a GPU has work while the batch before is taken down
             buffers.fill(*begun.popleft())
     for batch in begun:

@@ -40,6 +40,7 @@ def specified(options: MeasureOptions) -> tuple[NetworkSpec, NetworkFacts]:
         weights_key=options.weights_key,
         transform_input=loaded.transform_input,
         layers=options.layers,
+        logits=traced.class_step is not None,
         preprocessing=preprocessing,
         digest=loaded.digest,
     )
@@ -56,7 +57,7 @@ def looked_into(loaded: LoadedNetwork, options: MeasureOptions) -> tuple[Preproc
         If it can't be traced as the options say, or there is nothing to show of it.
     """
     preprocessing = Preprocessing.of(options, loaded.preprocessing)
-    traced = trace_network(loaded.module, options.layers, preprocessing.input_size, options.batch_size)
+    traced = trace_network(loaded.module, options.layers, preprocessing.input_size, options.batch_size, options.logits)
     traced.layer_graph.refuse_nothing_to_show()
     return preprocessing, traced
 
@@ -82,4 +83,6 @@ def built_beside(spec: NetworkSpec, batch_size: int) -> tuple[nn.Module, TracedN
             f"The weights of {spec.model} here have the digest {loaded.digest[:16]}, the run began with "
             f"{spec.digest[:16]}; put the same weights on every machine."
         )
-    return loaded.module, trace_network(loaded.module, spec.layers, spec.preprocessing.input_size, batch_size)
+    return loaded.module, trace_network(
+        loaded.module, spec.layers, spec.preprocessing.input_size, batch_size, spec.logits
+    )

@@ -21,7 +21,8 @@ from torch.nn import functional
 
 from summit_dask.facts.errors import TraceError
 from summit_dask.facts.layergraph import as_index
-from summit_dask.network.double import channels_first, graph_in_double, in_double, shown_by
+from summit_dask.network.double import channels_first, graph_in_double, in_double, shown_by, value_at
+from summit_dask.network.export import first_tensor
 from summit_dask.network.provenance import misplaced_channels
 from summit_dask.network.traced import PreActivation, Step, TracedNetwork
 
@@ -85,7 +86,23 @@ def check_completeness(module: nn.Module, network: TracedNetwork) -> tuple[Compl
     with torch.inference_mode():
         run.run(images)
         misplaced = misplaced_channels(network, images.float())
-    return tuple(run.found(layer.name, misplaced.get(layer.name, ())) for layer in network.layer_graph.influenced)
+    influenced = [layer for layer in network.layer_graph.influenced if not layer.of_class]
+    found = tuple(run.found(layer.name, misplaced.get(layer.name, ())) for layer in influenced)
+    return found if network.class_step is None else (*found, _class_row(module, network, images))
+
+
+def _class_row(module: nn.Module, network: TracedNetwork, images: Float64[Tensor, "image colour y x"]) -> Completeness:
+    """The logits that the row of the class adds up, against the module's own outputs."""
+    step = network.class_step
+    assert step is not None
+    pooled = value_at(graph_in_double(network.module), step.input.node, images)[:1]
+    logits = functional.linear(pooled, torch.from_numpy(step.weight).double(), torch.from_numpy(step.bias).double())
+    with torch.inference_mode():
+        real = first_tensor(in_double(module)(images[:1]))
+    if bool((real >= 0).all()) and abs(float(real.sum()) - 1) < TOLERANCE:  # probabilities tell logits but for a shift
+        logits = logits.softmax(1)
+    difference = float((logits - real).abs().max()) / max(float(real.abs().max()), 1e-12)
+    return Completeness(network.layer_graph.visible[-1].name, difference, ("",), ())
 
 
 # What is compared

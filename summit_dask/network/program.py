@@ -25,7 +25,7 @@ from summit_dask.facts.errors import StoreError
 from summit_dask.facts.layergraph import Convolution, LayerGraph, as_channels
 from summit_dask.facts.run import NetworkSpec
 from summit_dask.network.export import attribute
-from summit_dask.network.traced import PreActivation, Step, TracedNetwork, Value
+from summit_dask.network.traced import ClassStep, PreActivation, Step, TracedNetwork, Value
 
 
 def program_path(store: Path, spec: NetworkSpec, batch_size: int) -> Path:
@@ -54,6 +54,7 @@ def save_program(network: TracedNetwork, path: Path) -> None:
             for layer, parts in network.pre_activations.items()
         },
         "module_outputs": dict(network.module_outputs),
+        "class_step": network.class_step and _plain_class_step(network.class_step, tensors),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".new")
@@ -93,6 +94,7 @@ def _network(facts: dict[str, Any], tensors: dict[str, Tensor]) -> TracedNetwork
             for layer, parts in facts["pre_activations"].items()
         },
         module_outputs=facts["module_outputs"],
+        class_step=facts["class_step"] and _class_step(facts["class_step"], tensors),
     )
 
 
@@ -200,6 +202,21 @@ def _step(facts: dict[str, Any], name: str, tensors: dict[str, Tensor]) -> Step:
         weight=tensors.get(f"{name}.weight"),
         target=facts["target"],
         targets=as_channels(facts["targets"]),
+        hop=np.array(facts["hop"], np.int16),
+        source=np.array(facts["source"], np.int16),
+    )
+
+
+def _plain_class_step(step: ClassStep, tensors: dict[str, Tensor]) -> dict[str, Any]:
+    tensors |= {"class.weight": torch.from_numpy(step.weight), "class.bias": torch.from_numpy(step.bias)}
+    return {"input": step.input, "hop": step.hop.tolist(), "source": step.source.tolist()}
+
+
+def _class_step(facts: dict[str, Any], tensors: dict[str, Tensor]) -> ClassStep:
+    return ClassStep(
+        input=Value(*facts["input"]),
+        weight=tensors["class.weight"].numpy(),
+        bias=tensors["class.bias"].numpy(),
         hop=np.array(facts["hop"], np.int16),
         source=np.array(facts["source"], np.int16),
     )

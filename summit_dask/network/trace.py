@@ -16,13 +16,13 @@ from torch import Tensor, fx, nn
 
 from summit_dask.facts.errors import ConfigError, LayerNotFoundError, TraceError, suggestion
 from summit_dask.facts.layergraph import Convolution, Hop, Layer, LayerGraph, as_channels
-from summit_dask.network.channels import Channels, Operand, linear_step
+from summit_dask.network.channels import OTHER, Channels, Operand, linear_step
 from summit_dask.network.export import NetworkGraph, network_graph
 from summit_dask.network.inputs import StepInput, input_of_operand, input_of_step, of_rows
 from summit_dask.network.layers import default_layers, step_path
-from summit_dask.network.operations import operation
+from summit_dask.network.operations import Kind, kind, operation
 from summit_dask.network.receptive import windows
-from summit_dask.network.traced import PreActivation, Step, TracedNetwork, Value
+from summit_dask.network.traced import ClassStep, PreActivation, Step, TracedNetwork, Value
 from summit_dask.network.walk import Term, Walk, value_of
 
 #: Influences keep sources as int16 and hops as int8.
@@ -30,7 +30,11 @@ MAX_CHANNELS, MAX_HOPS = 32767, 127
 
 
 def trace_network(
-    module: nn.Module, layers: Sequence[str], input_size: tuple[int, int, int], batch_size: int = 1
+    module: nn.Module,
+    layers: Sequence[str],
+    input_size: tuple[int, int, int],
+    batch_size: int = 1,
+    logits: bool | None = False,
 ) -> TracedNetwork:
     """Find a network's layer graph, and what it takes to run and measure it.
 
@@ -45,12 +49,14 @@ def trace_network(
         Channels, height and width of an image.
     batch_size
         Images that the traced network takes at a time.
+    logits
+        Whether the class itself is the top row; None: where the network ends in pooling and one linear layer.
 
     Raises
     ------
     TraceError
-        If the network can't be exported, an operation between the visible layers mixes channels, or a layer has no
-        single axis of channels.
+        If the network can't be exported, ends in no linear layer though `logits` asks for its row, an operation between
+        the visible layers mixes channels, or a layer has no single axis of channels.
     LayerNotFoundError
         If no module on the way to the output has the path of a layer; names near ones.
     ConfigError
@@ -58,8 +64,38 @@ def trace_network(
     """
     graph = network_graph(module, input_size, batch_size)
     visible = _visible_layers(graph, layers or default_layers(graph))
-    walk = Walk(graph, visible, Channels(graph, visible))
+    channels = Channels(graph, visible)
+    classifier = None if logits is False else find_classifier(graph, channels, pooled=logits is None)
+    if logits and classifier is None:
+        raise TraceError(
+            "The network doesn't end in a linear layer on one value a channel, so the class can't be the top row. "
+            "Leave out --logits."
+        )
+    walk = Walk(graph, visible, channels, classifier)
     return _Assembly(graph, walk, _names(graph, walk)).network()
+
+
+def find_classifier(graph: NetworkGraph, channels: Channels, pooled: bool) -> fx.Node | None:
+    """The linear layer that gives the network's outputs, if it sees one value of each channel.
+
+    Parameters
+    ----------
+    pooled
+        Only if those values are pooled maps, and no other linear layer's.
+    """
+    node = graph.module.graph.output_node().all_input_nodes[0]
+    while kind(node) in (Kind.MOVE, Kind.NORM, Kind.ITEM) and len(node.all_input_nodes) == 1:
+        node = node.all_input_nodes[0]
+    step = linear_step(graph, node) if operation(node) in ("linear", "addmm", "mm") else None
+    labels = channels.of(step.input) if step is not None and len(graph.shape(step.input)) == 2 else None
+    if step is None or labels is None:
+        return None
+    found = channels.along(step.input, labels, step.axis)
+    if found is None or len(set(found.tolist())) < len(found):
+        return None
+    rows = [channels.rows[label] for label in found.tolist() if label >= 0]
+    is_map = all(len(graph.shape(channels.bases[row.base].node)) == 4 and row.stage == OTHER for row in rows)
+    return node if rows and (is_map or not pooled) else None
 
 
 def _visible_layers(graph: NetworkGraph, entries: Sequence[str]) -> dict[fx.Node, str]:
@@ -169,12 +205,19 @@ class _Assembly:
         for value in self.names:
             self._add_steps(self._drafts(value, terms[value]), used)
         fields = windows(self.graph)
-        layers = tuple(self._layer(value, fields[value]) for value in self.names)
+        layers = [self._layer(value, fields[value]) for value in self.names]
+        class_step = None
+        if self.walk.classifier is not None:
+            name = unique("class", used)
+            layers.append(
+                Layer(name, 1, 1, 1, True, fields[self.graph.module.graph.output_node().all_input_nodes[0]], True)
+            )
+            class_step = self._class_step(self.walk.classifier, name, used)
         influenced = {value: found for value, found in terms.items() if found}
         return TracedNetwork(
             module=self._recompiled(),
             batch_size=self.graph.shape(self.graph.image)[0],
-            layer_graph=LayerGraph(layers, tuple(self.hops)),
+            layer_graph=LayerGraph(tuple(layers), tuple(self.hops)),
             values={name: self._value(node) for node, name in self.names.items()},
             steps=tuple(self.steps),
             unranked=tuple(self.unranked),
@@ -185,6 +228,7 @@ class _Assembly:
                 for path, nodes in self.graph.returned.items()
                 if len(nodes) == 1 and path not in self.graph.folded
             },
+            class_step=class_step,
         )
 
     def _recompiled(self) -> fx.GraphModule:
@@ -276,7 +320,8 @@ class _Assembly:
             keys = draft.hop_keys(order)
             indices = {key: n_hops + i for i, key in enumerate(keys)}
             n_hops += len(keys)
-            self.hops += [self._hop(draft, key, len(keys) == 1, used) for key in keys]
+            target = self.names[draft.target]
+            self.hops += [self._hop(draft, key, target, len(keys) == 1, used) for key in keys]
             (self.steps if keys else self.unranked).append(self._step(draft, indices))
         if n_hops > MAX_HOPS:
             raise TraceError(
@@ -284,7 +329,7 @@ class _Assembly:
                 "Name more layers between with --layers."
             )
 
-    def _hop(self, draft: _Draft, key: _HopKey, alone: bool, used: set[str]) -> Hop:
+    def _hop(self, draft: _Draft, key: _HopKey, target: str, alone: bool, used: set[str]) -> Hop:
         at = [i for i, source in enumerate(draft.sources) if source and source[0] == key]
         sources = [draft.sources[i][1] for i in at]  # type: ignore[index]
         targets = [draft.targets[row] for row in _rows_reached(draft, at)]
@@ -292,7 +337,7 @@ class _Assembly:
         return Hop(
             name=unique(draft.name if alone else f"{draft.name}_from_{self.names[key[0]]}", used),
             source=self.names[key[0]],
-            target=self.names[draft.target],
+            target=target,
             targets=as_channels(targets),
             convolution=draft.convolution,
             sources=None if sources == [*range(n_channels)] else as_channels(sources),
@@ -318,6 +363,35 @@ class _Assembly:
             targets=as_channels(draft.targets),
             hop=hop[order],
             source=channel[order],
+        )
+
+    def _class_step(self, node: fx.Node, name: str, used: set[str]) -> ClassStep:
+        """The last linear layer, as the hops into the row of the class."""
+        step = linear_step(self.graph, node)
+        assert step is not None
+        labels = self.walk.channels.of(step.input)
+        draft = _Draft(
+            name=f"{self.graph.owner(node) or node.name}.weight",
+            input=input_of_operand(self.graph, Operand(step.input), step.axis),
+            target=node,
+            targets=[0],
+            convolution=Convolution(),
+            weight=None,
+            sources=self._sources(self.walk.sources(node, step)),
+            notes=labels.notes if labels else (),
+        )
+        order = {value: i for i, value in enumerate(self.graph.nodes)}
+        keys = draft.hop_keys(order)
+        self.hops += [self._hop(draft, key, name, len(keys) == 1, used) for key in keys]
+        hop = np.array([keys.index(source[0]) if source else -1 for source in draft.sources], np.int16)
+        weight = step.weight.detach().float().numpy()
+        bias = np.zeros(len(weight), np.float32) if step.bias is None else step.bias.detach().float().numpy()
+        return ClassStep(
+            input=draft.input.value,
+            weight=np.where(hop >= 0, weight, np.float32(0)),
+            bias=bias,
+            hop=hop,
+            source=np.array([source[1] if source else -1 for source in draft.sources], np.int16),
         )
 
     # What contributions add up to

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Int16
+from jaxtyping import Float32, Int16
 from torch import Tensor, fx
 
 from summit_dask.facts.layergraph import Channels, Convolution, LayerGraph
@@ -68,6 +68,27 @@ class Step:
 
 
 @dataclass(frozen=True, eq=False)
+class ClassStep:
+    """The network's last linear layer, whose target is the class of the image at hand.
+
+    Attributes
+    ----------
+    input
+        Its input, (image, source): pooled channels.
+    weight, bias
+        A row for each of the network's outputs, float32; weights are 0 for sources that come from no layer.
+    hop, source
+        As those of a `Step`.
+    """
+
+    input: Value
+    weight: Float32[np.ndarray, "output source"]
+    bias: Float32[np.ndarray, " output"]
+    hop: Int16[np.ndarray, " source"]
+    source: Int16[np.ndarray, " source"]
+
+
+@dataclass(frozen=True, eq=False)
 class PreActivation:
     """A node whose value the contributions to some channels of a layer add up to.
 
@@ -106,7 +127,7 @@ class TracedNetwork:
     layer_graph
         Its layers and hops.
     values
-        By layer, visible and hidden: its activation.
+        By layer, visible and hidden: its activation; the row of the class has none.
     steps
         In forward order; those of one target layer in the order of its hops.
     unranked
@@ -117,6 +138,8 @@ class TracedNetwork:
         By layer that steps lead to: what contributions and bias add up to.
     module_outputs
         By path of a module that is called once: the node whose value it returns.
+    class_step
+        What leads to the class itself, where that is the top row of the layer graph.
     """
 
     module: fx.GraphModule
@@ -128,3 +151,4 @@ class TracedNetwork:
     bias: Mapping[str, Tensor]
     pre_activations: Mapping[str, tuple[PreActivation, ...]]
     module_outputs: Mapping[str, str]
+    class_step: ClassStep | None = None

@@ -10,7 +10,7 @@ A and the identity lead into the visible layer; B's output is a hidden layer, to
 image alone is left out.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -59,6 +59,8 @@ class Walk:
     ----------
     visible
         Names by value node.
+    classifier
+        The network's last linear layer, where the class itself is a row: what feeds it are layers too.
     hidden
         Value nodes of hidden layers: the base whose channels they show.
     layer_of
@@ -68,19 +70,15 @@ class Walk:
     graph: NetworkGraph
     visible: Mapping[fx.Node, str]
     channels: Channels
+    classifier: fx.Node | None = None
     hidden: dict[fx.Node, int] = field(default_factory=dict)
     layer_of: dict[int, fx.Node] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.layer_of |= {self.channels.own[node]: node for node in self.visible}
-        waiting = list(self.visible)
+        waiting = [*self.visible, *self._new_layers(self._sources_of(self.classifier) if self.classifier else ())]
         while waiting:
-            new = [base for base in self._needed(waiting.pop()) if base not in self.layer_of]
-            for base in dict.fromkeys(new):
-                value = value_of(self.graph, self.channels.bases[base].node)
-                self.hidden[value] = base
-                self.layer_of[base] = value
-                waiting.append(value)
+            waiting += self._new_layers(self._needed(waiting.pop()))
 
     @cached_property
     def above(self) -> set[fx.Node]:
@@ -178,14 +176,28 @@ class Walk:
         row = self.channels.rows[label] if label >= 0 else None
         return row if row is not None and self.channels.bases[row.base].node in self.above else None
 
+    def _new_layers(self, bases: Iterable[int]) -> list[fx.Node]:
+        """Make hidden layers of bases that are none yet; returns their value nodes."""
+        made = []
+        for base in dict.fromkeys(bases):
+            if base not in self.layer_of:
+                value = value_of(self.graph, self.channels.bases[base].node)
+                self.hidden[value] = base
+                self.layer_of[base] = value
+                made.append(value)
+        return made
+
+    def _sources_of(self, step: fx.Node) -> Iterator[int]:
+        """Bases of the channels that a linear step sees."""
+        found = linear_step(self.graph, step)
+        assert found is not None
+        rows = map(self._row, np.unique(self.sources(step, found)).tolist())
+        yield from (row.base for row in rows if row is not None)
+
     def _needed(self, value: fx.Node) -> Iterator[int]:
         """Bases that have to be layers for this one's hops."""
-        steps = dict.fromkeys(term.step for term in self.terms(value) if term.step is not None)
-        for step in steps:
-            found = linear_step(self.graph, step)
-            assert found is not None
-            rows = map(self._row, np.unique(self.sources(step, found)).tolist())
-            yield from (row.base for row in rows if row is not None)
+        for step in dict.fromkeys(term.step for term in self.terms(value) if term.step is not None):
+            yield from self._sources_of(step)
         for term in self.terms(value):
             row = self._row(term.label)
             if row is not None:

@@ -107,8 +107,8 @@ COMPARED: Mapping[str, Compare] = {
 def completeness(store: Store) -> Findings:
     """Whether contributions add up to what the network computes, in every layer (DESIGN 4)."""
     prepare_process()
-    module, network = built_beside(store.network)
-    for layer in check_completeness(module, network):  # type: ignore[arg-type]
+    module, network = built_beside(store.network, 1)
+    for layer in check_completeness(module, network):
         wrong = tuple(wrong_of(layer))
         yield from wrong or (None,)
 

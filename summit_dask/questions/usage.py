@@ -34,7 +34,7 @@ def channel_usage(store: Store) -> pd.DataFrame:
     n_images = store.read("classes/n_images")
     frames = [
         usage_frame(layer, store.read(f"matrices/{layer.name}/activation_count"), n_images)
-        for layer in store.layer_graph.visible
+        for layer in store.layer_graph.with_maps
     ]
     return pd.concat(frames, ignore_index=True)
 
@@ -75,7 +75,7 @@ def _summary(layer: str, rows: pd.DataFrame) -> dict[str, object]:
 
 
 def write_usage(store: Store, channels: pd.DataFrame) -> None:
-    """Keep what `channel_usage` gives in the store, group "usage/{visible}"."""
+    """Keep what `channel_usage` gives in the store, group "usage/{with_maps}"."""
     key = fingerprint({"matrices": store.finished("matrices")})
     with store.changing(), store.renewing("usage") as draft:
         for layer, rows in channels.groupby("layer", sort=False):

@@ -160,7 +160,7 @@ def _embedding(store: Store, _: int) -> Findings:
 def _examples(store: Store, _: int) -> Findings:
     """The strongest images of some channels, found again; boxes and thumbnails belong to them."""
     readable = store.read("images/status") == schema.READ
-    for layer in store.layer_graph.visible:
+    for layer in store.layer_graph.with_maps:
         group = f"examples/{layer.name}"
         image, value, box = (store.read(f"{group}/{name}") for name in ("image_index", "value", "box"))
         offsets = store.read(f"{group}/thumbnail_offset")
@@ -176,7 +176,7 @@ def _examples(store: Store, _: int) -> Findings:
 
 
 def _pictures(store: Store, _: int) -> Findings:
-    for layer in store.layer_graph.visible:
+    for layer in store.layer_graph.with_maps:
         group = f"pictures/{layer.name}"
         if store.has(group):
             offsets = store.read(f"{group}/picture_offset")
@@ -201,7 +201,7 @@ def _encoded(stem: str, data: NDArray[np.uint8], offsets: NDArray[np.int64], n: 
 
 def _usage(store: Store, _: int) -> Findings:
     n_images = store.read("classes/n_images")
-    for layer in store.layer_graph.visible:
+    for layer in store.layer_graph.with_maps:
         again = usage(store.read(f"matrices/{layer.name}/activation_count"), n_images)
         for name in Usage.__dataclass_fields__:
             stored = np.nan_to_num(store.read(f"usage/{layer.name}/{name}"), nan=-1)

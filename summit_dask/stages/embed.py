@@ -11,7 +11,7 @@ from summit_dask.store.store import Store
 
 def embed(store: Store, options: ResultOptions, connect: Connect) -> None:
     """Place the classes by their counts."""
-    names = [layer.name for layer in store.layer_graph.visible]
+    names = [layer.name for layer in store.layer_graph.with_maps]
     counts = {name: store.read(f"matrices/{name}/activation_count") for name in names}
     with Progress("embed", "layers", len(names)) as progress:
         for name, points in embed_layers(counts, options.seed).items():

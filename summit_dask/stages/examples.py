@@ -76,7 +76,7 @@ def _files(path: Path, run: int) -> tuple[Path, NDArray[Any], NDArray[np.int64]]
 def find_examples(store: Store, options: ResultOptions, connect: Connect) -> None:
     """Find and cut the examples of all visible layers."""
     cluster = connect()
-    layers = store.layer_graph.visible
+    layers = store.layer_graph.with_maps
     best = _strongest(store, cluster, layers, options.examples)
     crops = [_crops(layer, own) for layer, own in zip(layers, best, strict=True)]
     cut = _cut(store, cluster, crops, options.thumbnail)

@@ -58,7 +58,7 @@ def wanted_channels(store: Store, text: str) -> dict[str, list[int]]:
     StoreIncompleteError
         If there are no graphs yet.
     """
-    visible = store.layer_graph.visible
+    visible = store.layer_graph.with_maps
     if text == "all":
         return {layer.name: list(range(layer.channels)) for layer in visible}
     if text != "graphs":
@@ -84,7 +84,7 @@ def _listed(store: Store, text: str) -> dict[str, list[int]]:
         if outside := sorted(c for c in channels if not 0 <= c < layer.channels):
             raise ConfigError(f"--channels: {name} has the channels 0 to {layer.channels - 1}, not {outside}.")
         wanted.setdefault(name, set()).update(channels)
-    return {layer.name: sorted(wanted[layer.name]) for layer in store.layer_graph.visible if layer.name in wanted}
+    return {layer.name: sorted(wanted[layer.name]) for layer in store.layer_graph.with_maps if layer.name in wanted}
 
 
 def known_kinds(names: Iterable[str]) -> tuple[Kind, ...]:

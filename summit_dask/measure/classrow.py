@@ -1,0 +1,48 @@
+"""The class itself as the top row: each image's own logit, and what the pooled channels bring to it.
+
+pooled channels  0.2 1.5 0.0 ...      weights of the image's class  3 -1 2 ...      sources  0.6 -1.5 0 ...
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float32, Int
+
+from summit_dask.arrays.influence.merge import Ranking, empty_ranking
+from summit_dask.network.traced import ClassStep
+
+
+class ClassRow(NamedTuple):
+    """Each image's own logit, and the sources that add most to it."""
+
+    logit: Float32[np.ndarray, " image"]
+    ranking: Ranking
+
+
+def measure_class_row(
+    step: ClassStep, pooled: Float32[np.ndarray, "image source"], outputs: Int[np.ndarray, " image"], k: int
+) -> ClassRow:
+    """Rank the pooled channels by what they add to the logit of each image's own class (DESIGN 3.3).
+
+    Parameters
+    ----------
+    step
+        The network's last linear layer.
+    pooled
+        Its input.
+    outputs
+        The network's output of each image's class.
+    k
+        Sources kept; only those above 0, ties to the lower hop, then the lower source.
+    """
+    order = np.lexsort((step.source, step.hop))
+    added = (pooled * step.weight[outputs])[:, order]
+    best = np.argsort(-added, axis=1, kind="stable")[:, :k]
+    value = np.take_along_axis(added, best, 1)
+    ranking = empty_ranking(len(pooled), 1, k)
+    kept = (value > 0) & (step.hop[order][best] >= 0)
+    ranks = slice(best.shape[1])
+    ranking.hop[:, 0, ranks] = np.where(kept, step.hop[order][best], -1)
+    ranking.source[:, 0, ranks] = np.where(kept, step.source[order][best], -1)
+    ranking.value[:, 0, ranks] = np.where(kept, value, 0)
+    return ClassRow(added.sum(1) + step.bias[outputs], ranking)
