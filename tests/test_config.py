@@ -48,7 +48,7 @@ def test_every_wrong_option_is_named_at_once() -> None:
     with pytest.raises(ConfigError) as caught:
         RunConfig.of({"k": "x", "masss": 1, "crop": [1, 0], "std": [1, 0]}, "here")
     lines = str(caught.value).splitlines()
-    assert [line.split("'")[1] for line in lines] == ["model", "images", "crop", "std", "k", "out", "masss"]
+    assert [line.split("'")[1] for line in lines] == ["model", "crop", "std", "k", "images", "out", "masss"]
     assert all("here" in line for line in lines)
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from summit_dask.facts.errors import LayerNotFoundError, StoreError
+from summit_dask.facts.errors import LayerNotFoundError, StoreError, TraceError
 from summit_dask.facts.layergraph import Box, Channel, Convolution, Hop, Layer, LayerGraph, Window
 
 WINDOW = Window((3, 5), (2, 1), (-1, 0))
@@ -142,3 +142,20 @@ def test_channels_sort_by_layer_and_number() -> None:
         Channel("b", 2),
     ]
     assert replace(Channel("a", 1), index=2) in {Channel("a", 2)}
+
+
+@pytest.mark.parametrize(
+    ("graph", "match"),
+    [
+        (LayerGraph((LOWEST,), ()), r"1 visible layers \(a\) and 0 hops"),
+        (LayerGraph((LOWEST, MIDDLE), ()), r"2 visible layers \(a, b\) and 0 hops"),
+        (LayerGraph((HIDDEN, LOWEST), HOPS[1:2]), r"1 visible layers \(a\) and 1 hops"),
+    ],
+)
+def test_a_graph_with_nothing_to_show_is_refused(graph: LayerGraph, match: str) -> None:
+    with pytest.raises(TraceError, match=f"{match}; expected at least two layers and a hop"):
+        graph.refuse_nothing_to_show()
+
+
+def test_a_graph_with_two_layers_and_a_hop_is_enough() -> None:
+    LayerGraph((LOWEST, MIDDLE), HOPS[:1]).refuse_nothing_to_show()
