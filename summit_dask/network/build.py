@@ -1,15 +1,16 @@
 """From a run's options to the specification of its network, and from the specification to the network itself."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from torch import nn
 
 from summit_dask.facts.config import MeasureOptions
 from summit_dask.facts.errors import ClusterError
-from summit_dask.facts.layergraph import LayerGraph
 from summit_dask.facts.preprocessing import Preprocessing
 from summit_dask.facts.run import NetworkSpec
 from summit_dask.network.load import LoadedNetwork, load_network, n_outputs
+from summit_dask.network.program import load_program, program_path
 from summit_dask.network.trace import trace_network
 from summit_dask.network.traced import TracedNetwork
 
@@ -18,7 +19,7 @@ from summit_dask.network.traced import TracedNetwork
 class NetworkFacts:
     """What a run needs to know of a network beside the module."""
 
-    layer_graph: LayerGraph
+    traced: TracedNetwork
     n_outputs: int
     categories: tuple[str, ...] | None
 
@@ -43,7 +44,7 @@ def specified(options: MeasureOptions) -> tuple[NetworkSpec, NetworkFacts]:
         digest=loaded.digest,
     )
     outputs = n_outputs(loaded.module, preprocessing.input_size)
-    return spec, NetworkFacts(traced.layer_graph, outputs, loaded.categories)
+    return spec, NetworkFacts(traced, outputs, loaded.categories)
 
 
 def looked_into(loaded: LoadedNetwork, options: MeasureOptions) -> tuple[Preprocessing, TracedNetwork]:
@@ -60,14 +61,16 @@ def looked_into(loaded: LoadedNetwork, options: MeasureOptions) -> tuple[Preproc
     return preprocessing, traced
 
 
-def built(spec: NetworkSpec, batch_size: int) -> TracedNetwork:
-    """The traced network, for so many images at a time.
+def built(spec: NetworkSpec, batch_size: int, store: Path | None = None) -> TracedNetwork:
+    """The traced network, for so many images at a time; from the file beside its store where there is one.
 
     Raises
     ------
     ClusterError
         If the weights at hand are not those the run began with.
     """
+    if store is not None and (path := program_path(store, spec, batch_size)).exists():
+        return load_program(path)
     return built_beside(spec, batch_size)[1]
 
 

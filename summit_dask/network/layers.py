@@ -75,8 +75,8 @@ def _blocks(graph: NetworkGraph) -> tuple[str, ...]:
 
 
 def _joins(graph: NetworkGraph, path: str, node: fx.Node) -> bool:
-    """Whether a module's own `forward` ends in an addition or a concatenation of maps, but for an activation."""
-    while kind(node) is Kind.POINTWISE and len(node.all_input_nodes) == 1:
+    """Whether a module's own `forward` ends in a sum or concatenation of maps, activation and shuffle aside."""
+    while kind(node) in (Kind.POINTWISE, Kind.MOVE) and len(node.all_input_nodes) == 1:
         node = node.all_input_nodes[0]
     adds = operation(node) in ("add", "cat") and sum(_is_map(graph, n) for n in node.all_input_nodes) > 1
     return adds and graph.owner(node) == path

@@ -81,7 +81,7 @@ class ExtractorPlugin(NetworkPlugin):
         spec = self.store.network
         run, device = self.store.header.run, device_of(worker)
         compiled = bool(run.facts["compiled"]) and device == "cpu"
-        network = built(spec, run.config.batch_size)
+        network = built(spec, run.config.batch_size, self.path)
         self.extractor = Extractor(network, spec.preprocessing, run.config, device, compiled)
 
 

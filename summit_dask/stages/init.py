@@ -24,6 +24,7 @@ from summit_dask.images.readable import check_readable
 from summit_dask.images.sources import ImageSet, read_image_set
 from summit_dask.measure.artefact import compiler, pays_from
 from summit_dask.network.build import specified
+from summit_dask.network.program import program_path, save_program
 from summit_dask.store.header import Header
 from summit_dask.store.layout import partition_size
 from summit_dask.store.lock import holding
@@ -48,8 +49,8 @@ def init(config: RunConfig) -> Store:
     check_readable(images)
     for sentence in (*images.remarks, outputs.summary):
         say(sentence)
-    facts = {**spec.facts(), **_facts(config, images, outputs, network.layer_graph)}
-    facts["compiled"] = compiles(config, len(images.table), network.layer_graph)
+    facts = {**spec.facts(), **_facts(config, images, outputs, network.traced.layer_graph)}
+    facts["compiled"] = compiles(config, len(images.table), network.traced.layer_graph)
     facts = json.loads(json.dumps(facts))  # as they come back from the store
     run = Run(
         config=ResultOptions.part_of(config),
@@ -61,8 +62,8 @@ def init(config: RunConfig) -> Store:
     )
     n_images = len(images.table)
     n_classes = len(images.classes)
-    header = Header(network.layer_graph, run, n_images, n_classes, network.n_outputs, partition_size(n_images))
-    check_exclusions(config, network.layer_graph)
+    header = Header(network.traced.layer_graph, run, n_images, n_classes, network.n_outputs, partition_size(n_images))
+    check_exclusions(config, network.traced.layer_graph)
     if _is_there(config.out):
         return _reopened(config.out, run)
     with holding(config.out):
@@ -70,6 +71,7 @@ def init(config: RunConfig) -> Store:
             return _reopened(config.out, run)
         _say_cost(header)
         _say_compiling(header, config)
+        save_program(network.traced, program_path(config.out, spec, config.batch_size))
         return Store.create(config.out, header, _tables(images, outputs))
 
 
