@@ -88,6 +88,7 @@ def test_what_is_not_given_is_as_the_readme_says() -> None:
         "layers": (),
         "orientation": "ignore",
         "k": 5,
+        "identity": True,
         "influence_values": True,
         "batch_size": 8,
         "mass": 0.03,

@@ -13,7 +13,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Sequence
-from math import ceil, prod
+from math import prod
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -48,11 +48,12 @@ def compiler() -> str | None:
 def pays_from(layer_graph: LayerGraph) -> int:
     """Number of images from which on compiling takes less time than it saves, roughly, on a machine of two cores.
 
+    Two digits of it, then zeros.
     Of a network's multiplications those of its hops are counted, nearly all there are.
     """
     per_image = sum(_multiplications(layer_graph, hop) for hop in layer_graph.hops if hop.convolution)
     saved = SAVED * max(per_image, 1) / MULTIPLICATIONS_PER_SECOND
-    return ceil(COMPILING_SECONDS / saved)
+    return int(float(f"{COMPILING_SECONDS / saved:.1e}"))
 
 
 def _multiplications(layer_graph: LayerGraph, hop: Hop) -> int:
