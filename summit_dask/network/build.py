@@ -7,7 +7,7 @@ from summit_dask.facts.errors import ClusterError
 from summit_dask.facts.layergraph import LayerGraph
 from summit_dask.facts.preprocessing import Preprocessing
 from summit_dask.facts.run import NetworkSpec
-from summit_dask.network.load import load_network, n_outputs
+from summit_dask.network.load import find_network, load_network
 from summit_dask.network.trace import TracedNetwork, trace_network
 
 
@@ -18,6 +18,7 @@ class NetworkFacts:
     layer_graph: LayerGraph
     n_outputs: int
     categories: tuple[str, ...] | None
+    notes: tuple[str, ...]
 
 
 def specified(options: ExtractOptions) -> tuple[NetworkSpec, NetworkFacts]:
@@ -28,20 +29,21 @@ def specified(options: ExtractOptions) -> tuple[NetworkSpec, NetworkFacts]:
     ModelError, ConfigError
         If it can't be loaded or traced.
     """
-    loaded = load_network(options.model, options.weights, options.weights_key, options.transform_input)
-    preprocessing = Preprocessing.of(options, loaded.preprocessing)
+    found = find_network(options.model, options.weights, options.weights_key, options.transform_input)
+    preprocessing = Preprocessing.of(options, found.preprocessing)
+    loaded = load_network(found, preprocessing.input_size, options.output)
     traced = trace_network(loaded.module, options.layers, preprocessing.input_size)
     spec = NetworkSpec(
         model=options.model,
         weights=options.weights,
         weights_key=options.weights_key,
-        transform_input=loaded.transform_input,
+        transform_input=found.transform_input,
+        output=options.output,
         layers=options.layers,
         preprocessing=preprocessing,
         digest=loaded.digest,
     )
-    outputs = n_outputs(loaded.module, preprocessing.input_size)
-    return spec, NetworkFacts(traced.layer_graph, outputs, loaded.categories)
+    return spec, NetworkFacts(traced.layer_graph, loaded.n_outputs, found.categories, loaded.notes)
 
 
 def built(spec: NetworkSpec) -> TracedNetwork:
@@ -52,7 +54,8 @@ def built(spec: NetworkSpec) -> TracedNetwork:
     ClusterError
         If the weights at hand are not those the run began with.
     """
-    loaded = load_network(spec.model, spec.weights, spec.weights_key, spec.transform_input)
+    found = find_network(spec.model, spec.weights, spec.weights_key, spec.transform_input)
+    loaded = load_network(found, spec.preprocessing.input_size, spec.output)
     if loaded.digest != spec.digest:
         raise ClusterError(
             f"The weights of {spec.model} here have the digest {loaded.digest[:16]}, the run began with "

@@ -45,7 +45,7 @@ def init(config: RunConfig) -> Store:
     images = read_image_set(config.images, config.images_per_class)
     outputs = map_classes(images.classes, network.n_outputs, config.classes, network.categories)
     check_readable(images)
-    for sentence in (*images.remarks, outputs.summary):
+    for sentence in (*network.notes, *images.remarks, outputs.summary):
         say(sentence)
     facts = {**spec.facts(), **_facts(config, images, outputs, network.layer_graph)}
     facts = json.loads(json.dumps(facts))  # as they come back from the store
@@ -82,6 +82,9 @@ def resolved(config: RunConfig) -> RunConfig:
         value = getattr(config, name)
         if value is not None and Path(value).expanduser().is_file():
             changes[name] = str(_whole(Path(value)))
+    zoo, _, folder = config.model.partition(":")
+    if zoo == "transformers":
+        changes["model"] = f"{zoo}:{_whole(Path(folder))}"
     file, colon, factory = config.model.rpartition(":")
     if colon and Path(file).expanduser().is_file():
         changes["model"] = f"{_whole(Path(file))}:{factory}"

@@ -2,9 +2,8 @@
 
 import hashlib
 import re
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 import torch
 import torchvision.models
@@ -12,6 +11,7 @@ from torch import nn
 
 from summit_dask.facts.errors import ConfigError, ModelError, WeightsError, suggestion
 from summit_dask.network.weights import Expected, read_state
+from summit_dask.network.zoos.found import FoundNetwork, Preset, class_sized
 
 #: Heads that torchvision trains beside the network's own; they don't lead to its output.
 _AUXILIARY = ("aux1", "aux2", "AuxLogits")
@@ -20,39 +20,9 @@ _AUXILIARY = ("aux1", "aux2", "AuxLogits")
 _TRANSFORMING = ("googlenet", "inception_v3")
 
 
-class Preset(TypedDict):
-    """torchvision's preprocessing of a network: sizes in pixels, mean and standard deviation of the colours."""
-
-    resize: int
-    crop: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    interpolation: str
-
-
-@dataclass(frozen=True, eq=False)
-class ZooNetwork:
-    """A network of torchvision's.
-
-    Attributes
-    ----------
-    module
-        With its weights, without auxiliary heads.
-    transform_input
-        Whether GoogLeNet or Inception v3 changes the ImageNet normalisation into its own; None for others.
-    preprocessing, categories
-        What torchvision's own weights say of the image and of the outputs; None for those of a file.
-    """
-
-    module: nn.Module
-    transform_input: bool | None
-    preprocessing: Preset | None = None
-    categories: tuple[str, ...] | None = None
-
-
 def torchvision_network(
     name: str, weights: str | None, weights_key: str | None, transform_input: bool | None
-) -> ZooNetwork:
+) -> FoundNetwork:
     """A network of torchvision's, as `load_network` says.
 
     Raises
@@ -85,7 +55,7 @@ def torchvision_network(
     return _from_file(name, Path(weights), weights_key, transform_input)
 
 
-def _named(name: str, weights: Any, weights_key: str | None, transform_input: bool | None) -> ZooNetwork:
+def _named(name: str, weights: Any, weights_key: str | None, transform_input: bool | None) -> FoundNetwork:
     if weights_key is not None:
         raise ConfigError(
             f"The option 'weights_key' is {weights_key!r}, but it is for weights from a file, not for {weights}; "
@@ -104,7 +74,12 @@ def _named(name: str, weights: Any, weights_key: str | None, transform_input: bo
         transform_input = bool(module.transform_input)
         for head in _AUXILIARY:
             setattr(module, head, None)
-    return ZooNetwork(module, transform_input, _preset(weights.transforms()), tuple(weights.meta["categories"]))
+    return FoundNetwork(
+        module,
+        transform_input=transform_input,
+        preprocessing=_preset(weights.transforms()),
+        categories=tuple(weights.meta["categories"]),
+    )
 
 
 def _preset(transforms: Any) -> Preset:
@@ -120,7 +95,7 @@ def _preset(transforms: Any) -> Preset:
 # Files
 
 
-def _from_file(name: str, path: Path, key: str | None, transform_input: bool | None) -> ZooNetwork:
+def _from_file(name: str, path: Path, key: str | None, transform_input: bool | None) -> FoundNetwork:
     expected = _expected(name)
     state = read_state(path, expected, key)
     options: dict[str, Any] = {"num_classes": expected.n_classes(state)}
@@ -129,7 +104,7 @@ def _from_file(name: str, path: Path, key: str | None, transform_input: bool | N
         options["transform_input"] = transform_input
     module = _meta_network(name, **options)
     module.load_state_dict(state, assign=True)
-    return ZooNetwork(module, transform_input)
+    return FoundNetwork(module, transform_input=transform_input)
 
 
 def _transforms(name: str, path: Path) -> bool:
@@ -152,9 +127,9 @@ def _is_download(path: Path, weights: Any) -> bool:
 
 
 def _expected(name: str) -> Expected:
-    one, other = (_meta_network(name, num_classes=n).state_dict() for n in (1000, 1001))
-    changing = tuple(key for key in one if one[key].shape != other[key].shape)
-    return Expected(one, class_sized=changing, spare=_AUXILIARY if name in _TRANSFORMING else ())
+    tensors = _meta_network(name).state_dict()
+    changing = class_sized(lambda n_classes: _meta_network(name, num_classes=n_classes))
+    return Expected(tensors, class_sized=changing, spare=_AUXILIARY if name in _TRANSFORMING else ())
 
 
 def _meta_network(name: str, **options: Any) -> nn.Module:
