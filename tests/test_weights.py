@@ -291,3 +291,34 @@ def test_no_file(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "none.pt"):
         with pytest.raises(WeightsError, match="no weights file"):
             check_read(path)
+
+
+def test_names_of_wrappers_inside_a_network(tmp_path: Path) -> None:
+    """As of a VGG whose features alone were trained on several devices."""
+    own = {"features.conv.weight": torch.ones(4, 3, 1, 1), "fc.bias": torch.ones(2)}
+    names = {"features.conv.weight": "_orig_mod.features.module.conv.weight", "fc.bias": "_orig_mod.fc.bias"}
+    path = saved(tmp_path / "w.pt", {"model": {names[name]: tensor for name, tensor in own.items()}})
+    state = read_state(path, Expected(own))
+    assert all(torch.equal(state[name], tensor) for name, tensor in own.items())
+
+
+def test_another_layout_is_converted(tmp_path: Path) -> None:
+    def convert(state: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {name.replace("stem", "conv"): tensor for name, tensor in state.items()}
+
+    other = {name.replace("conv", "stem"): tensor for name, tensor in STATE.items()}
+    expected = Expected(STATE, convert=convert)
+    state = read_state(saved(tmp_path / "w.pt", {"model": longer(other, "module")}), expected)
+    assert torch.equal(state["conv.weight"], STATE["conv.weight"])
+    with pytest.raises(WeightsError, match="has x; the network has conv"):
+        read_state(saved(tmp_path / "w.pt", {"x": torch.ones(1)}), Expected(STATE, convert=lambda state: state["y"]))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
+def test_torchscript_is_refused_without_the_advice_to_run_it(tmp_path: Path) -> None:
+    torch.jit.script(nn.Sequential(nn.Linear(2, 2))).save(tmp_path / "w.pt")
+    with pytest.raises(
+        WeightsError, match=r"w\.pt is TorchScript, .*torch\.jit\.load\(file\)\.state_dict\(\)"
+    ) as refused:
+        read_state(tmp_path / "w.pt", Expected(STATE))
+    assert "weights_only" not in str(refused.value)

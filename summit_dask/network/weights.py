@@ -308,6 +308,11 @@ def _read_torch(path: Path) -> Any:
         try:
             return torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # a damaged file can raise anything
+            if "TorchScript" in str(error):
+                raise WeightsError(
+                    f"{path} is TorchScript, which holds code beside tensors and is refused. Where you trust it, save "
+                    "its tensors alone with torch.save(torch.jit.load(file).state_dict(), other), and give that file."
+                ) from error
             objects = _refused_objects(path)
             if not objects:
                 raise WeightsError(

@@ -31,6 +31,9 @@ from summit_dask.store.store import Store
 
 PACKAGES = ("summit-dask", "torch", "torchvision", "numpy", "numba", "zarr", "xarray", "dask", "networkx")
 
+#: Beginnings of models that go on with a folder of this machine.
+FOLDER_ZOOS = ("transformers:", "timm:local-dir:")
+
 
 def init(config: RunConfig) -> Store:
     """Lay out the store, or open the one that an equal configuration laid out.
@@ -82,9 +85,9 @@ def resolved(config: RunConfig) -> RunConfig:
         value = getattr(config, name)
         if value is not None and Path(value).expanduser().is_file():
             changes[name] = str(_whole(Path(value)))
-    zoo, _, folder = config.model.partition(":")
-    if zoo == "transformers":
-        changes["model"] = f"{zoo}:{_whole(Path(folder))}"
+    for zoo in FOLDER_ZOOS:
+        if config.model.startswith(zoo):
+            changes["model"] = f"{zoo}{_whole(Path(config.model.removeprefix(zoo)))}"
     file, colon, factory = config.model.rpartition(":")
     if colon and Path(file).expanduser().is_file():
         changes["model"] = f"{_whole(Path(file))}:{factory}"

@@ -14,6 +14,7 @@ from summit_dask.network.weights import Expected, read_state
 from summit_dask.network.zoos.found import FoundNetwork, Preset, class_sized, zoo_package
 
 _DEFAULT = "DEFAULT"
+_FOLDER = "timm:local-dir:FOLDER"
 
 #: How timm's modules call what turns the original layout of an architecture's weights into its own.
 _CONVERTERS = ("checkpoint_filter_fn", "_filter_fn")
@@ -39,7 +40,8 @@ def timm_network(name: str, weights: str | None, weights_key: str | None) -> Fou
         module = _from_file(timm, name, Path(weights), weights_key)
     else:
         raise WeightsError(f"The weights {weights!r} of timm:{name} are neither a file nor {_DEFAULT}.")
-    return FoundNetwork(module, preprocessing=timm_preset(timm.data.resolve_model_data_config(module)))
+    preset = timm_preset(timm.data.resolve_model_data_config(module))
+    return FoundNetwork(module, preprocessing=preset, categories=_categories(module) if weights == _DEFAULT else None)
 
 
 def timm_preset(config: Mapping[str, Any]) -> Preset:
@@ -63,10 +65,18 @@ def timm_preset(config: Mapping[str, Any]) -> Preset:
     )
 
 
+def _categories(module: nn.Module) -> tuple[str, ...] | None:
+    """Names of the outputs, where the configuration beside the weights gives them."""
+    names = getattr(module, "pretrained_cfg", {}).get("label_names")
+    return None if names is None else tuple(map(str, names))
+
+
 def _check_name(timm: Any, name: str) -> None:
     """See that timm has such a network and such a tag; what lies on a hub or in a folder shows when it is loaded."""
     if ":" in name:
         return
+    if "/" in name:
+        raise ModelError(f"timm has no network {name!r}; on a hub it is timm:hf-hub:{name}, a folder's is {_FOLDER}.")
     family, _, tag = name.partition(".")
     if not timm.is_model(family):
         raise ModelError(f"timm has no network {family!r}. {suggestion(family, timm.list_models())}")
@@ -81,15 +91,19 @@ def _pretrained(timm: Any, name: str, weights_key: str | None) -> nn.Module:
             f"The option 'weights_key' is {weights_key!r}, but it is for weights from a file, not for timm's; leave it "
             "out."
         )
-    return _created(timm, name, "Download the file where that works, and give it as --weights.", pretrained=True)
+    return _created(timm, name, pretrained=True)
 
 
-def _created(timm: Any, name: str, remedy: str, **options: Any) -> nn.Module:
+def _created(timm: Any, name: str, **options: Any) -> nn.Module:
     try:
         module: nn.Module = timm.create_model(name, **options)
     except Exception as error:  # hubs, files and constructors raise whatever they like
         reason = next(iter(str(error).splitlines()), "")
-        raise WeightsError(f"timm:{name} can't be had: {type(error).__name__}: {reason} {remedy}") from error
+        raise WeightsError(
+            f"timm:{name} can't be had: {type(error).__name__}: {reason} Without a network, download the repository's "
+            f"folder where that works and give {_FOLDER} (on every worker's machine), or a name that timm has and "
+            "--weights FILE."
+        ) from error
     return module
 
 
@@ -105,7 +119,7 @@ def _from_file(timm: Any, name: str, path: Path, key: str | None) -> nn.Module:
 
 
 def _build(timm: Any, name: str, n_classes: int | None = None) -> nn.Module:
-    return _created(timm, name, "Check its name.", num_classes=n_classes)
+    return _created(timm, name, num_classes=n_classes)
 
 
 def _expected(timm: Any, name: str) -> Expected:
