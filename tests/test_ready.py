@@ -169,8 +169,8 @@ class Bare(nn.Module):
     [
         (TwoInputs(), r"takes 2 inputs \(image, age\), expected the image alone.*Wrap"),
         (Bare(), "doesn't run on an image.*NotImplementedError"),
-        (nn.Conv2d(1, 2, 3), r"\(3, 8, 8\).*The network \(Conv2d\).*--mean and --std"),
-        (nn.Sequential(nn.Flatten(), nn.Linear(7, 2)), r"\(3, 8, 8\).*1 \(Linear\).*--crop"),
+        (nn.Conv2d(1, 2, 3), r"image of 3 x 8 x 8: .*The network \(Conv2d\).*--mean and --std"),
+        (nn.Sequential(nn.Flatten(), nn.Linear(7, 2)), r"image of 3 x 8 x 8: .*1 \(Linear\).*--crop"),
         (nn.ReLU(), r"shape \(2, 3, 8, 8\), expected \(2, classes\)"),
     ],
 )

@@ -18,12 +18,12 @@ ANY_ERROR = (Exception, SystemExit)
 
 
 def own_network(model: str, weights: str | None, weights_key: str | None) -> FoundNetwork:
-    """A network of the user's own, as `load_network` says.
+    """A network of the user's own, as `find_network` says.
 
     Raises
     ------
     ModelError, ConfigError
-        As `load_network`.
+        As `find_network`.
     """
     source, separator, name = model.rpartition(":")
     if not separator or not source or not name:

@@ -104,8 +104,9 @@ def trial_run(module: nn.Module, input_size: tuple[int, int, int]) -> Any:
         with torch.no_grad(), torch.compiler.set_stance("force_eager"):
             return module(torch.zeros(N_IMAGES, *input_size))
     except ANY_ERROR as error:
+        reason = f"{type(error).__name__}: {error}".removesuffix(": ")
         raise ModelError(
-            f"The network doesn't run on an image of shape {input_size}: {type(error).__name__}: {error} "
+            f"The network doesn't run on an image of {' x '.join(map(str, input_size))}: {reason} "
             f"(in {_place(module, error)}). If it was made for another size or other colours, give --resize and "
             "--crop, --mean and --std (one value each for grey)."
         ) from error

@@ -23,12 +23,12 @@ _TRANSFORMING = ("googlenet", "inception_v3")
 def torchvision_network(
     name: str, weights: str | None, weights_key: str | None, transform_input: bool | None
 ) -> FoundNetwork:
-    """A network of torchvision's, as `load_network` says.
+    """A network of torchvision's, as `find_network` says.
 
     Raises
     ------
     ModelError, WeightsError, ConfigError
-        As `load_network`.
+        As `find_network`.
     """
     known = torchvision.models.list_models(torchvision.models)
     if name not in known:
