@@ -8,7 +8,9 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from summit_dask.facts.config import ExtractOptions
 from summit_dask.facts.errors import ConfigError, ModelError
+from summit_dask.network.build import specified
 from summit_dask.network.load import find_network
 from tests.loading import check_same_outputs, loaded
 
@@ -46,6 +48,11 @@ class Halved(torch.nn.Sequential):
                          torch.nn.Flatten())
         for layer in (self[0], self[3]):
             torch.nn.utils.parametrize.register_parametrization(layer, "weight", Half())
+
+class Heads(Small):
+    def forward(self, x):
+        fine = super().forward(x)
+        return {"coarse": fine[:, :2], "fine": fine}
 
 LIST = []
 """
@@ -164,6 +171,16 @@ def test_the_key_of_a_file_reaches_the_weights(own: str, tmp_path: Path) -> None
     torch.save({"model": small_state(), "ema": other}, tmp_path / "w.pt")
     network = loaded(f"{own}:Small", tmp_path / "w.pt", weights_key="ema")
     assert torch.equal(network.module.get_parameter("norm.bias"), torch.ones(4))
+
+
+def test_the_output_that_was_asked_for_is_part_of_what_decides_the_values(own: str, tmp_path: Path) -> None:
+    given = {"model": f"{own}:Heads", "images": tmp_path, "crop": 4}
+    coarse, fine = (specified(ExtractOptions.of({**given, "output": name})) for name in ("coarse", "fine"))
+    assert (coarse[1].n_outputs, fine[1].n_outputs) == (2, 4)
+    assert (coarse[0].output, fine[0].output) == ("coarse", "fine")
+    assert coarse[0].facts() != {**fine[0].facts(), "weights": coarse[0].digest[:16]}
+    with pytest.raises(ModelError, match="--output coarse"):
+        specified(ExtractOptions.of(given))
 
 
 def test_shared_weights(shared_data: Path) -> None:

@@ -65,7 +65,7 @@ def select_output(module: nn.Module, place: Place) -> nn.Module:
     """
     whole = type(module)
 
-    def forward(self: nn.Module, image: Tensor) -> Any:
+    def forward(self: nn.Module, image: Any) -> Any:
         return _at(whole.forward(self, image), place)
 
     if place:

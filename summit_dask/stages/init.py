@@ -31,6 +31,9 @@ from summit_dask.store.store import Store
 
 PACKAGES = ("summit-dask", "torch", "torchvision", "numpy", "numba", "zarr", "xarray", "dask", "networkx")
 
+#: Zoos that are packages, beside torchvision.
+ZOOS = ("timm", "transformers")
+
 #: Beginnings of models that go on with a folder of this machine.
 FOLDER_ZOOS = ("transformers:", "timm:local-dir:")
 
@@ -58,7 +61,7 @@ def init(config: RunConfig) -> Store:
         fingerprint=fingerprint(facts),
         network=spec,
         images_root=images.root,
-        versions={package: version(package) for package in PACKAGES},
+        versions={package: version(package) for package in _packages(config.model)},
     )
     n_images = len(images.table)
     n_classes = len(images.classes)
@@ -71,6 +74,12 @@ def init(config: RunConfig) -> Store:
             return _reopened(config.out, run)
         _say_cost(header)
         return Store.create(config.out, header, _tables(images, outputs))
+
+
+def _packages(model: str) -> tuple[str, ...]:
+    """Packages that had a part in the results; a zoo's, where the network is its own."""
+    zoo, _, _ = model.partition(":")
+    return (*PACKAGES, zoo) if zoo in ZOOS else PACKAGES
 
 
 def _is_there(path: Path) -> bool:
