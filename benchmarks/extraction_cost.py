@@ -43,7 +43,7 @@ from summit_dask.facts.process import keep_freed_memory
 from summit_dask.images.decode import decode
 from summit_dask.images.sources import read_image_set
 from summit_dask.measure.extractor import Extraction, Extractor
-from summit_dask.network.load import load_network
+from summit_dask.network.load import find_network, load_network
 from summit_dask.network.trace import trace_network
 from summit_dask.network.traced import TracedNetwork
 
@@ -87,7 +87,8 @@ def build(network: Network, data: Path, batch_size: int) -> tuple[TracedNetwork,
         preprocessing = Preprocessing(network.resize, size, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
     if network.weights:
         model = network.model if network.model.startswith("torchvision:") else str(data / network.model)
-        module = load_network(model, str(data / "models" / f"{network.weights}.safetensors")).module
+        found = find_network(model, str(data / "models" / f"{network.weights}.safetensors"))
+        module = load_network(found, preprocessing.input_size).module
     else:
         torch.manual_seed(0)
         options = {"aux_logits": False, "init_weights": True} if network.model.endswith("googlenet") else {}

@@ -82,7 +82,7 @@ def _parsed(name: str, value: Any) -> Any:
         return tuple(part.strip() for part in value.split(",") if part.strip())
     if name in ("mean", "std"):
         return tuple(part.strip() for part in value.replace(",", " ").split())
-    if name == "crop" and "x" in value:
+    if name in ("resize", "crop") and "x" in value:
         return tuple(value.split("x"))
     if name == "excluded":
         return tuple(_exclusion(part) for part in value.split(";") if part.strip())

@@ -39,7 +39,12 @@ class Undecided(torch.nn.Module):
         self.conv = torch.nn.Conv2d(3, 4, 1)
 
     def forward(self, x):
-        return self.conv(x) if x.sum() > 0 else x
+        return (self.conv(x) if x.sum() > 0 else x).mean((2, 3))
+
+class Several(Undecided):
+    def forward(self, x):
+        classes = self.conv(x).relu().mean((2, 3))
+        return {"coarse": classes[:, :3], "fine": classes}
 """
 
 
@@ -107,6 +112,18 @@ REFUSED: dict[str, tuple[dict[str, object], tuple[str, ...]]] = {
     "no model at all": ({"model": "googlenet"}, ("torchvision:NAME",)),
     "no such torchvision": ({"model": "torchvision:googlenot"}, ("googlenot", "Did you mean 'googlenet'")),
     "does not trace": ({"model": "{tmp}/own.py:Undecided", "weights": None}, ("can't trace", "control flow")),
+    "several outputs": (
+        {"model": "{tmp}/own.py:Several", "weights": None},
+        ("coarse (2, 3), fine (2, 4)", "--output coarse"),
+    ),
+    "no such output": ({"output": "fine"}, ("'output' is 'fine'", "leave it out")),
+    "no such interpolation": (
+        {"interpolation": "cubic"},
+        ("'interpolation' in the command line is 'cubic'", "bicubic"),
+    ),
+    "no such crop mode": ({"crop_mode": "center"}, ("'crop_mode' in the command line is 'center'", "'centre'")),
+    "no such timm": ({"model": "timm:resnet81"}, ("'resnet81'", "Did you mean 'resnet18'")),
+    "no such folder": ({"model": "transformers:{tmp}/none", "weights": None}, ("config.json in {tmp}/none",)),
     "no such layer": ({"layers": "lower,uper"}, ("'uper'", "Did you mean 'upper'")),
     "layer out of range": ({"excluded": "upper:15=odd"}, ("channel 15 of upper", "0 to 14")),
     "layer to exclude": ({"excluded": "uper:1=odd"}, ("'uper'", "Did you mean 'upper'")),

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import timm
+import timm.data
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, UnidentifiedImageError
@@ -17,6 +19,7 @@ from summit_dask.facts.config import RunConfig
 from summit_dask.facts.errors import ConfigError
 from summit_dask.facts.preprocessing import Preprocessing
 from summit_dask.images.decode import decode, open_image
+from summit_dask.network.zoos.timm import timm_preset
 from tests.networks import SIDE
 
 AS_IT_IS = Preprocessing(None, (SIDE, SIDE), (0.0,) * 3, (1.0,) * 3)
@@ -254,17 +257,55 @@ def test_preprocessing_is_torchvision_s(
     np.testing.assert_array_equal(normalised.transpose(2, 0, 1), expected.numpy())
 
 
+@given(
+    size=st.tuples(st.integers(20, 120), st.integers(20, 120)),
+    input_size=st.tuples(st.integers(16, 48), st.integers(16, 48)) | st.integers(16, 48).map(lambda side: (side, side)),
+    crop_pct=st.sampled_from([0.8, 0.875, 0.95, 1.0]),
+    crop_mode=st.sampled_from(["centre", "squash", "border"]),
+    interpolation=st.sampled_from(["nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"]),
+    seed=st.integers(0, 99),
+)
+@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_preprocessing_is_timm_s(
+    tmp_path: Path,
+    size: tuple[int, int],
+    input_size: tuple[int, int],
+    crop_pct: float,
+    crop_mode: Any,
+    interpolation: Any,
+    seed: int,
+) -> None:
+    pixels = np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "x.png")
+    config = {
+        "input_size": (3, *input_size),
+        "interpolation": interpolation,
+        "mean": (0.4, 0.5, 0.6),
+        "std": (0.2, 0.2, 0.2),
+        "crop_pct": crop_pct,
+        "crop_mode": crop_mode.replace("centre", "center"),
+    }
+    theirs = timm.data.create_transform(**config, normalize=False)(Image.open(tmp_path / "x.png"))
+    ours = preprocessing(timm_preset(config))
+    assert (ours.mean, ours.std) == (config["mean"], config["std"])
+    np.testing.assert_array_equal(decode(ours, tmp_path / "x.png").transpose(2, 0, 1), theirs.numpy())
+
+
 def preprocessing(preset: dict[str, Any] | None = None, **options: Any) -> Preprocessing:
     return Preprocessing.of(RunConfig.of({"model": "m", "images": "i", "out": "o", **options}), preset)
 
 
 def test_preprocessing_comes_from_options_then_the_weights_then_imagenet() -> None:
-    preset = {"resize": 342, "crop": (299, 299), "mean": (0.5,) * 3, "std": (0.25,) * 3, "other": 1}
+    preset = {"resize": 342, "crop": (299, 299), "mean": (0.5,) * 3, "std": (0.25,) * 3}
     assert preprocessing() == Preprocessing(256, (224, 224), (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
     assert preprocessing(preset) == Preprocessing(342, (299, 299), (0.5,) * 3, (0.25,) * 3)
     assert preprocessing(preset, resize="none", crop=64, mean=[0, 0, 0]) == Preprocessing(
         None, (64, 64), (0.0,) * 3, (0.25,) * 3
     )
+    assert preprocessing({**preset, "interpolation": "lanczos", "crop_mode": "border"}, crop_mode="squash") == (
+        Preprocessing(342, (299, 299), (0.5,) * 3, (0.25,) * 3, interpolation="lanczos", crop_mode="squash")
+    )
+    assert preprocessing(resize=(30, 40)).resize == (30, 40)
     assert preprocessing(crop=(10, 20), mean=0.5, std=0.5).input_size == (1, 10, 20)
 
 

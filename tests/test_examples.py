@@ -16,6 +16,7 @@ from summit_dask.arrays.thumbnails import Crops, Geometry, cut_thumbnails, input
 from summit_dask.facts import encoded
 from summit_dask.facts.errors import StoreError
 from summit_dask.facts.layergraph import Box, Layer, Window
+from summit_dask.facts.preprocessing import Preprocessing
 from tests import oracles_examples as oracle
 
 TIED = np.array([-np.inf, -2, -1, -0.0, 0, 0.5, 1, 3, 3e38], np.float32)
@@ -79,7 +80,7 @@ def test_box_in_the_original(original: tuple[int, int], resize: int | None, crop
     assume(len(usable) >= 2)
     height = rows[usable[1]] - rows[usable[0]]
     low, high = np.sort(np.random.default_rng(seed).choice(usable, 2))
-    box = original_box(Box(int(low), 0, int(high) + 1, crop[1]), original, resize, crop)
+    box = original_box(Box(int(low), 0, int(high) + 1, crop[1]), original, Preprocessing(resize, crop))
     assert 0 <= box.left < box.right <= original[1]
     assert box.top == pytest.approx(rows[low] - height / 2 - 0.5, abs=0.5 + 1e-6)
     assert box.bottom == pytest.approx(rows[high] + height / 2 + 0.5, abs=0.5 + 1e-6)
@@ -100,7 +101,20 @@ def test_box_in_the_original(original: tuple[int, int], resize: int | None, crop
     ],
 )
 def test_box_at_its_edges(box: Any, original: Any, resize: Any, crop: Any, expected: Any) -> None:
-    assert original_box(Box(*box), original, resize, crop) == expected
+    assert original_box(Box(*box), original, Preprocessing(resize, crop)) == expected
+
+
+@pytest.mark.parametrize(
+    ("mode", "box", "expected"),
+    [
+        pytest.param("squash", (0, 0, 20, 20), (4, 8, 46, 92), id="squashed: each axis has its own scale"),
+        pytest.param("border", (0, 0, 20, 20), (0, 8, 50, 92), id="the whole height, a border above and below"),
+        pytest.param("border", (10, 5, 11, 6), (25, 29, 30, 34), id="one pixel is five of the original's"),
+    ],
+)
+def test_box_of_other_crop_modes(mode: Any, box: Any, expected: Any) -> None:
+    """An original of 50 x 100, resized to 24 and cropped to 20."""
+    assert original_box(Box(*box), (50, 100), Preprocessing(24, (20, 20), crop_mode=mode)) == expected
 
 
 @pytest.fixture
@@ -132,7 +146,7 @@ def test_thumbnails(originals: list[Path]) -> None:
     box = np.tile(np.array([20, 30, 40, 60], np.int32), (7, 1))
     box[4] = 0, 0, 20, 10
     opener = Opener(originals)
-    made = cut_thumbnails(Crops(image, box), opener, Geometry(None, (40, 60), 24))
+    made = cut_thumbnails(Crops(image, box), opener, Geometry(Preprocessing(None, (40, 60)), 24))
     assert opener.opened == [0, 2, 3, 4]
     assert made.reasons == {"not a picture that Pillow can read": 1, "No such file or directory": 1}
     assert made.jpeg[2] == b""
@@ -147,7 +161,7 @@ def test_tasks_never_show(originals: list[Path], monkeypatch: pytest.MonkeyPatch
     image = rng.integers(-1, 5, 30).astype(np.int32)
     corner = rng.integers(0, 20, (30, 2))
     crops = Crops(image, np.hstack([corner, corner + 15]).astype(np.int32))
-    geometry = Geometry(50, (40, 40), 24)
+    geometry = Geometry(Preprocessing(50, (40, 40)), 24)
     whole = cut_thumbnails(crops, Opener(originals), geometry)
     monkeypatch.setattr("summit_dask.arrays.thumbnails._IMAGES_PER_TASK", 2)
     parts = thumbnails(crops, Opener(originals), geometry).compute(scheduler="synchronous")
@@ -157,7 +171,7 @@ def test_tasks_never_show(originals: list[Path], monkeypatch: pytest.MonkeyPatch
 
 def test_nothing_to_cut() -> None:
     crops = Crops(np.full(3, -1, np.int32), np.zeros((3, 4), np.int32))
-    made = thumbnails(crops, Opener([]), Geometry(None, (8, 8))).compute(scheduler="synchronous")
+    made = thumbnails(crops, Opener([]), Geometry(Preprocessing(None, (8, 8)))).compute(scheduler="synchronous")
     assert made.jpeg == [b""] * 3
 
 

@@ -23,7 +23,7 @@ from summit_dask.facts.errors import NumericalError
 from summit_dask.facts.layergraph import Convolution
 from summit_dask.facts.preprocessing import Preprocessing
 from summit_dask.images.decode import decode
-from summit_dask.network.load import load_network
+from summit_dask.network.load import find_network, load_network
 from tests import oracles_influence as oracles
 
 
@@ -180,7 +180,8 @@ def test_extremes_show_nan_wherever_it_is() -> None:
 def test_real_network_and_images(shared_data: Path) -> None:
     """Trained weights and real maps: most patches are skipped, and nothing may be missed by that."""
     models = shared_data / "models"
-    module = load_network(f"{models}/googlenet_bvlc.py:GoogLeNetBVLC", f"{models}/googlenet_bvlc.safetensors").module
+    found = find_network(f"{models}/googlenet_bvlc.py:GoogLeNetBVLC", f"{models}/googlenet_bvlc.safetensors")
+    module = load_network(found).module
     names = ["inception_4a.b_3x3.1.conv", "inception_5a.b_5x5.1.conv", "inception_4a.b_1x1.conv"]
     inputs: dict[str, torch.Tensor] = {}
     for name in names:

@@ -65,7 +65,7 @@ def check_read(path: Path, key: str | None = None, own: str = "", expected: dict
     assert list(state) == [own + name for name in STATE]
     for name, tensor in expected.items():
         if not name.endswith("num_batches_tracked"):
-            assert state[own + name].dtype == torch.float32
+            assert state[own + name].dtype == tensor.dtype
             assert torch.equal(state[own + name], tensor), name
 
 
@@ -97,11 +97,11 @@ def test_any_nesting_and_any_prefix_give_the_same_weights(
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 @pytest.mark.parametrize("ending", ["pt", "safetensors"])
-def test_other_precisions_come_as_float32(tmp_path: Path, dtype: torch.dtype, ending: str) -> None:
+def test_other_precisions_come_as_they_are(tmp_path: Path, dtype: torch.dtype, ending: str) -> None:
     state = {name: tensor.to(dtype) if tensor.is_floating_point() else tensor for name, tensor in STATE.items()}
     path = tmp_path / f"w.{ending}"
     (torch.save if ending == "pt" else save_file)(longer(state, "module"), path)
-    check_read(path, expected={name: tensor.float() for name, tensor in state.items()})
+    check_read(path, expected=state)
 
 
 def test_an_averaged_model(tmp_path: Path) -> None:
@@ -291,3 +291,34 @@ def test_no_file(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "none.pt"):
         with pytest.raises(WeightsError, match="no weights file"):
             check_read(path)
+
+
+def test_names_of_wrappers_inside_a_network(tmp_path: Path) -> None:
+    """As of a VGG whose features alone were trained on several devices."""
+    own = {"features.conv.weight": torch.ones(4, 3, 1, 1), "fc.bias": torch.ones(2)}
+    names = {"features.conv.weight": "_orig_mod.features.module.conv.weight", "fc.bias": "_orig_mod.fc.bias"}
+    path = saved(tmp_path / "w.pt", {"model": {names[name]: tensor for name, tensor in own.items()}})
+    state = read_state(path, Expected(own))
+    assert all(torch.equal(state[name], tensor) for name, tensor in own.items())
+
+
+def test_another_layout_is_converted(tmp_path: Path) -> None:
+    def convert(state: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {name.replace("stem", "conv"): tensor for name, tensor in state.items()}
+
+    other = {name.replace("conv", "stem"): tensor for name, tensor in STATE.items()}
+    expected = Expected(STATE, convert=convert)
+    state = read_state(saved(tmp_path / "w.pt", {"model": longer(other, "module")}), expected)
+    assert torch.equal(state["conv.weight"], STATE["conv.weight"])
+    with pytest.raises(WeightsError, match="has x; the network has conv"):
+        read_state(saved(tmp_path / "w.pt", {"x": torch.ones(1)}), Expected(STATE, convert=lambda state: state["y"]))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
+def test_torchscript_is_refused_without_the_advice_to_run_it(tmp_path: Path) -> None:
+    torch.jit.script(nn.Sequential(nn.Linear(2, 2))).save(tmp_path / "w.pt")
+    with pytest.raises(
+        WeightsError, match=r"w\.pt is TorchScript, .*torch\.jit\.load\(file\)\.state_dict\(\)"
+    ) as refused:
+        read_state(tmp_path / "w.pt", Expected(STATE))
+    assert "weights_only" not in str(refused.value)

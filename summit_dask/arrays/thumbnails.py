@@ -16,6 +16,7 @@ from jaxtyping import Int, Int32, Int64
 from PIL import Image, UnidentifiedImageError
 
 from summit_dask.facts.layergraph import Box, Layer
+from summit_dask.facts.preprocessing import Preprocessing
 
 #: Images whose thumbnails are one task.
 _IMAGES_PER_TASK = 64
@@ -54,10 +55,8 @@ def input_boxes(layer: Layer, position: Int32[np.ndarray, "*shape"]) -> Int32[np
     return np.stack([top, left, bottom, right], axis=-1).astype(np.int32)
 
 
-def original_box(box: Box, original: tuple[int, int], resize: int | None, crop: tuple[int, int]) -> Box:
+def original_box(box: Box, original: tuple[int, int], preprocessing: Preprocessing) -> Box:
     """Pixels of an original image that lie in a box on the network's input.
-
-        original ── shorter side to `resize` ──> resized ── centre crop, zeros around smaller ones ──> input
 
     Parameters
     ----------
@@ -65,10 +64,8 @@ def original_box(box: Box, original: tuple[int, int], resize: int | None, crop: 
         On the network's input, in pixels; what lies beyond its border is zero padding and is cut off.
     original
         Height and width of the original.
-    resize
-        Shorter side that the original is resized to; None: not at all.
-    crop
-        Height and width of the network's input.
+    preprocessing
+        How originals became the network's input.
 
     Returns
     -------
@@ -79,33 +76,19 @@ def original_box(box: Box, original: tuple[int, int], resize: int | None, crop: 
     --------
     An image of 512 x 1024 pixels becomes 256 x 512, of which the input shows rows 16 to 240, columns 144 to 368.
 
-    >>> original_box(Box(10, 10, 20, 20), original=(512, 1024), resize=256, crop=(224, 224))
+    >>> original_box(Box(10, 10, 20, 20), original=(512, 1024), preprocessing=Preprocessing(256, (224, 224)))
     Box(top=52, left=308, bottom=72, right=328)
     """
-    resized = original if resize is None else _resized(original, resize)
-    top, bottom = _original_span((box.top, box.bottom), original[0], resized[0], crop[0])
-    left, right = _original_span((box.left, box.right), original[1], resized[1], crop[1])
+    size, offset = preprocessing.placement(original)
+    top, bottom = _original_span((box.top, box.bottom), original[0], size[0], offset[0], preprocessing.crop[0])
+    left, right = _original_span((box.left, box.right), original[1], size[1], offset[1], preprocessing.crop[1])
     return Box(top, left, bottom, right)
 
 
-def _resized(original: tuple[int, int], resize: int) -> tuple[int, int]:
-    """Height and width after the shorter side became `resize`, rounded down as torchvision does."""
-    short = min(original)
-    height, width = (resize if side == short else int(resize * side / short) for side in original)
-    return height, width
-
-
-# Along one axis, for an image larger than the input and one smaller:
-#
-#     resized   0 ──────┬──────────┬────── size                        0 ───────── size
-#     input             0 ──────── crop                        0 ──────┴───────────┴────── crop
-#                offset ┘                                    - offset ─┘
-def _original_span(span: tuple[int, int], original: int, resized: int, crop: int) -> tuple[int, int]:
+def _original_span(span: tuple[int, int], original: int, resized: int, offset: int, crop: int) -> tuple[int, int]:
     """First pixel of the original along one axis, and the one after the last, of a span on the input."""
     low = max(span[0], 0)
     high = min(span[1], crop)
-    # The two ways to round are those of torchvision's padding and cropping.
-    offset = -((crop - resized) // 2) if crop > resized else round((resized - crop) / 2)
     start = (low + offset) * original // resized
     stop = -(-(high + offset) * original // resized)  # rounded up
     start = min(max(start, 0), original - 1)
@@ -135,8 +118,7 @@ class Thumbnails(NamedTuple):
 class Geometry(NamedTuple):
     """How originals became the network's input, and the longer side of a thumbnail, in pixels."""
 
-    resize: int | None
-    crop: tuple[int, int]
+    preprocessing: Preprocessing
     thumbnail: int = 96
 
 
@@ -156,7 +138,8 @@ def cut_thumbnails(crops: Crops, open_image: OpenImage, geometry: Geometry) -> T
     Examples
     --------
     >>> crops = Crops(np.array([3, -1], np.int32), np.array([[0, 0, 8, 16], [0, 0, 0, 0]], np.int32))
-    >>> made = cut_thumbnails(crops, lambda image: Image.new("RGB", (32, 32)), Geometry(None, (32, 32), thumbnail=24))
+    >>> geometry = Geometry(Preprocessing(None, (32, 32)), thumbnail=24)
+    >>> made = cut_thumbnails(crops, lambda image: Image.new("RGB", (32, 32)), geometry)
     >>> Image.open(BytesIO(made.jpeg[0])).size, made.jpeg[1]
     ((24, 12), b'')
     """
@@ -202,7 +185,7 @@ def _cut(picture: Image.Image | None, seen: Box, geometry: Geometry) -> tuple[Bo
     if picture is None:
         blank = Image.new("L", (geometry.thumbnail, geometry.thumbnail), 128)
         return Box(0, 0, 0, 0), encode(blank)
-    box = original_box(seen, (picture.height, picture.width), geometry.resize, geometry.crop)
+    box = original_box(seen, (picture.height, picture.width), geometry.preprocessing)
     height = box.bottom - box.top
     width = box.right - box.left
     scale = geometry.thumbnail / max(height, width)
@@ -231,7 +214,8 @@ def thumbnails(crops: Crops, open_image: OpenImage, geometry: Geometry) -> Delay
     Examples
     --------
     >>> crops = Crops(np.array([3, -1], np.int32), np.array([[0, 0, 8, 16], [0, 0, 0, 0]], np.int32))
-    >>> task = thumbnails(crops, lambda image: Image.new("RGB", (32, 32)), Geometry(None, (32, 32)))
+    >>> geometry = Geometry(Preprocessing(None, (32, 32)))
+    >>> task = thumbnails(crops, lambda image: Image.new("RGB", (32, 32)), geometry)
     >>> task.compute(scheduler="synchronous").box
     array([[ 0,  0,  8, 16],
            [ 0,  0,  0,  0]], dtype=int32)

@@ -57,6 +57,9 @@ LocalPath = Annotated[Path, BeforeValidator(local_path)]
 LocalText = Annotated[str, BeforeValidator(_local_text)]
 Floats = tuple[float, ...]
 Pixels = Annotated[int, Field(ge=1)]
+Orientation = Literal["ignore", "apply"]
+Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"]
+CropMode = Literal["centre", "squash", "border"]
 
 
 class Options(BaseModel):
@@ -99,7 +102,9 @@ def _option(default: Any, description: str, **limits: Any) -> Any:
 class MeasureOptions(Options):
     """What decides the values that are measured of an image: the network, what it takes for an image, what is kept."""
 
-    model: str = _option(..., "torchvision:NAME, path/to/file.py:Class or package.module:factory")
+    model: str = _option(
+        ..., "torchvision:NAME, timm:NAME, transformers:FOLDER, path/to/file.py:Class or package.module:factory"
+    )
     weights: LocalText | None = _option(
         None, "a file (safetensors or state dict), or torchvision's name for its weights, or DEFAULT"
     )
@@ -109,12 +114,23 @@ class MeasureOptions(Options):
     transform_input: bool | None = _option(
         None, "whether torchvision's googlenet or inception_v3 from a file changes the normalisation first"
     )
+    output: str | None = _option(
+        None, "which tensor of a network that returns several: its name or index, as in logits, 0 or heads.fine"
+    )
     layers: tuple[str, ...] = _option((), "visible layers, instead of the family's own choice")
-    resize: Pixels | Literal["none"] | None = _option(None, "shorter side in pixels, or none")
+    resize: Pixels | tuple[Pixels, Pixels] | Literal["none"] | None = _option(
+        None, "shorter side in pixels, HxW that the image is to cover, or none; see also --crop-mode"
+    )
     crop: Pixels | tuple[Pixels, Pixels] | None = _option(None, "centre crop in pixels, one number or HxW")
     mean: Floats | None = _option(None, "mean of each colour; one value means grey input")
     std: Floats | None = _option(None, "standard deviation of each colour")
-    orientation: Literal["ignore", "apply"] = _option(
+    interpolation: Interpolation | None = _option(
+        None, "how images are resized: nearest, bilinear, bicubic, lanczos, box or hamming"
+    )
+    crop_mode: CropMode | None = _option(
+        None, "centre (keep the shape, cut the rest off), squash (resize to --resize) or border (fit into it)"
+    )
+    orientation: Orientation = _option(
         "ignore", "what a camera's orientation tag does: ignore (as torchvision), or apply (turn the image)"
     )
     logits: bool | None = _option(

@@ -15,7 +15,7 @@ from summit_dask.facts.stages import Stage, stage_fingerprints
 class NetworkSpec(BaseModel):
     """Everything that a network is built from, and the SHA-256 digest that its weights must have.
 
-    `weights_key` and `transform_input` are the options of these names, the latter as it was decided.
+    `weights_key`, `transform_input` and `output` are the options of these names, the second as it was decided.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
@@ -24,6 +24,7 @@ class NetworkSpec(BaseModel):
     weights: str | None
     weights_key: str | None = None
     transform_input: bool | None = None
+    output: str | None = None
     layers: tuple[str, ...]
     logits: bool = False
     preprocessing: Preprocessing
@@ -35,6 +36,7 @@ class NetworkSpec(BaseModel):
             "model": Path(self.model).name,
             "weights": self.digest[:16],
             "transform_input": self.transform_input,
+            "output": self.output,
             "preprocessing": asdict(self.preprocessing),
         }
 

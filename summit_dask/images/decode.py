@@ -1,4 +1,4 @@
-"""From an image file to pixels: opened in the network's colours, resized and cropped as torchvision does it.
+"""From an image file to pixels: opened in the network's colours, resized and cropped as torchvision and timm do.
 
 Grey files of more than eight bits get eight by the range of their kind, the same for every image:
 
@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.ImageFile import ImageFile
 from PIL.TiffImagePlugin import TiffImageFile
-from torchvision.transforms import InterpolationMode, functional
 
 from summit_dask.facts.preprocessing import Preprocessing
 
@@ -65,10 +64,16 @@ def decode(preprocessing: Preprocessing, path: Path) -> UInt8[np.ndarray, "heigh
         Whatever Pillow raises for a file that it can't read.
     """
     picture = open_image(preprocessing, path)
-    if preprocessing.resize is not None:
-        picture = functional.resize(picture, [preprocessing.resize], InterpolationMode.BILINEAR, antialias=True)
-    pixels = np.asarray(functional.center_crop(picture, list(preprocessing.crop)))
-    return pixels.reshape(*preprocessing.crop, len(preprocessing.mean))
+    (height, width), (top, left) = preprocessing.placement((picture.height, picture.width))
+    resized = picture.resize((width, height), Image.Resampling[preprocessing.interpolation.upper()])
+    cropped = Image.new(picture.mode, preprocessing.crop[::-1], _border(preprocessing))
+    cropped.paste(resized, (-left, -top))
+    return np.asarray(cropped).reshape(*preprocessing.crop, len(preprocessing.mean))
+
+
+def _border(preprocessing: Preprocessing) -> tuple[int, ...]:
+    """Colour around images that are smaller than the network's input."""
+    return tuple(round(255 * mean) if preprocessing.crop_mode == "border" else 0 for mean in preprocessing.mean)
 
 
 def _opened(file: BinaryIO) -> ImageFile:

@@ -1,64 +1,72 @@
-"""Loading networks by what a user calls them: torchvision's (`zoo`), or a module of the user's own."""
+"""Loading networks by what a user calls them: a zoo's, or a module of the user's own.
+
+found ── unwrapped, float32 ── one image, if layers are lazy ── weights of a file ── the tensor of the classes
+"""
 
 import hashlib
-import importlib
-import importlib.util
-import sys
 from dataclasses import dataclass
-from itertools import chain
-from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.parameter import is_lazy
-from torch.nn.utils import parametrize
 
-from summit_dask.facts.errors import ConfigError, ModelError, suggestion
-from summit_dask.network.export import first_tensor
+from summit_dask.facts.errors import ConfigError, WeightsError
+from summit_dask.network.outputs import find_classes, select_output
+from summit_dask.network.own import own_network
+from summit_dask.network.ready import (
+    N_IMAGES,
+    check_kind,
+    compute_weights,
+    half_precision,
+    lazy_layers,
+    stored_tensors,
+    trial_run,
+    unwrapped,
+)
 from summit_dask.network.weights import Expected, counts_batches, read_state
-from summit_dask.network.zoo import Preset, torchvision_network, untrained_torchvision
+from summit_dask.network.zoos.found import FoundNetwork
+from summit_dask.network.zoos.timm import timm_network
+from summit_dask.network.zoos.torchvision import torchvision_network
+from summit_dask.network.zoos.transformers import transformers_network
 
 
 @dataclass(frozen=True, eq=False)
 class LoadedNetwork:
-    """A network with its weights.
+    """A network with its weights, which gives (image, class) for (image, colour, y, x).
 
     Attributes
     ----------
     module
-        In eval mode, float32, on the CPU; without auxiliary heads where torchvision has them, and without
+        In eval mode, float32, on the CPU; without wrappers, auxiliary heads where torchvision has them, and
         parametrizations.
     digest
         SHA-256 over the names, shapes and bytes of the module's state dict, hexadecimal; without the counts of
         batches, which only training needs.
-    transform_input
-        Whether torchvision's GoogLeNet or Inception v3 changes the ImageNet normalisation into its own; None for any
-        other network.
-    preprocessing, categories
-        What torchvision's own weights say of the image and of the outputs; None for any other weights.
+    n_outputs
+        Number of classes, two or more.
+    notes
+        Sentences that a user should read.
     """
 
     module: nn.Module
     digest: str
-    transform_input: bool | None
-    preprocessing: Preset | None
-    categories: tuple[str, ...] | None
+    n_outputs: int
+    notes: tuple[str, ...]
 
 
-def load_network(
+def find_network(
     model: str, weights: str | None, weights_key: str | None = None, transform_input: bool | None = None
-) -> LoadedNetwork:
-    """A network with its weights.
+) -> FoundNetwork:
+    """A network by its name, and what is known of its images and outputs.
 
     Parameters
     ----------
     model
-        ``torchvision:NAME``, ``path/to/file.py:Class`` or ``package.module:factory``.
+        ``torchvision:NAME``, ``timm:NAME``, ``transformers:FOLDER``, ``path/to/file.py:Class`` or
+        ``package.module:factory``.
     weights
-        A safetensors file or a file with a state dict; for torchvision also its own name for weights, or ``DEFAULT``.
-        None only for a class or factory of one's own that brings its weights along.
+        A safetensors file or a file with a state dict; for torchvision also its own name for weights, for it and timm
+        also ``DEFAULT``. None only for a folder of transformers', and a class or factory of one's own that brings its
+        weights along.
     weights_key
         Which of the state dicts of a file that holds the network more than once (`weights.read_state`).
     transform_input
@@ -69,101 +77,78 @@ def load_network(
     Raises
     ------
     ModelError
-        If there is no such network, it can't be built, or the sizes of its layers aren't known yet.
+        If there is no such network, or it can't be built.
     WeightsError
         If the weights are missing, can't be downloaded, are of a refused kind, don't fit, or are there more than once;
         or if only `transform_input` could say how they are meant.
     ConfigError
         If `weights_key` or `transform_input` is given where it has no meaning.
     """
-    source, separator, name = model.rpartition(":")
-    if not separator or not source or not name:
-        raise ModelError(
-            f"The model {model!r} isn't one of torchvision:NAME, path/to/file.py:Class and package.module:factory."
-        )
-    if source == "torchvision":
-        known = torchvision_network(name, weights, weights_key, transform_input)
-        return _loaded(known.module, known.transform_input, known.preprocessing, known.categories)
+    zoo, _, name = model.partition(":")
+    if zoo == "torchvision":
+        return torchvision_network(name, weights, weights_key, transform_input)
     if transform_input is not None:
         raise ConfigError(
             f"The option 'transform_input' is {transform_input}, but it is for torchvision's networks; {model} says "
             "itself what it does with the image."
         )
-    return _loaded(_own_network(model, weights, weights_key))
+    if zoo == "timm":
+        return timm_network(name, weights, weights_key)
+    if zoo == "transformers":
+        return transformers_network(name, weights, weights_key)
+    return own_network(model, weights, weights_key)
 
 
-def is_from_zoo(model: str) -> bool:
-    """Whether a network is a zoo's, which has no weights of its own unless some are given."""
-    return model.startswith("torchvision:")
-
-
-def load_untrained(model: str) -> LoadedNetwork:
-    """A zoo's network with random weights, for a look at its structure; fresh batch norms do nothing, so they get some.
-
-    Raises
-    ------
-    ModelError
-        If there is no such network.
-    """
-    name = model.rpartition(":")[2]
-    with torch.random.fork_rng(devices=()):
-        torch.manual_seed(0)
-        known = untrained_torchvision(name)
-        for layer in known.module.modules():
-            if isinstance(layer, nn.BatchNorm2d):
-                _draw_statistics(layer)
-    return _loaded(known.module, known.transform_input, known.preprocessing)
-
-
-def _draw_statistics(norm: nn.BatchNorm2d) -> None:
-    for tensor, low, high in (
-        (norm.running_mean, -0.2, 0.2), (norm.running_var, 0.5, 1.5), (norm.weight, 0.5, 1.5), (norm.bias, -0.2, 0.2),
-    ):  # fmt: skip
-        if tensor is not None:
-            nn.init.uniform_(tensor, low, high)
-
-
-def n_outputs(module: nn.Module, input_size: tuple[int, int, int]) -> int:
-    """Number of a network's outputs for images of some channels, height and width; two or more.
-
-    Raises
-    ------
-    ModelError
-        If the network doesn't run on such an image, or doesn't give one number for each of several outputs.
-    """
-    try:
-        with torch.inference_mode():
-            shape = tuple(first_tensor(module.eval()(torch.zeros(1, *input_size))).shape)
-    except Exception as error:
-        raise ModelError(f"The network doesn't run on an image of shape {input_size}: {error}") from error
-    if len(shape) != 2:
-        raise ModelError(f"The network's output for one image has the shape {shape}, expected (1, outputs).")
-    if shape[1] < 2:
-        raise ModelError(
-            f"The network's output for one image has the shape {shape}: a single number x can't be two classes. Wrap "
-            "the network in a module that gives two, torch.cat([torch.zeros_like(x), x], 1), or, if x comes out of a "
-            "sigmoid, torch.cat([1 - x, x], 1). The first is then the class that x speaks against."
-        )
-    return shape[1]
-
-
-def _loaded(
-    module: nn.Module,
-    transform_input: bool | None = None,
-    preprocessing: Preset | None = None,
-    categories: tuple[str, ...] | None = None,
+def load_network(
+    found: FoundNetwork, input_size: tuple[int, int, int] = (3, 224, 224), output: str | None = None
 ) -> LoadedNetwork:
-    module = module.float().cpu().eval()
-    _compute_weights(module)
+    """A network that was found, made ready for images of some channels, height and width, which it is tried on.
+
+    Parameters
+    ----------
+    output
+        Which tensor of a network that returns several (`outputs.find_classes`).
+
+    Raises
+    ------
+    ModelError
+        If it is TorchScript or quantised, takes more than an image, doesn't run on one, or doesn't give one number for
+        each of several classes.
+    WeightsError
+        If the weights of a file are of a refused kind, don't fit, or are there more than once.
+    ConfigError
+        If it has no such `output`.
+    """
+    check_kind(found.module)
+    module, notes = _with_weights(found, input_size)
+    compute_weights(module)
     module.requires_grad_(False)
-    return LoadedNetwork(module, _digest(module), transform_input, preprocessing, categories)
+    n_classes = None if found.categories is None else len(found.categories)
+    place, n_outputs = find_classes(trial_run(module, input_size), N_IMAGES, n_classes, output)
+    return LoadedNetwork(select_output(module, place), _digest(module), n_outputs, notes)
 
 
-def _compute_weights(module: nn.Module) -> None:
-    """Weights that are computed from others whenever they are used (standardised, normed) are so once for all."""
-    for layer in [layer for layer in module.modules() if parametrize.is_parametrized(layer)]:
-        for name, _ in list(layer.get_submodule("parametrizations").named_children()):
-            parametrize.remove_parametrizations(layer, name, leave_parametrized=True)
+def _with_weights(found: FoundNetwork, input_size: tuple[int, int, int]) -> tuple[nn.Module, tuple[str, ...]]:
+    """The network with all of its weights in float32, and a note if they weren't."""
+    module = unwrapped(found.module).eval()
+    notes = half_precision(stored_tensors(module))
+    module = module.float().cpu()
+    if lazy := lazy_layers(module):
+        _check_file(found, lazy)
+        trial_run(module, input_size)
+    if found.file is None:
+        return module, notes
+    state = read_state(found.file.path, Expected(module.state_dict()), found.file.key)
+    module.load_state_dict(state)
+    return module, half_precision(iter(state.values()))
+
+
+def _check_file(found: FoundNetwork, lazy: list[str]) -> None:
+    if found.file is None:
+        raise WeightsError(
+            f"The network has layers without weights before their first image: {', '.join(lazy)}. Give --weights; a "
+            "network with random weights shows nothing."
+        )
 
 
 def _digest(module: nn.Module) -> str:
@@ -174,83 +159,3 @@ def _digest(module: nn.Module) -> str:
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
         digest.update(memoryview(tensor.contiguous().reshape(-1).view(torch.uint8).numpy()))
     return digest.hexdigest()
-
-
-# The user's own modules
-
-
-def _own_network(model: str, weights: str | None, weights_key: str | None) -> nn.Module:
-    source, _, name = model.rpartition(":")
-    module = _built(model, _own_factory(source, name))
-    _check_sizes_known(model, module)
-    module.float()  # before it takes the weights of a file, so that none are rounded
-    if weights is not None:
-        state = read_state(Path(weights), Expected(module.state_dict()), weights_key)
-        module.load_state_dict(state)
-    elif weights_key is not None:
-        raise ConfigError(f"The option 'weights_key' is {weights_key!r}, but no weights are given; give --weights.")
-    return module
-
-
-def _own_factory(source: str, name: str) -> Any:
-    module = _file_module(Path(source)) if source.endswith(".py") else _package_module(source)
-    if not hasattr(module, name):
-        public = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
-        raise ModelError(f"There is no {name!r} in {source}. {suggestion(name, public)}")
-    return getattr(module, name)
-
-
-def _file_module(path: Path) -> ModuleType:
-    path = path.resolve()
-    if not path.is_file():
-        raise ModelError(f"There is no file {path} to take the network from.")
-    name = f"_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    sys.path.insert(0, str(path.parent))  # the file may import its neighbours
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise ModelError(f"{path} can't be imported: {type(error).__name__}: {error}") from error
-    finally:
-        sys.path.remove(str(path.parent))
-    return module
-
-
-def _package_module(name: str) -> ModuleType:
-    try:
-        return importlib.import_module(name)
-    except Exception as error:
-        raise ModelError(
-            f"The module {name} can't be imported: {type(error).__name__}: {error}. A file is given as path/to/file.py."
-        ) from error
-
-
-def _built(model: str, factory: Any) -> nn.Module:
-    try:
-        module = factory()
-    except Exception as error:
-        raise ModelError(
-            f"{model} can't be built: {type(error).__name__}: {error}. It is called without arguments; "
-            "write a function without any that builds the network."
-        ) from error
-    if not isinstance(module, nn.Module):
-        raise ModelError(f"{model} gives a {type(module).__name__}, expected a torch.nn.Module.")
-    return module
-
-
-def _check_sizes_known(model: str, module: nn.Module) -> None:
-    """Lazy layers have no weights before their first image, nor any place for those of a file."""
-    lazy = [
-        f"{path} ({type(layer).__name__})"
-        for path, layer in module.named_modules()
-        if any(is_lazy(tensor) for tensor in chain(layer.parameters(recurse=False), layer.buffers(recurse=False)))
-    ]
-    if lazy:
-        raise ModelError(
-            f"{model} has layers whose sizes aren't known before their first image: {', '.join(lazy)}. Write a "
-            "function that builds the network, runs one image of the run's size through it, as in "
-            "network(torch.zeros(1, 3, 224, 224)), and returns it; give that as --model."
-        )

@@ -16,7 +16,7 @@ and is refused.
 """
 
 import argparse
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -34,6 +34,9 @@ State = Mapping[str, Tensor]
 #: How many names a message gives of many.
 _SHOWN = 5
 
+#: What training on several devices and compiling put before the names of what they wrap, anywhere in a network.
+_WRAPPERS = frozenset({"module", "_orig_mod"})
+
 
 @dataclass(frozen=True)
 class Expected:
@@ -47,11 +50,14 @@ class Expected:
         Names of those whose first axis is the classes, as many as the file has.
     spare
         Beginnings of names that the file may hold beside them.
+    convert
+        Turns another layout of the same network into this one; raises or gives nonsense for anything else.
     """
 
     tensors: State
     class_sized: tuple[str, ...] = ()
     spare: tuple[str, ...] = ()
+    convert: Callable[[dict[str, Tensor]], State] | None = None
 
     @cached_property
     def required(self) -> frozenset[str]:
@@ -138,7 +144,7 @@ def read_state(path: Path, expected: Expected, key: str | None = None) -> dict[s
     Returns
     -------
     dict
-        All of the network's tensors, by its own names; floating ones as float32, counts of batches as 0.
+        All of the network's tensors, by its own names, as the file has them; counts of batches as 0.
 
     Raises
     ------
@@ -152,7 +158,7 @@ def read_state(path: Path, expected: Expected, key: str | None = None) -> dict[s
         raise WeightsError(f"{path} holds {_kind(content)}, expected a state dict (name: tensor).")
     parts = [part for table in tables for part in _parts(table, expected.required)]
     if not any(part.completes(expected) for part in parts):
-        parts += [part for table in tables for part in _unwrapped(table, expected.required)]
+        parts += [part for table in tables for part in _rewritten(table, expected)]
     chosen = _only(path, _under(path, parts, tables, key), expected)
     if chosen is None:
         raise WeightsError(_nothing_fits(path, tables, expected))
@@ -187,6 +193,24 @@ def _cuts(name: str) -> Iterator[tuple[str, str]]:
     words = name.split(".")
     for i in range(len(words)):
         yield "".join(f"{word}." for word in words[:i]), ".".join(words[i:])
+
+
+def _rewritten(table: _Part, expected: Expected) -> Iterator[_Part]:
+    """What stands in a table under other names than the network's, in each way that is known."""
+    yield from _unwrapped(table, expected.required)
+    plain = {".".join(word for word in name.split(".") if word not in _WRAPPERS): name for name in table.state}
+    state = {name: table.state[full] for name, full in plain.items()}
+    yield from _parts(_Part(table.key, state), expected.required)
+    yield from _converted(_Part(table.key, state), expected)
+
+
+def _converted(table: _Part, expected: Expected) -> Iterator[_Part]:
+    if expected.convert is None:
+        return
+    try:
+        yield _Part(table.key, dict(expected.convert(dict(table.state))))
+    except Exception:  # the table is something else
+        return
 
 
 def _unwrapped(table: _Part, names: Collection[str]) -> Iterator[_Part]:
@@ -250,8 +274,7 @@ def _nothing_fits(path: Path, tables: Sequence[_Part], expected: Expected) -> st
 
 
 def _completed(state: State, expected: Expected) -> dict[str, Tensor]:
-    tensors = {name: state[name] if name in expected.required else torch.tensor(0) for name in expected.tensors}
-    return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
+    return {name: state[name] if name in expected.required else torch.tensor(0) for name in expected.tensors}
 
 
 def _few(names: Sequence[str]) -> str:
@@ -285,6 +308,11 @@ def _read_torch(path: Path) -> Any:
         try:
             return torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # a damaged file can raise anything
+            if "TorchScript" in str(error):
+                raise WeightsError(
+                    f"{path} is TorchScript, which holds code beside tensors and is refused. Where you trust it, save "
+                    "its tensors alone with torch.save(torch.jit.load(file).state_dict(), other), and give that file."
+                ) from error
             objects = _refused_objects(path)
             if not objects:
                 raise WeightsError(

@@ -14,10 +14,11 @@ from summit_dask.facts.layergraph import Hop, Layer, LayerGraph
 from summit_dask.facts.preprocessing import Preprocessing
 from summit_dask.facts.wording import hop_in_words, layer_size, n_sources, times
 from summit_dask.measure.extractor import Extractor
-from summit_dask.network.build import looked_into
+from summit_dask.network.build import look_into
 from summit_dask.network.completeness import TOLERANCE, Completeness, check_completeness
-from summit_dask.network.load import is_from_zoo, load_network, load_untrained
+from summit_dask.network.load import find_network
 from summit_dask.network.traced import TracedNetwork
+from summit_dask.network.zoos.untrained import find_untrained, is_from_zoo
 from summit_dask.stages.workers import prepare_process
 from summit_dask.store.progress import size
 
@@ -78,17 +79,17 @@ def look_at_network(options: MeasureOptions, check: bool) -> NetworkReport:
     prepare_process()
     untrained = options.weights is None and is_from_zoo(options.model)
     if untrained:
-        loaded = load_untrained(options.model)
+        found = find_untrained(options.model)
     else:
-        loaded = load_network(options.model, options.weights, options.weights_key, options.transform_input)
-    preprocessing, traced = looked_into(loaded, options)
+        found = find_network(options.model, options.weights, options.weights_key, options.transform_input)
+    network = look_into(found, options)
     return NetworkReport(
         model=options.model,
         untrained=untrained,
-        input_size=preprocessing.input_size,
-        layer_graph=traced.layer_graph,
-        completeness=check_completeness(loaded.module, traced) if check else None,
-        cost=_cost(traced, preprocessing, options),
+        input_size=network.preprocessing.input_size,
+        layer_graph=network.traced.layer_graph,
+        completeness=check_completeness(network.loaded.module, network.traced) if check else None,
+        cost=_cost(network.traced, network.preprocessing, options),
     )
 
 

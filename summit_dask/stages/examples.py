@@ -107,7 +107,7 @@ def _cut(store: Store, cluster: Cluster, crops: Sequence[Crops], side: int) -> T
     """The thumbnails of all layers at once, so that every original is opened once."""
     everything = Crops(*(np.concatenate(column) for column in zip(*crops, strict=True)))
     preprocessing = store.network.preprocessing
-    geometry = Geometry(preprocessing.resize, preprocessing.crop, side)
+    geometry = Geometry(preprocessing, side)
     originals = Originals(store.path, fingerprints(store)["extract"], preprocessing)
     cut: Thumbnails
     (cut,) = computed(cluster, [thumbnails(everything, originals, geometry)])

@@ -33,6 +33,12 @@ from summit_dask.store.store import Store
 
 PACKAGES = ("summit-dask", "torch", "torchvision", "numpy", "numba", "zarr", "xarray", "dask", "networkx")
 
+#: Zoos that are packages, beside torchvision.
+ZOOS = ("timm", "transformers")
+
+#: Beginnings of models that go on with a folder of this machine.
+FOLDER_ZOOS = ("transformers:", "timm:local-dir:")
+
 
 def init(config: RunConfig) -> Store:
     """Lay out the store, or open the one that an equal configuration laid out.
@@ -47,7 +53,7 @@ def init(config: RunConfig) -> Store:
     images = read_image_set(config.images, config.images_per_class)
     outputs = map_classes(images.classes, network.n_outputs, config.classes, network.categories)
     check_readable(images)
-    for sentence in (*images.remarks, outputs.summary):
+    for sentence in (*network.notes, *images.remarks, outputs.summary):
         say(sentence)
     facts = {**spec.facts(), **_facts(config, images, outputs, network.traced.layer_graph)}
     facts["compiled"] = compiles(config, len(images.table), network.traced.layer_graph)
@@ -58,7 +64,7 @@ def init(config: RunConfig) -> Store:
         fingerprint=fingerprint(facts),
         network=spec,
         images_root=images.root,
-        versions={package: version(package) for package in PACKAGES},
+        versions={package: version(package) for package in _packages(config.model)},
     )
     n_images = len(images.table)
     n_classes = len(images.classes)
@@ -75,6 +81,12 @@ def init(config: RunConfig) -> Store:
         return Store.create(config.out, header, _tables(images, outputs))
 
 
+def _packages(model: str) -> tuple[str, ...]:
+    """Packages that had a part in the results; a zoo's, where the network is its own."""
+    zoo, _, _ = model.partition(":")
+    return (*PACKAGES, zoo) if zoo in ZOOS else PACKAGES
+
+
 def _is_there(path: Path) -> bool:
     """Whether something lies there already; an empty folder becomes the store."""
     return path.exists() and not (path.is_dir() and not any(path.iterdir()))
@@ -87,6 +99,9 @@ def resolved(config: RunConfig) -> RunConfig:
         value = getattr(config, name)
         if value is not None and Path(value).expanduser().is_file():
             changes[name] = str(_whole(Path(value)))
+    for zoo in FOLDER_ZOOS:
+        if config.model.startswith(zoo):
+            changes["model"] = f"{zoo}{_whole(Path(config.model.removeprefix(zoo)))}"
     file, colon, factory = config.model.rpartition(":")
     if colon and Path(file).expanduser().is_file():
         changes["model"] = f"{_whole(Path(file))}:{factory}"

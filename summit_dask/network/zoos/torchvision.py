@@ -2,9 +2,8 @@
 
 import hashlib
 import re
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 import torch
 import torchvision.models
@@ -12,61 +11,32 @@ from torch import nn
 
 from summit_dask.facts.errors import ConfigError, ModelError, WeightsError, suggestion
 from summit_dask.network.weights import Expected, read_state
+from summit_dask.network.zoos.found import FoundNetwork, Preset, class_sized
 
 #: Heads that torchvision trains beside the network's own; they don't lead to its output.
 _AUXILIARY = ("aux1", "aux2", "AuxLogits")
 
 #: torchvision's builders whose original weights expect another normalisation of the image (`transform_input`).
-_TRANSFORMING = ("googlenet", "inception_v3")
-
-
-class Preset(TypedDict):
-    """torchvision's preprocessing of a network: sizes in pixels, mean and standard deviation of the colours."""
-
-    resize: int
-    crop: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    interpolation: str
-
-
-@dataclass(frozen=True, eq=False)
-class ZooNetwork:
-    """A network of torchvision's.
-
-    Attributes
-    ----------
-    module
-        With its weights, without auxiliary heads.
-    transform_input
-        Whether GoogLeNet or Inception v3 changes the ImageNet normalisation into its own; None for others.
-    preprocessing, categories
-        What torchvision's own weights say of the image and of the outputs; None for those of a file.
-    """
-
-    module: nn.Module
-    transform_input: bool | None
-    preprocessing: Preset | None = None
-    categories: tuple[str, ...] | None = None
+TRANSFORMING = ("googlenet", "inception_v3")
 
 
 def torchvision_network(
     name: str, weights: str | None, weights_key: str | None, transform_input: bool | None
-) -> ZooNetwork:
-    """A network of torchvision's, as `load_network` says.
+) -> FoundNetwork:
+    """A network of torchvision's, as `find_network` says.
 
     Raises
     ------
     ModelError, WeightsError, ConfigError
-        As `load_network`.
+        As `find_network`.
     """
     known = torchvision.models.list_models(torchvision.models)
     if name not in known:
         raise ModelError(f"torchvision has no classifier {name!r}. {suggestion(name, known)}")
-    if transform_input is not None and name not in _TRANSFORMING:
+    if transform_input is not None and name not in TRANSFORMING:
         raise ConfigError(
             f"The option 'transform_input' is {transform_input}, but it is for torchvision's "
-            f"{' and '.join(_TRANSFORMING)} alone; leave it out for {name}."
+            f"{' and '.join(TRANSFORMING)} alone; leave it out for {name}."
         )
     enum = torchvision.models.get_model_weights(name)
     if weights is None:
@@ -85,24 +55,7 @@ def torchvision_network(
     return _from_file(name, Path(weights), weights_key, transform_input)
 
 
-def untrained_torchvision(name: str) -> ZooNetwork:
-    """A network of torchvision's with random weights, and with the preprocessing of its own weights.
-
-    Raises
-    ------
-    ModelError
-        If there is no such network.
-    """
-    known = torchvision.models.list_models(torchvision.models)
-    if name not in known:
-        raise ModelError(f"torchvision has no classifier {name!r}. {suggestion(name, known)}")
-    options = {"aux_logits": False, "init_weights": False} if name in _TRANSFORMING else {}
-    module = torchvision.models.get_model(name, weights=None, **options)
-    own = next(iter(torchvision.models.get_model_weights(name)))
-    return ZooNetwork(module, None, _preset(own.transforms()))
-
-
-def _named(name: str, weights: Any, weights_key: str | None, transform_input: bool | None) -> ZooNetwork:
+def _named(name: str, weights: Any, weights_key: str | None, transform_input: bool | None) -> FoundNetwork:
     if weights_key is not None:
         raise ConfigError(
             f"The option 'weights_key' is {weights_key!r}, but it is for weights from a file, not for {weights}; "
@@ -117,14 +70,19 @@ def _named(name: str, weights: Any, weights_key: str | None, transform_input: bo
             f"The weights {weights} of torchvision:{name} can't be had: {error}. They are at {weights.url}; download "
             f"them where that works and put the file, under its own name, into {folder} (on every worker's machine)."
         ) from error
-    if name in _TRANSFORMING:
+    if name in TRANSFORMING:
         transform_input = bool(module.transform_input)
         for head in _AUXILIARY:
             setattr(module, head, None)
-    return ZooNetwork(module, transform_input, _preset(weights.transforms()), tuple(weights.meta["categories"]))
+    return FoundNetwork(
+        module,
+        transform_input=transform_input,
+        preprocessing=preset_of(weights.transforms()),
+        categories=tuple(weights.meta["categories"]),
+    )
 
 
-def _preset(transforms: Any) -> Preset:
+def preset_of(transforms: Any) -> Preset:
     return Preset(
         resize=transforms.resize_size[0],
         crop=transforms.crop_size[0],
@@ -137,16 +95,16 @@ def _preset(transforms: Any) -> Preset:
 # Files
 
 
-def _from_file(name: str, path: Path, key: str | None, transform_input: bool | None) -> ZooNetwork:
+def _from_file(name: str, path: Path, key: str | None, transform_input: bool | None) -> FoundNetwork:
     expected = _expected(name)
     state = read_state(path, expected, key)
     options: dict[str, Any] = {"num_classes": expected.n_classes(state)}
-    if name in _TRANSFORMING:
+    if name in TRANSFORMING:
         transform_input = _transforms(name, path) if transform_input is None else transform_input
         options["transform_input"] = transform_input
     module = _meta_network(name, **options)
     module.load_state_dict(state, assign=True)
-    return ZooNetwork(module, transform_input)
+    return FoundNetwork(module, transform_input=transform_input)
 
 
 def _transforms(name: str, path: Path) -> bool:
@@ -169,14 +127,14 @@ def _is_download(path: Path, weights: Any) -> bool:
 
 
 def _expected(name: str) -> Expected:
-    one, other = (_meta_network(name, num_classes=n).state_dict() for n in (1000, 1001))
-    changing = tuple(key for key in one if one[key].shape != other[key].shape)
-    return Expected(one, class_sized=changing, spare=_AUXILIARY if name in _TRANSFORMING else ())
+    tensors = _meta_network(name).state_dict()
+    changing = class_sized(lambda n_classes: _meta_network(name, num_classes=n_classes))
+    return Expected(tensors, class_sized=changing, spare=_AUXILIARY if name in TRANSFORMING else ())
 
 
 def _meta_network(name: str, **options: Any) -> nn.Module:
     """A network without memory for its weights, so that none are drawn only to be replaced."""
-    if name in _TRANSFORMING:
+    if name in TRANSFORMING:
         options = {"aux_logits": False, "init_weights": False, **options}
     with torch.device("meta"):
         return torchvision.models.get_model(name, weights=None, **options)  # type: ignore[no-any-return]

@@ -1,0 +1,1 @@
+"""Where networks come from by name: one module for each zoo, and what all of them give."""
