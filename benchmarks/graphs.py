@@ -44,10 +44,10 @@ def inception_v1() -> LayerGraph:
         branches, bottlenecks = INCEPTION_V1[name]
         for k, size in enumerate(bottlenecks):
             layers.append(_layer(f"{name}.{k}", size, visible=False))
-            hops.append(Hop(f"{name}.{k}.in", below, f"{name}.{k}", 0, size, Convolution()))
+            hops.append(Hop(f"{name}.{k}.in", below, f"{name}.{k}", range(size), Convolution()))
         ends = [0, *np.cumsum(branches).tolist()]
         for k, source in enumerate((below, f"{name}.0", f"{name}.1", below)):
-            hops.append(Hop(f"{name}.hop{k}", source, name, ends[k], branches[k], Convolution()))
+            hops.append(Hop(f"{name}.hop{k}", source, name, range(ends[k], ends[k + 1]), Convolution()))
         layers.append(_layer(name, ends[-1]))
     return LayerGraph(tuple(layers), tuple(hops))
 

@@ -1,6 +1,7 @@
 """Widest paths from the channels of one layer to those of another, compiled.
 
-    target j  ──direct────────────────────────> source i
+    target j  ──convolved──────────────────────> source i
+    target j  ──identity───────────────────────> source i
     target j  ──last──> hidden channel h ──reach──> source i
 
 A path is as wide as the smallest count along it. Kept apart because importing numba takes most of a second.
@@ -10,18 +11,21 @@ A path is as wide as the smallest count along it. Kept apart because importing n
 from typing import no_type_check
 
 import numpy as np
+from jaxtyping import Bool
 from numba import njit
 
 from summit_dask.arrays.graph.rows import Rows
 
 
-def widest_rows(direct: Rows, last: Rows, reach: Rows, n_sources: int, keep: int) -> Rows:
+def widest_rows(
+    convolved: Rows, identity: Rows, last: Rows, reach: Rows, n_sources: int, keep: int
+) -> tuple[Rows, Bool[np.ndarray, " entry"]]:
     """Sources of every target, each with its widest path.
 
     Parameters
     ----------
-    direct
-        (target, source) counts of hops straight from the sources; an entry may occur twice.
+    convolved, identity
+        (target, source) counts of hops straight from the sources, by what they are; an entry may occur twice.
     last
         (target, hidden channel) counts of hops from hidden channels; an entry may occur twice.
     reach
@@ -36,6 +40,8 @@ def widest_rows(direct: Rows, last: Rows, reach: Rows, n_sources: int, keep: int
     -------
     Rows
         (target, source), sources ascending, none of width 0.
+    array
+        Of each of its entries, whether an identity is wider than all other paths.
 
     Examples
     --------
@@ -43,47 +49,54 @@ def widest_rows(direct: Rows, last: Rows, reach: Rows, n_sources: int, keep: int
 
     >>> from scipy.sparse import csr_array
     >>> from summit_dask.arrays.graph.rows import stacked
-    >>> direct, last, reach = (stacked([csr_array(m)]) for m in ([[2, 0, 0]], [[5]], [[0, 9, 4]]))
-    >>> found = widest_rows(direct, last, reach, n_sources=3, keep=1)
-    >>> found.indices, found.data
-    (array([0, 1], dtype=int32), array([2, 5], dtype=int32))
+    >>> parts = ([[1, 0, 0]], [[2, 0, 0]], [[5]], [[0, 9, 4]])
+    >>> found, is_identity = widest_rows(*(stacked([csr_array(part)]) for part in parts), n_sources=3, keep=1)
+    >>> found.indices, found.data, is_identity
+    (array([0, 1], dtype=int32), array([2, 5], dtype=int32), array([ True, False]))
     """
     # Plain tuples: numba's cache on disk keeps a class by name, and could not be read once that had changed.
-    return Rows(*_widest(tuple(direct), tuple(last), tuple(reach), n_sources, keep))
+    *rows, is_identity = _widest(tuple(convolved), tuple(identity), tuple(last), tuple(reach), n_sources, keep)
+    return Rows(*rows), is_identity
 
 
 @njit(cache=True)
 @no_type_check
-def _widest(direct, last, reach, n_sources, keep):
+def _widest(convolved, identity, last, reach, n_sources, keep):
     """`widest_rows` of plain tuples."""
-    direct = Rows(*direct)
+    convolved = Rows(*convolved)
+    identity = Rows(*identity)
     last = Rows(*last)
     reach = Rows(*reach)
-    n_targets = direct.indptr.size - 1
-    room = _room(direct, last, reach, n_sources)
+    n_targets = convolved.indptr.size - 1
+    room = _room(convolved, identity, last, reach, n_sources)
     indptr = np.zeros(n_targets + 1, np.int32)
     indices = np.empty(room, np.int32)
     data = np.empty(room, np.int32)
+    is_identity = np.empty(room, np.bool_)
     straight = np.zeros(n_sources, np.int32)
+    unchanged = np.zeros(n_sources, np.int32)
     through = np.zeros(n_sources, np.int32)
     stored = 0
     for target in range(n_targets):
-        _widen_straight(direct, target, straight)
+        _widen_straight(convolved, target, straight)
+        _widen_straight(identity, target, unchanged)
         _widen_through(last, reach, target, through)
-        stored = _append(straight, through, keep, indices, data, stored)
+        stored = _append(straight, unchanged, through, keep, indices, data, is_identity, stored)
         indptr[target + 1] = stored
         straight[:] = 0
+        unchanged[:] = 0
         through[:] = 0
-    return indptr, indices[:stored].copy(), data[:stored].copy()
+    return indptr, indices[:stored].copy(), data[:stored].copy(), is_identity[:stored].copy()
 
 
 @njit
 @no_type_check
-def _room(direct, last, reach, n_sources):
+def _room(convolved, identity, last, reach, n_sources):
     """Most entries that the result can have."""
     room = 0
-    for target in range(direct.indptr.size - 1):
-        paths = direct.indptr[target + 1] - direct.indptr[target]
+    for target in range(convolved.indptr.size - 1):
+        paths = convolved.indptr[target + 1] - convolved.indptr[target]
+        paths += identity.indptr[target + 1] - identity.indptr[target]
         for entry in range(last.indptr[target], last.indptr[target + 1]):
             hidden = last.indices[entry]
             paths += reach.indptr[hidden + 1] - reach.indptr[hidden]
@@ -114,17 +127,19 @@ def _widen_through(last, reach, target, width):
 
 @njit
 @no_type_check
-def _append(straight, through, keep, indices, data, stored):
+def _append(straight, unchanged, through, keep, indices, data, is_identity, stored):
     """Append the sources that a target keeps; returns the new number of entries."""
     least, ties = _cut(through, keep)
     for source in range(straight.size):
-        if straight[source] == 0 and through[source] < max(least, 1):
+        direct = max(straight[source], unchanged[source])
+        if direct == 0 and through[source] < max(least, 1):
             continue
         tied = through[source] == least and ties > 0
         ties -= tied
-        if straight[source] > 0 or through[source] > least or tied:
+        if direct > 0 or through[source] > least or tied:
             indices[stored] = source
-            data[stored] = max(straight[source], through[source])
+            data[stored] = max(direct, through[source])
+            is_identity[stored] = unchanged[source] > max(straight[source], through[source])
             stored += 1
     return stored
 
