@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Int, Int16, Int32
 from scipy import sparse
 
-from summit_dask.arrays.graph.rows import Rows, all_entries, bounds, entries_of, in_rows, stacked
+from summit_dask.arrays.graph.rows import Rows, all_entries, bounds, entries_of, in_rows
 from summit_dask.facts.errors import StoreError, StoreIncompleteError
 from summit_dask.facts.layergraph import Hop, Layer, LayerGraph
 
@@ -120,18 +120,31 @@ class _Descent:
     layer_graph: LayerGraph
     counts: ClassCounts
     below: Layer
-    reached: dict[str, sparse.csr_array] = field(default_factory=dict)
+    reached: dict[str, Int32[np.ndarray, "channel source"]] = field(default_factory=dict)
 
     def reach(self, hidden: Layer) -> None:
         """Find the widest paths of the next hidden layer, if it has any; nothing is cut."""
+        from summit_dask.arrays.graph.widest import widest_reach
+
         hops = self.hops_into(hidden)
         if hops:
-            self.reached[hidden.name] = self.widest(hidden, hops, self.below.channels).weight
+            direct = [h for h in hops if self.is_direct(h)]
+            self.reached[hidden.name] = widest_reach(self.straight(direct, hidden), *self.through(hops, hidden))
 
     def edges(self, target: Layer) -> Edges:
-        """The widest paths of the visible layer, cut."""
+        """The widest paths of the visible layer, (target channel, channel of below), cut."""
+        from summit_dask.arrays.graph.widest import widest_rows
+
         hops = self.hops_into(target)
-        return self.widest(target, hops, self.mean_sources(hops))
+        direct = [h for h in hops if self.is_direct(h)]
+        found, is_identity = widest_rows(
+            self.straight([h for h in direct if h.convolution is not None], target),
+            self.straight([h for h in direct if h.convolution is None], target),
+            *self.through(hops, target),
+            self.mean_sources(hops),
+        )
+        shape = (target.channels, self.below.channels)
+        return Edges(sparse.csr_array((found.data, found.indices, found.indptr), shape=shape), is_identity)
 
     def hops_into(self, layer: Layer) -> list[Hop]:
         """Hops into a layer that come from below, directly or through hidden layers."""
@@ -145,35 +158,24 @@ class _Descent:
         """Counts of a hop, (hop's channels, source)."""
         return self.counts.of_hop(hop, self.layer_graph.layer(hop.source).channels)
 
-    def rows_of(self, hops: Sequence[Hop], target: Layer, starts: Sequence[int]) -> Rows:
-        """Counts of hops into a layer, (target channel, source), each hop's sources from its own start on."""
-        parts = [entries_of(self.counts_of(h), h.targets, start) for h, start in zip(hops, starts, strict=True)]
-        return in_rows(all_entries(parts), target.channels)
+    def straight(self, hops: Sequence[Hop], target: Layer) -> Rows:
+        """Counts of hops straight from below, (target channel, channel of below)."""
+        return in_rows(all_entries(entries_of(self.counts_of(h), h.targets) for h in hops), target.channels)
 
-    def widest(self, target: Layer, hops: Sequence[Hop], keep: int) -> Edges:
-        """Widest paths (target channel, channel of below), with `keep` sources through hidden layers per channel."""
-        from summit_dask.arrays.graph.widest import widest_rows
+    def through(self, hops: Sequence[Hop], target: Layer) -> tuple[Rows, Int32[np.ndarray, "hidden source"]]:
+        """Counts of the hops from hidden layers, (target channel, hidden channel), and how wide those reach down.
 
-        direct = [h for h in hops if self.is_direct(h)]
-        identities = [h for h in direct if h.convolution is None]
-        convolutions = [h for h in direct if h.convolution is not None]
-        # The hidden channels of all hops lie on one axis, those of each hop's source together:
-        #
-        #     hidden channel   0 ... 95 | 96 ... 111
-        #     source of        hop 0    | hop 1
-        through = [h for h in hops if not self.is_direct(h)]
-        hidden = [self.reached[h.source] for h in through]
-        starts = bounds(np.array([block.shape[0] for block in hidden], np.int32)).tolist()
-        found, is_identity = widest_rows(
-            self.rows_of(convolutions, target, [0] * len(convolutions)),
-            self.rows_of(identities, target, [0] * len(identities)),
-            self.rows_of(through, target, starts[:-1]),
-            stacked(hidden),
-            self.below.channels,
-            keep,
-        )
-        shape = (target.channels, self.below.channels)
-        return Edges(sparse.csr_array((found.data, found.indices, found.indptr), shape=shape), is_identity)
+        The hidden channels of all hops lie on one axis, those of each hop's source together::
+
+            hidden channel   0 ... 95 | 96 ... 111
+            source of        hop 0    | hop 1
+        """
+        last = [h for h in hops if not self.is_direct(h)]
+        nothing = np.zeros((0, self.below.channels), np.int32)
+        starts = bounds(np.array([len(self.reached[h.source]) for h in last], np.int32)).tolist()
+        parts = [entries_of(self.counts_of(h), h.targets, start) for h, start in zip(last, starts, strict=False)]
+        reach = np.concatenate([nothing, *(self.reached[h.source] for h in last)])
+        return in_rows(all_entries(parts), target.channels), reach
 
     def mean_sources(self, hops: Sequence[Hop]) -> int:
         """Sources that a channel keeps of those that come through hidden layers.
