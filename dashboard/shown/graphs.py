@@ -33,14 +33,14 @@ SWEEPS = 4
 def ordered(
     rows: Sequence[NDArray[np.int64]], source: NDArray[np.int64], target: NDArray[np.int64], weight: NDArray[Any]
 ) -> list[NDArray[np.int64]]:
-    """Rows of nodes, reordered by the barycentre method so that edges between neighbouring rows cross little.
+    """Rows of nodes, reordered by the barycentre method so that edges cross little.
 
     Parameters
     ----------
     rows
         Nodes of each row, any order.
     source, target, weight : (edge,)
-        Edges between nodes of neighbouring rows; heavier edges pull more.
+        Edges between nodes of different rows; heavier edges pull more.
 
     Returns
     -------
@@ -219,7 +219,7 @@ def drawing(data: StoreData, graph: ClassGraph, n_images: int) -> dict[str, Any]
     return {
         "rows": [{"layer": n, "nodes": row.tolist()} for n, row in zip(names, rows, strict=True)][::-1],
         "nodes": [_node(data, graph, k) for k in range(len(graph.node_layer))],
-        "edges": np.stack([source, target, graph.edge_influence], axis=1).tolist(),
+        "edges": np.stack([source, target, graph.edge_influence, graph.edge_identity], axis=1).tolist(),
         "images": n_images,
         "largest": data.largest_node_count,
     }

@@ -228,7 +228,7 @@ def _edge_table(fact: _LayerFacts, nodes: Mapping[str, _Nodes], where: object) -
     edges = [edge for edges_of_node in own.edges for edge in edges_of_node]
     if fact.below is None:
         if edges:
-            raise fault(where, "no prev_channels in a layer that draws nothing from the one below", edges[0])
+            raise fault(where, "no prev_channels, as the layer draws nothing from one just below", edges[0])
         return np.empty((5, 0), np.int32)
     source = integers([edge["prev_channel"] for edge in edges], fact.below.channels, where, "prev_channel")
     influence = integers([edge["inf"] for edge in edges], _LARGEST, where, "inf")

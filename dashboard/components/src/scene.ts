@@ -11,6 +11,8 @@ const CAPTION = 14; // room for the channel's number above its node
 const NUMBER_WIDTH = 25; // of four digits on the screen
 const THINNEST = 0.75;
 const THICKEST = 9;
+const IDENTITY = 1.5; // an identity is a straight thin line, whatever its influence
+const PASSAGE = 8; // least room between two nodes for an edge that leads past their row
 
 /** A row of many nodes has several lines, each node a line below the one before:  o  o  o
  *                                                                                o  o  o   */
@@ -22,6 +24,11 @@ export interface Place {
   x: number;
   y: number;
   side: number;
+}
+
+interface Point {
+  x: number;
+  y: number;
 }
 
 export class Scene {
@@ -42,8 +49,9 @@ export class Scene {
     const nodes = svg("g", { class: "nodes" });
     model.edges.forEach((edge, e) => {
       const share = edge.influence / model.largestInfluence;
-      const width = THINNEST + (THICKEST - THINNEST) * share;
-      this.curves.push(svg("path", { class: "edge", "stroke-width": width.toFixed(2) }));
+      const width = edge.identity ? IDENTITY : THINNEST + (THICKEST - THINNEST) * share;
+      const kind = edge.identity ? "edge identity" : "edge";
+      this.curves.push(svg("path", { class: kind, "stroke-width": width.toFixed(2) }));
       this.hits.push(svg("path", { class: "hit", "data-edge": e, "stroke-width": Math.max(10, width + 4) }));
     });
     edges.append(...this.curves);
@@ -106,14 +114,35 @@ export class Scene {
 
   private placeEdge(edge: Edge, e: number): void {
     const [upper, lower] = [this.places[edge.target], this.places[edge.source]];
-    const from = upper.y + upper.side / 2;
-    const to = lower.y - lower.side / 2 - CAPTION;
-    const bend = (to - from) * 0.55;
-    const d = `M${upper.x},${from}C${upper.x},${from + bend} ${lower.x},${to - bend} ${lower.x},${to}`;
+    const from = { x: upper.x, y: upper.y + upper.side / 2 };
+    const to = { x: lower.x, y: lower.y - lower.side / 2 - CAPTION };
+    const between = this.model.data.rows.slice(this.model.row[edge.target] + 1, this.model.row[edge.source]);
+    const passages = between.flatMap((row) => this.passage(row.nodes, from, to));
+    const d = edge.identity ? straight([from, ...passages, to]) : curved([from, ...passages, to]);
     for (const path of [this.curves[e], this.hits[e]]) {
       path.setAttribute("d", d);
       path.toggleAttribute("hidden", !(this.shown[edge.source] && this.shown[edge.target]));
     }
+  }
+
+  /** Where an edge leads past a row: down between two of its nodes, or beside them, where it strays least.
+   *
+   *      [ ]   |   [ ]   [ ]
+   */
+  private passage(row: number[], from: Point, to: Point): Point[] {
+    const places = row.filter((n) => this.shown[n]).map((n) => this.places[n]);
+    if (!places.length) return [];
+    places.sort((a, b) => a.x - b.x);
+    const top = Math.min(...places.map((place) => place.y - place.side / 2)) - CAPTION;
+    const bottom = Math.max(...places.map((place) => place.y + place.side / 2));
+    const lefts = places.map((place) => place.x - place.side / 2);
+    const rights = places.map((place) => place.x + place.side / 2);
+    const gaps = [[lefts[0] - 2 * PASSAGE, lefts[0]]];
+    rights.forEach((right, k) => gaps.push([right, lefts[k + 1] ?? right + 2 * PASSAGE]));
+    const middles = gaps.filter(([left, right]) => right - left >= PASSAGE).map(([left, right]) => (left + right) / 2);
+    const wanted = from.x + ((to.x - from.x) * ((top + bottom) / 2 - from.y)) / (to.y - from.y);
+    const x = middles.reduce((best, middle) => (Math.abs(middle - wanted) < Math.abs(best - wanted) ? middle : best));
+    return [{ x, y: top }, { x, y: bottom }];
   }
 
   isShown(n: number): boolean {
@@ -138,4 +167,17 @@ export class Scene {
       classList.toggle("path", path.has(edge));
     });
   }
+}
+
+function straight(points: Point[]): string {
+  return `M${points.map(({ x, y }) => `${x},${y}`).join("L")}`;
+}
+
+/** Smooth: upright at every point. */
+function curved(points: Point[]): string {
+  return points.slice(1).reduce((d, { x, y }, k) => {
+    const before = points[k];
+    const bend = (y - before.y) * 0.55;
+    return `${d}C${before.x},${before.y + bend} ${x},${y - bend} ${x},${y}`;
+  }, `M${points[0].x},${points[0].y}`);
 }
