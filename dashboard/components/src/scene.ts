@@ -12,7 +12,7 @@ const NUMBER_WIDTH = 25; // of four digits on the screen
 const THINNEST = 0.75;
 const THICKEST = 9;
 const IDENTITY = 1.5; // an identity is a straight thin line, whatever its influence
-const PASSAGE = 8; // least room between two nodes for an edge that leads past their row
+const LANE = 8; // room for each of the edges that lead past a row between two of its nodes
 
 /** A row of many nodes has several lines, each node a line below the one before:  o  o  o
  *                                                                                o  o  o   */
@@ -29,6 +29,14 @@ export interface Place {
 interface Point {
   x: number;
   y: number;
+}
+
+interface Gap {
+  left: number;
+  right: number;
+  top: number;
+  bottom: number;
+  edges: number[];
 }
 
 export class Scene {
@@ -98,7 +106,7 @@ export class Scene {
       }),
     );
     this.nodes.forEach((element, n) => this.placeNode(element, n));
-    this.model.edges.forEach((edge, e) => this.placeEdge(edge, e));
+    this.placeEdges();
   }
 
   private placeNode(element: SVGGElement, n: number): void {
@@ -112,24 +120,30 @@ export class Scene {
     element.querySelector("text")!.setAttribute("y", String(-side / 2 - 4));
   }
 
-  private placeEdge(edge: Edge, e: number): void {
+  /** From left to right, so that those that share a gap lie in it in this order. */
+  private placeEdges(): void {
+    const gaps = this.model.data.rows.map((row) => this.gaps(row.nodes));
+    const edges = [...this.model.edges.entries()];
+    const x = (edge: Edge) => this.places[edge.source].x + this.places[edge.target].x;
+    edges.sort(([, a], [, b]) => x(a) - x(b));
+    const routes = edges.map(([e, edge]) => this.route(edge, e, gaps));
+    edges.forEach(([e, edge], k) => this.placeEdge(edge, e, routes[k]));
+  }
+
+  private placeEdge(edge: Edge, e: number, route: Gap[]): void {
     const [upper, lower] = [this.places[edge.target], this.places[edge.source]];
     const from = { x: upper.x, y: upper.y + upper.side / 2 };
     const to = { x: lower.x, y: lower.y - lower.side / 2 - CAPTION };
-    const between = this.model.data.rows.slice(this.model.row[edge.target] + 1, this.model.row[edge.source]);
-    const passages = between.flatMap((row) => this.passage(row.nodes, from, to));
-    const d = edge.identity ? straight([from, ...passages, to]) : curved([from, ...passages, to]);
+    const points = [from, ...route.flatMap((gap) => passage(gap, e)), to];
+    const d = edge.identity ? straight(points) : curved(points);
     for (const path of [this.curves[e], this.hits[e]]) {
       path.setAttribute("d", d);
-      path.toggleAttribute("hidden", !(this.shown[edge.source] && this.shown[edge.target]));
+      path.toggleAttribute("hidden", !this.isDrawn(edge));
     }
   }
 
-  /** Where an edge leads past a row: down between two of its nodes, or beside them, where it strays least.
-   *
-   *      [ ]   |   [ ]   [ ]
-   */
-  private passage(row: number[], from: Point, to: Point): Point[] {
+  /** Where edges can lead past a row: between two of its nodes, or beside them. */
+  private gaps(row: number[]): Gap[] {
     const places = row.filter((n) => this.shown[n]).map((n) => this.places[n]);
     if (!places.length) return [];
     places.sort((a, b) => a.x - b.x);
@@ -137,12 +151,33 @@ export class Scene {
     const bottom = Math.max(...places.map((place) => place.y + place.side / 2));
     const lefts = places.map((place) => place.x - place.side / 2);
     const rights = places.map((place) => place.x + place.side / 2);
-    const gaps = [[lefts[0] - 2 * PASSAGE, lefts[0]]];
-    rights.forEach((right, k) => gaps.push([right, lefts[k + 1] ?? right + 2 * PASSAGE]));
-    const middles = gaps.filter(([left, right]) => right - left >= PASSAGE).map(([left, right]) => (left + right) / 2);
-    const wanted = from.x + ((to.x - from.x) * ((top + bottom) / 2 - from.y)) / (to.y - from.y);
-    const x = middles.reduce((best, middle) => (Math.abs(middle - wanted) < Math.abs(best - wanted) ? middle : best));
-    return [{ x, y: top }, { x, y: bottom }];
+    const sides = [[lefts[0] - 3 * LANE, lefts[0]]];
+    rights.forEach((right, k) => sides.push([right, lefts[k + 1] ?? right + 3 * LANE]));
+    return sides
+      .filter(([left, right]) => right - left >= LANE)
+      .map(([left, right]) => ({ left, right, top, bottom, edges: [] }));
+  }
+
+  /** The gaps that an edge takes through the rows between its ends, each where it strays least from its way. */
+  private route(edge: Edge, e: number, gaps: Gap[][]): Gap[] {
+    const end = this.places[edge.source];
+    let at: Point = this.places[edge.target];
+    const route: Gap[] = [];
+    for (const row of gaps.slice(this.model.row[edge.target] + 1, this.model.row[edge.source])) {
+      if (!row.length) continue;
+      const y = (row[0].top + row[0].bottom) / 2;
+      const wanted = at.x + ((end.x - at.x) * (y - at.y)) / (end.y - at.y);
+      const strays = (gap: Gap) => Math.max(gap.left - wanted, wanted - gap.right, 0);
+      const gap = row.reduce((best, other) => (strays(other) < strays(best) ? other : best));
+      if (this.isDrawn(edge)) gap.edges.push(e);
+      at = { x: middle(gap), y };
+      route.push(gap);
+    }
+    return route;
+  }
+
+  private isDrawn(edge: Edge): boolean {
+    return this.shown[edge.source] && this.shown[edge.target];
   }
 
   isShown(n: number): boolean {
@@ -167,6 +202,19 @@ export class Scene {
       classList.toggle("path", path.has(edge));
     });
   }
+}
+
+const middle = (gap: Gap) => (gap.left + gap.right) / 2;
+
+/** An edge's way down through a gap, in its own lane:
+ *
+ *      [ ]  | | |  [ ]
+ */
+function passage(gap: Gap, e: number): Point[] {
+  const count = gap.edges.length;
+  const lane = Math.min(LANE, (gap.right - gap.left) / (count + 1));
+  const x = middle(gap) + (gap.edges.indexOf(e) - (count - 1) / 2) * lane;
+  return [gap.top, gap.bottom].map((y) => ({ x, y }));
 }
 
 function straight(points: Point[]): string {
