@@ -1,4 +1,4 @@
-"""Time of one class's attribution graph at the size of InceptionV1.
+"""Time of one class's attribution graph at the sizes of InceptionV1 and of ResNet-50.
 
     OMP_NUM_THREADS=1 python benchmarks/graphs.py
 
@@ -8,7 +8,7 @@ machine counts for nothing; reading and writing are not in it.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from statistics import median, quantiles
 
@@ -44,11 +44,33 @@ def inception_v1() -> LayerGraph:
         branches, bottlenecks = INCEPTION_V1[name]
         for k, size in enumerate(bottlenecks):
             layers.append(_layer(f"{name}.{k}", size, visible=False))
-            hops.append(Hop(f"{name}.{k}.in", below, f"{name}.{k}", 0, size, Convolution()))
+            hops.append(Hop(f"{name}.{k}.in", below, f"{name}.{k}", range(size), Convolution()))
         ends = [0, *np.cumsum(branches).tolist()]
         for k, source in enumerate((below, f"{name}.0", f"{name}.1", below)):
-            hops.append(Hop(f"{name}.hop{k}", source, name, ends[k], branches[k], Convolution()))
+            hops.append(Hop(f"{name}.hop{k}", source, name, range(ends[k], ends[k + 1]), Convolution()))
         layers.append(_layer(name, ends[-1]))
+    return LayerGraph(tuple(layers), tuple(hops))
+
+
+#: ResNet-50: channels of the bottlenecks, and blocks, of each stage.
+RESNET_50 = ((64, 3), (128, 4), (256, 6), (512, 3))
+
+
+def resnet_50() -> LayerGraph:
+    """The sixteen blocks, each with two hidden layers beside an identity or, in a stage's first, a convolution."""
+    layers = [_layer("stem", 64)]
+    hops: list[Hop] = []
+    for width, n_blocks in RESNET_50:
+        for _ in range(n_blocks):
+            below, name = layers[-1], f"block{len(layers) // 3}"
+            skip = None if below.channels == 4 * width else Convolution()
+            layers += [_layer(f"{name}.1", width, False), _layer(f"{name}.2", width, False), _layer(name, 4 * width)]
+            hops += [
+                Hop(f"{name}.conv1", below.name, f"{name}.1", range(width), Convolution()),
+                Hop(f"{name}.conv2", f"{name}.1", f"{name}.2", range(width), Convolution((3, 3), padding=(1, 1))),
+                Hop(f"{name}.conv3", f"{name}.2", name, range(4 * width), Convolution()),
+                Hop(f"{name}.skip", below.name, name, range(4 * width), skip),
+            ]
     return LayerGraph(tuple(layers), tuple(hops))
 
 
@@ -64,7 +86,10 @@ def invented_counts(layer_graph: LayerGraph, seed: int) -> ClassCounts:
         for layer in layer_graph.visible
     }
     influence = {
-        hop.name: _favourites(rng, hop.channels, layer_graph.layer(hop.source).channels) for hop in layer_graph.hops
+        hop.name: _favourites(rng, hop.channels, layer_graph.layer(hop.source).channels)
+        if hop.convolution
+        else sparse.diags_array(rng.integers(0, N_IMAGES, hop.channels, dtype=np.int32), dtype=np.int32).tocsr()
+        for hop in layer_graph.hops
     }
     return ClassCounts(activation, influence)
 
@@ -83,13 +108,16 @@ def cpu_ms(work: Callable[[], object]) -> float:
 
 
 def main() -> None:
+    """Print the times of both networks."""
+    _measure("InceptionV1", inception_v1(), {"3a": [67, 190], "3b": [390, 399, 412]})
+    _measure("ResNet-50", resnet_50(), {})
+
+
+def _measure(title: str, layer_graph: LayerGraph, excluded: Mapping[str, Sequence[int]]) -> None:
     """Print the median and the quartiles of every part."""
-    layer_graph = inception_v1()
+    print(f"{title}:")
     classes = [invented_counts(layer_graph, seed) for seed in range(N_CLASSES)]
-    excluded = {"3a": [67, 190], "3b": [390, 399, 412]}
-    print(
-        f"first call, with loading the compiled code: {cpu_ms(lambda: class_graph(layer_graph, classes[0], {})):.0f} ms"
-    )
+    print(f"first call: {cpu_ms(lambda: class_graph(layer_graph, classes[0], {})):.0f} ms")
     unified = GraphOptions(unified=True)
     times: dict[str, list[float]] = {"widest paths": [], "pagerank": [], "whole class": [], "whole class, unified": []}
     for counts in classes * REPEATS:

@@ -103,8 +103,8 @@ class StoreData:
 
     @cached_property
     def layers(self) -> tuple[Layer, ...]:
-        """Visible layers, input side first."""
-        return self.layer_graph.visible
+        """Visible layers with maps, input side first."""
+        return self.layer_graph.with_maps
 
     @property
     def run(self) -> Run:

@@ -104,7 +104,8 @@ def within(wanted: Selection, data: StoreData) -> tuple[Selection, list[str]]:
         top = data.layers[-1].name
         changes["layer"] = top
         missing += [f"There is no layer {wanted.layer!r} in this store; this is {top}."] * bool(wanted.layer)
-    if wanted.pinned and not _exists(wanted.pinned, sizes):
+    nodes = {layer.name: layer.channels for layer in data.layer_graph.visible}
+    if wanted.pinned and not _exists(wanted.pinned, nodes):
         changes["pinned"] = None
     left_out = tuple(channel for channel in wanted.how.left_out if _exists(channel, sizes))
     changes["how"] = replace(wanted.how, left_out=left_out)

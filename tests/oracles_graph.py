@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import networkx as nx
 
@@ -17,6 +16,7 @@ Weights = dict[Channel, dict[Channel, int]]  # target -> source -> weight
 class OracleGraph:
     nodes: list[Channel]
     edges: dict[tuple[Channel, Channel], int]  # (source, target)
+    identities: set[tuple[Channel, Channel]]
     p: dict[str, float]
     valid: dict[str, bool]
 
@@ -45,6 +45,23 @@ def leads_to(layer_graph: LayerGraph, hop: Hop, below: str) -> bool:
     if hop.source == below or layer_graph.layer(hop.source).visible:
         return hop.source == below
     return any(leads_to(layer_graph, h, below) for h in layer_graph.incoming(hop.source))
+
+
+def drawn_from(layer_graph: LayerGraph, layer: str) -> list[str]:
+    """The visible layers below a visible one."""
+    hops = layer_graph.incoming(layer)
+    return [low.name for low in layer_graph.visible if any(leads_to(layer_graph, h, low.name) for h in hops)]
+
+
+def is_identity(layer_graph: LayerGraph, counts: ClassCounts, source: Channel, target: Channel) -> bool:
+    """Whether an identity brings the source straight, in more images than the smallest count of any other path."""
+    hops = [h for h in layer_graph.incoming(target.layer) if h.source == source.layer]
+    straight = {h.name: hop_counts(counts, h, target.index).get(source.index, 0) for h in hops}
+    identity = max((straight[h.name] for h in hops if h.convolution is None), default=0)
+    convolved = max((straight[h.name] for h in hops if h.convolution), default=0)
+    paths = chains(layer_graph, counts, target.layer, target.index, source.layer)
+    through = max((min(rest) for s, *rest in paths if s == source.index and len(rest) > 1), default=0)
+    return identity > max(convolved, through)
 
 
 def chains(layer_graph: LayerGraph, counts: ClassCounts, layer: str, channel: int, below: str) -> list[tuple[int, ...]]:
@@ -90,10 +107,11 @@ def weighted_graph(
     layer_graph: LayerGraph, counts: ClassCounts, excluded: Mapping[str, Sequence[int]]
 ) -> tuple[set[Channel], Weights]:
     """Nodes and edges of the class's whole graph."""
-    names = [layer.name for layer in layer_graph.visible]
     weights: Weights = {}
-    for below, layer in pairwise(names):
-        weights |= edges_between(layer_graph, counts, layer, below)
+    for layer in layer_graph.visible:
+        for below in drawn_from(layer_graph, layer.name):
+            for target, found in edges_between(layer_graph, counts, layer.name, below).items():
+                weights[target] = weights.get(target, {}) | found
     nodes = {c for target, sources in weights.items() if sources for c in (target, *sources)}
     out = {Channel(name, c) for name, channels in excluded.items() for c in channels}
     kept = {t: {s: w for s, w in sources.items() if s not in out} for t, sources in weights.items() if t not in out}
@@ -155,6 +173,7 @@ def selected_graph(
     names = [layer.name for layer in layer_graph.visible]
     _, weights = weighted_graph(layer_graph, counts, excluded)
     place = {name: k for k, name in enumerate(names)}
+    below = {name: drawn_from(layer_graph, name) for name in names}
     ranked = sorted(score, key=lambda c: (-score[c], place[c.layer], c.index))
 
     def select(rises: Mapping[str, int]) -> tuple[dict[str, float], set[Channel]]:
@@ -167,18 +186,19 @@ def selected_graph(
         return any(source in chosen for t in chosen if t.layer == name for source in weights.get(t, {}))
 
     everything = select(dict.fromkeys(names, 1000))[1]
-    valid = {name: k == 0 or joined(name, everything) for name, k in place.items()}
+    valid = {name: not below[name] or joined(name, everything) for name in names}
     rises = dict.fromkeys(names, 0)
     while True:
         p, chosen = select(rises)
-        apart = [name for name in names[1:] if valid[name] and not joined(name, chosen)]
+        apart = [name for name in names if below[name] and valid[name] and not joined(name, chosen)]
         if not apart:
             break
-        for name in names if options.unified else [n for a in apart for n in (a, names[place[a] - 1])]:
+        for name in names if options.unified else [n for a in apart for n in (a, *below[a])]:
             rises[name] += 1
     between = {(s, t): w for t in chosen for s, w in weights.get(t, {}).items() if s in chosen}
     edges = {
-        (s, t): w for (s, t), w in between.items() if s.layer == names[0] or any(target == s for _, target in between)
+        (s, t): w for (s, t), w in between.items() if not below[s.layer] or any(target == s for _, target in between)
     }
-    nodes = [c for c in chosen if c.layer == names[0] or weights.get(c)]
-    return OracleGraph(sorted(nodes, key=lambda c: (place[c.layer], c.index)), edges, p, valid)
+    nodes = [c for c in chosen if not below[c.layer] or weights.get(c)]
+    identities = {(s, t) for s, t in edges if is_identity(layer_graph, counts, s, t)}
+    return OracleGraph(sorted(nodes, key=lambda c: (place[c.layer], c.index)), edges, identities, p, valid)

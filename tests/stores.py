@@ -71,6 +71,30 @@ def layer_graph(sizes: Sequence[int] = (8, 12, 16, 10), hidden: int = 6) -> Laye
     return LayerGraph(tuple(layers), tuple(hops))
 
 
+def skip_layer_graph(n_blocks: int = 4, channels: int = 12, hidden: int = 6) -> LayerGraph:
+    """Blocks that add their input to what a hidden layer makes of it, and a top layer that draws from them all.
+
+    The last block adds the stem as well, at a part of its channels and in another order.
+    """
+    window = Window((8, 8), (4, 4), (0, 0))
+    layers = [Layer("stem", channels, 8, 8, True, window)]
+    hops = []
+    for number in range(1, n_blocks + 1):
+        below, name = layers[-1].name, f"block{number}"
+        inner = Layer(f"{name}.reduce", hidden, 8, 8, False, window)
+        layers += [inner, Layer(name, channels, 8, 8, True, window)]
+        hops += [
+            Hop(f"{name}.down", below, inner.name, range(hidden), Convolution()),
+            Hop(f"{name}.up", inner.name, name, range(channels), Convolution((3, 3), padding=(1, 1))),
+            Hop(f"{name}.identity", below, name, range(channels), None),
+        ]
+    hops.append(Hop("long", "stem", layers[-1].name, (4, 0, 2), None, range(0, 6, 2)))
+    blocks = [layer.name for layer in layers if layer.visible]
+    layers.append(Layer("dense", channels, 8, 8, True, window))
+    hops += [Hop(f"dense.{name}", name, "dense", range(channels), Convolution()) for name in blocks]
+    return LayerGraph(tuple(layers), tuple(hops))
+
+
 def make_store(
     path: Path,
     n_classes: int = 5,
@@ -209,6 +233,9 @@ def _counts(
     influence = {}
     for hop in graph.hops:
         share = rng.beta(0.3, 2, (n_classes, hop.channels, graph.layer(hop.source).channels))
+        if hop.convolution is None:  # a target has one source, its strongest more often than not
+            own = np.arange(share.shape[2]) == np.array(graph.sources_of(hop))[:, None]
+            share = own * np.sqrt(share.max(axis=2, keepdims=True))
         influence[hop.name] = rng.binomial(n_images, share).astype(np.int32)
     return activation, influence
 

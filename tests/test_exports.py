@@ -349,7 +349,9 @@ def test_graphml(own: tuple[Path, stores.Made], tmp_path: Path) -> None:
     assert {v["layer"] for _, v in network.nodes(data=True)} <= {layer.name for layer in made.layer_graph.visible}
     assert network.graph["name"] == "crane"
     for source, target, values in network.edges(data=True):
-        assert made.layer_graph.below(network.nodes[target]["layer"]).name == network.nodes[source]["layer"]  # type: ignore[union-attr]
+        below = made.layer_graph.below(network.nodes[target]["layer"])
+        assert [layer.name for layer in below] == [network.nodes[source]["layer"]]
+        assert values["identity"] is False
         assert values["weight"] == values["influence"]
     for values in network.nodes.values():
         assert values["label"] == f"{values['layer']} {values['channel']}"

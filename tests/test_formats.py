@@ -252,7 +252,7 @@ BAD: dict[str, tuple[Change, tuple[str, ...], int, int]] = {
     "score is NaN": (_change(GRAPH, _set("mixed4a", 0, "pagerank", to=float("nan"))), (GRAPH, "pagerank", "nan"), 3, 2),
     "edge in the lowest layer": (
         _change(GRAPH, _set("mixed3a", 0, "prev_channels", to=[{"prev_channel": 1, "inf": 1}])),
-        (GRAPH, "lowest layer"),
+        (GRAPH, "no prev_channels"),
         3,
         2,
     ),

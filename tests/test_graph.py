@@ -5,7 +5,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import pairwise
+from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,11 @@ from scipy import sparse
 
 from summit_dask.arrays.graph.attribution import ClassGraph, class_graph, to_networkx
 from summit_dask.arrays.graph.checks import verify_graph
-from summit_dask.arrays.graph.edges import ClassCounts, layer_edges, strongest_sources
+from summit_dask.arrays.graph.edges import ClassCounts, edges_between, strongest_sources
 from summit_dask.arrays.graph.pagerank import class_scores, pagerank
 from summit_dask.facts.config import GraphOptions
 from summit_dask.facts.errors import ConfigError, LayerNotFoundError, StoreError, StoreIncompleteError
-from summit_dask.facts.layergraph import Channel, Convolution, Hop, Layer, LayerGraph, Window
+from summit_dask.facts.layergraph import Channel, Channels, Convolution, Hop, Layer, LayerGraph, Window
 from tests import oracles_graph as oracle
 
 WINDOW = Window((1, 1), (1, 1), (0, 0))
@@ -50,27 +50,39 @@ def class_counts(activation: Mapping[str, Sequence[int]], influence: Mapping[str
 # ---------------------------------------------------------------- random networks
 
 
+def random_channels(rng: np.random.Generator, among: int, n: int) -> Channels:
+    """A range, a strided range, or any order."""
+    step = int(rng.integers(1, 1 + max(1, (among - 1) // max(n - 1, 1))))
+    start = int(rng.integers(among - (n - 1) * step))
+    even = range(start, start + n * step, step)
+    return even if rng.random() < 0.6 else tuple(rng.permutation(among)[:n].tolist())
+
+
 def random_hops(rng: np.random.Generator, target: Layer, sources: Sequence[Layer], n: int) -> list[Hop]:
     hops = []
     for k in range(n):
         source = sources[rng.integers(len(sources))]
-        identity = bool(rng.random() < 0.25) and source.channels <= target.channels
-        channels = source.channels if identity else int(rng.integers(1, target.channels + 1))
-        start = int(rng.integers(target.channels - channels + 1))
-        hops.append(hop(f"{target.name}<{k}", source.name, target.name, start, channels, identity))
+        identity = rng.random() < 0.35
+        channels = int(rng.integers(1, (min(source.channels, target.channels) if identity else target.channels) + 1))
+        targets = random_channels(rng, target.channels, channels)
+        drawn = random_channels(rng, source.channels, channels) if identity else None
+        name = f"{target.name}<{k}"
+        hops.append(Hop(name, source.name, target.name, targets, None if identity else CONVOLUTION, drawn))
     return hops
 
 
 def random_layer_graph(rng: np.random.Generator) -> LayerGraph:
-    """Hidden layers in chains and concatenations, overlapping hops, hops that skip visible layers."""
+    """Hidden layers in chains and concatenations, additive hops, hops that skip visible layers, several lowest ones."""
     layers = [layer("v0", int(rng.integers(1, 7)))]
     hops: list[Hop] = []
-    for k in range(1, int(rng.integers(2, 5))):
+    skips = rng.choice([0.0, 0.2, 0.6])
+    for k in range(1, int(rng.integers(2, 6))):
         hidden = [layer(f"h{k}.{n}", int(rng.integers(1, 5)), False) for n in range(rng.integers(0, 4))]
         for new in [*hidden, layer(f"v{k}", int(rng.integers(1, 7)))]:
             near = [known for known in layers if not known.visible or known.name == f"v{k - 1}"]
-            sources = layers if rng.random() < 0.2 else near
-            hops += random_hops(rng, new, sources, int(rng.integers(1, 4)))
+            sources = layers if rng.random() < skips else near
+            n_hops = 0 if rng.random() < 0.05 else int(rng.integers(1, 4))
+            hops += random_hops(rng, new, sources, n_hops)
             layers.append(new)
     return LayerGraph(tuple(layers), tuple(hops))
 
@@ -82,8 +94,14 @@ def random_counts(rng: np.random.Generator, layer_graph: LayerGraph) -> ClassCou
     def draw(*shape: int) -> Any:
         return rng.integers(1, most + 1, shape) * (rng.random(shape) < density)
 
+    def of_hop(h: Hop) -> Any:
+        counts = draw(h.channels, layer_graph.layer(h.source).channels)
+        if h.convolution is None:  # a target has one source
+            counts *= np.arange(counts.shape[1]) == np.array(layer_graph.sources_of(h))[:, None]
+        return counts
+
     covered = [known for known in layer_graph.visible if rng.random() < 0.9]
-    influence = {h.name: draw(h.channels, layer_graph.layer(h.source).channels) for h in layer_graph.hops}
+    influence = {h.name: of_hop(h) for h in layer_graph.hops}
     counts = class_counts({known.name: draw(known.channels) for known in covered}, influence)
     for matrix in counts.influence.values():
         matrix.data[rng.random(matrix.nnz) < 0.1] = 0  # a stored zero is no source
@@ -102,20 +120,28 @@ def random_case(seed: int) -> tuple[LayerGraph, ClassCounts, Excluded, GraphOpti
 seeds = st.integers(0, 2**32 - 1)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(seeds)
 def test_edges_are_the_widest_paths(seed: int) -> None:
     layer_graph, counts, _, _ = random_case(seed)
-    names = [known.name for known in layer_graph.visible]
-    assert layer_edges(layer_graph, counts, names[0]).shape == (layer_graph.visible[0].channels, 0)
-    for below, target in pairwise(names):
-        expected = oracle.edges_between(layer_graph, counts, target, below)
-        found = layer_edges(layer_graph, counts, target)
+    for source, target in combinations(layer_graph.visible, 2):
+        found, is_identity = edges_between(layer_graph, counts, target.name, source.name)
+        assert found.shape == (target.channels, source.channels)
         assert found.has_sorted_indices
         assert found.dtype == np.int32
-        assert {(t.index, s.index): w for t, sources in expected.items() for s, w in sources.items()} == {
-            (int(t), int(s)): int(w) for t, s, w in zip(*found.tocoo().coords, found.data, strict=True)
-        }
+        expected = oracle.edges_between(layer_graph, counts, target.name, source.name)
+        edges = [(Channel(target.name, t), Channel(source.name, s)) for t, s in np.argwhere(found.toarray()).tolist()]
+        assert {t: dict(sources) for t, sources in expected.items() if sources} == nested(edges, found.data.tolist())
+        assert is_identity.tolist() == [oracle.is_identity(layer_graph, counts, s, t) for t, s in edges]
+    for target in layer_graph.visible:
+        assert [low.name for low in layer_graph.below(target.name)] == oracle.drawn_from(layer_graph, target.name)
+
+
+def nested(edges: Sequence[tuple[Channel, Channel]], weights: Sequence[int]) -> oracle.Weights:
+    result: oracle.Weights = {}
+    for (target, source), weight in zip(edges, weights, strict=True):
+        result.setdefault(target, {})[source] = weight
+    return result
 
 
 @settings(max_examples=100, deadline=None)
@@ -138,6 +164,7 @@ def test_scores_and_selection_equal_the_slow_ones(seed: int) -> None:
     network = to_networkx(layer_graph, graph)
     assert list(network) == chosen.nodes
     assert {(s, t): w for s, t, w in network.edges(data="influence")} == chosen.edges
+    assert {(s, t) for s, t, identity in network.edges(data="identity") if identity} == chosen.identities
     assert network.graph["reached_p"] == pytest.approx(chosen.p, abs=1e-12)
     assert network.graph["valid"] == chosen.valid
     for node, data in network.nodes(data=True):
@@ -256,29 +283,39 @@ THROUGH = {"low-mid": [[3, 7, 6, 1], [0, 5, 9, 0]], "mid-high": [[4, 5], [8, 0]]
 
 
 def test_as_many_sources_through_hidden_layers_as_direct_ones_on_average() -> None:
-    edges = layer_edges(
-        bottleneck(LOW_MID, MID_HIGH, STRAIGHT), class_counts({}, THROUGH | {"straight": [[9, 0, 9, 0]]}), "high"
-    )
+    edges = edges_between(
+        bottleneck(LOW_MID, MID_HIGH, STRAIGHT), class_counts({}, THROUGH | {"straight": [[9, 0, 9, 0]]}), "high", "low"
+    ).weight
     assert edges.toarray().tolist() == [[0, 5, 5, 0], [0, 7, 6, 0], [9, 0, 9, 0]]
 
 
 def test_ties_in_the_cut_go_to_the_lower_source() -> None:
-    edges = layer_edges(
-        bottleneck(LOW_MID, MID_HIGH, STRAIGHT), class_counts({}, THROUGH | {"straight": [[0, 0, 0, 9]]}), "high"
-    )
+    edges = edges_between(
+        bottleneck(LOW_MID, MID_HIGH, STRAIGHT), class_counts({}, THROUGH | {"straight": [[0, 0, 0, 9]]}), "high", "low"
+    ).weight
     assert edges.toarray().tolist() == [[0, 5, 0, 0], [0, 7, 0, 0], [0, 0, 0, 9]]
 
 
 def test_the_mean_counts_channels_without_sources_and_is_rounded_down() -> None:
     wide = hop("straight", "low", "high", 1, 2)
     counts = class_counts({}, THROUGH | {"straight": [[0, 0, 0, 0], [1, 1, 1, 0]]})
-    assert layer_edges(bottleneck(LOW_MID, MID_HIGH, wide), counts, "high").toarray()[0].tolist() == [0, 5, 0, 0]
+    assert edges_between(bottleneck(LOW_MID, MID_HIGH, wide), counts, "high", "low").weight.toarray()[0].tolist() == [
+        0,
+        5,
+        0,
+        0,
+    ]
 
 
 def test_sources_that_also_come_directly_are_not_cut() -> None:
     skip = hop("skip", "low", "high", 0, 1)
     counts = class_counts({}, THROUGH | {"skip": [[2, 0, 0, 0]]})
-    assert layer_edges(bottleneck(LOW_MID, MID_HIGH, skip), counts, "high").toarray()[0].tolist() == [3, 5, 0, 0]
+    assert edges_between(bottleneck(LOW_MID, MID_HIGH, skip), counts, "high", "low").weight.toarray()[0].tolist() == [
+        3,
+        5,
+        0,
+        0,
+    ]
 
 
 def test_without_direct_convolutions_the_last_hops_set_the_mean() -> None:
@@ -288,7 +325,7 @@ def test_without_direct_convolutions_the_last_hops_set_the_mean() -> None:
         (LOW_MID, MID_HIGH, hop("id", "low", "high", 0, 4, True)),
     )
     counts = class_counts({}, THROUGH | {"id": (np.eye(4) * 6).tolist()})
-    assert layer_edges(layer_graph, counts, "high").toarray().tolist() == [
+    assert edges_between(layer_graph, counts, "high", "low").weight.toarray().tolist() == [
         [6, 5, 0, 0],
         [0, 7, 0, 0],
         [0, 0, 6, 0],
@@ -397,7 +434,8 @@ def changed(values: np.ndarray, value: float) -> np.ndarray:
         ("node_source_influence", -1, "descending"),
         ("edge_source_channel", 1, "twice"),
         ("edge_source_channel", 5, "outside the graph"),
-        ("edge_source_layer", 1, "layer below"),
+        ("edge_source_layer", 1, "draws from"),
+        ("edge_identity", 1, "no identity"),
         ("edge_influence", 6, "first source"),
         ("edge_influence", 0, "has 0"),
         ("reached_p", 1.2, "reached p"),

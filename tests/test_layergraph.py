@@ -32,7 +32,7 @@ GRAPH = LayerGraph((LOWEST, HIDDEN, MIDDLE, TOP), HOPS)
 def test_questions_to_a_graph() -> None:
     assert GRAPH.visible == (LOWEST, MIDDLE, TOP)
     assert GRAPH.influenced == (HIDDEN, MIDDLE, TOP)
-    assert [GRAPH.below(name) for name in "abc"] == [None, LOWEST, MIDDLE]
+    assert [GRAPH.below(name) for name in "abc"] == [(), (LOWEST,), (MIDDLE,)]
     assert GRAPH.incoming("b") == (HOPS[0], HOPS[2])
     assert GRAPH.incoming("a") == ()
     assert GRAPH.layer("b.3x3") is HIDDEN

@@ -33,14 +33,14 @@ SWEEPS = 4
 def ordered(
     rows: Sequence[NDArray[np.int64]], source: NDArray[np.int64], target: NDArray[np.int64], weight: NDArray[Any]
 ) -> list[NDArray[np.int64]]:
-    """Rows of nodes, reordered by the barycentre method so that edges between neighbouring rows cross little.
+    """Rows of nodes, reordered by the barycentre method so that edges cross little.
 
     Parameters
     ----------
     rows
         Nodes of each row, any order.
     source, target, weight : (edge,)
-        Edges between nodes of neighbouring rows; heavier edges pull more.
+        Edges between nodes of different rows; heavier edges pull more.
 
     Returns
     -------
@@ -210,16 +210,17 @@ def drawing(data: StoreData, graph: ClassGraph, n_images: int) -> dict[str, Any]
     n_images
         Images that were counted; 0 where it isn't known.
     """
-    layers = [data.layer_graph.layers.index(layer) for layer in data.layers]
+    visible = data.layer_graph.visible
+    layers = [data.layer_graph.layers.index(layer) for layer in visible]
     nodes = {int(key): k for k, key in enumerate(_keys(graph.node_layer, graph.node_channel))}
     source = _node_numbers(nodes, _keys(graph.edge_source_layer, graph.edge_source_channel))
     target = _node_numbers(nodes, _keys(graph.edge_target_layer, graph.edge_target_channel))
     rows = ordered([np.flatnonzero(graph.node_layer == k) for k in layers], source, target, graph.edge_influence)
-    names = [layer.name for layer in data.layers]
+    names = [layer.name for layer in visible]
     return {
         "rows": [{"layer": n, "nodes": row.tolist()} for n, row in zip(names, rows, strict=True)][::-1],
         "nodes": [_node(data, graph, k) for k in range(len(graph.node_layer))],
-        "edges": np.stack([source, target, graph.edge_influence], axis=1).tolist(),
+        "edges": np.stack([source, target, graph.edge_influence, graph.edge_identity], axis=1).tolist(),
         "images": n_images,
         "largest": data.largest_node_count,
     }

@@ -1,5 +1,6 @@
 """Explore: which classes are alike, what the network uses to recognise one, and how it connects."""
 
+from functools import partial
 from typing import Any
 
 import streamlit as st
@@ -28,7 +29,9 @@ def show() -> None:
         graph = reselect.graph(data, class_index, wanted.how)
         identity = f"{data.path} {data.stamp} {class_index} {wanted.how}"
         if graph is not None:
-            components.graph("graph", _drawing(data, wanted, class_index, graph, identity), _pin, _view, _open)
+            components.graph(
+                "graph", _drawing(data, wanted, class_index, graph, identity), _pin, _view, partial(_open, data)
+            )
     with left:
         _classes(data, wanted, class_index)
     with right:
@@ -79,8 +82,12 @@ def _view(view: Any) -> None:
     session.change(**{name: view[name] for name in VIEW})
 
 
-def _open(node: Any) -> None:
-    session.go("channel", layer=str(node["layer"]), channel=int(node["channel"]))
+def _open(data: StoreData, node: Any) -> None:
+    """A channel's own page; that of the class for the class itself."""
+    if data.layer_graph.layer(str(node["layer"])).of_class:
+        session.go("classes")
+    else:
+        session.go("channel", layer=str(node["layer"]), channel=int(node["channel"]))
 
 
 def _top_channels(data: StoreData, class_index: int) -> None:

@@ -132,7 +132,7 @@ def _room(data: StoreData) -> dict[str, Room]:
 
 def _layer_graph(data: StoreData) -> None:
     n_layers = len(data.layer_graph.layers)
-    n_visible = len(data.layers)
+    n_visible = len(data.layer_graph.visible)
     n_hops = len(data.layer_graph.hops)
     facts = [("Visible", str(n_visible)), ("Hidden", str(n_layers - n_visible)), ("Hops", str(n_hops))]
     components.facts("layer graph heading", "Layer graph", facts)

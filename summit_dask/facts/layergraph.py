@@ -177,7 +177,7 @@ class LayerGraph:
 
     def _check_hop(self, hop: Hop) -> None:
         source, target = self.layer(hop.source), self.layer(hop.target)
-        sources = range(source.channels) if hop.sources is None else hop.sources
+        sources = self.sources_of(hop)
         _check_channels(f"Hop {hop.name} leads to", hop.targets, target)
         _check_channels(f"Hop {hop.name} comes from", sources, source)
         if hop.convolution is None and hop.channels != len(sources):
@@ -214,13 +214,17 @@ class LayerGraph:
         TraceError
             If there is less; says what there is.
         """
-        if len(self.visible) < 2 or not self.hops:
-            names = ", ".join(layer.name for layer in self.visible) or "none"
+        if len(self.with_maps) < 2 or not self.hops:
+            names = ", ".join(layer.name for layer in self.with_maps) or "none"
             raise TraceError(
-                f"The network's layer graph has {len(self.visible)} visible layers ({names}) and {len(self.hops)} "
+                f"The network's layer graph has {len(self.with_maps)} visible layers ({names}) and {len(self.hops)} "
                 "hops; expected at least two layers and a hop between them, or there is nothing to show. Name layers "
                 "that lie one above the other with --layers."
             )
+
+    def sources_of(self, hop: Hop) -> Channels:
+        """Channels of the source layer that a hop comes from."""
+        return range(self.layer(hop.source).channels) if hop.sources is None else hop.sources
 
     def incoming(self, name: str) -> tuple[Hop, ...]:
         """Hops into a layer, in the layer graph's order; empty in the lowest layer."""
@@ -241,24 +245,26 @@ class LayerGraph:
         """Visible and hidden layers that any hop leads to, input side first."""
         return tuple(layer for layer in self.layers if self._incoming[layer.name])
 
-    def below(self, name: str) -> Layer | None:
-        """The visible layer next to a visible one on the input side; None for the lowest."""
-        visible = self.visible
-        place = visible.index(self.layer(name))
-        return visible[place - 1] if place else None
-
-    def neighbours_below(self, name: str) -> tuple[Layer, ...]:
+    def below(self, name: str) -> tuple[Layer, ...]:
         """The visible layers from which a chain of hops reaches a layer without passing another, input side first.
 
-        One in a plain network, none below the lowest layer, several where dense or long skip connections lead past.
+        One in a plain network, none below a lowest layer, several where dense or long skip connections lead past.
         """
+        return tuple(layer for layer in self._reaching(name) if layer.visible)
+
+    def hidden_below(self, name: str) -> tuple[Layer, ...]:
+        """The hidden layers among which chains of hops run from the visible layers below to a layer."""
+        return tuple(layer for layer in self._reaching(name) if not layer.visible)
+
+    def _reaching(self, name: str) -> tuple[Layer, ...]:
+        """Layers from which a chain of hops reaches a layer without passing a visible one, input side first."""
         reached: set[str] = set()
         waiting = [name]
         while waiting:
             sources = {hop.source for hop in self.incoming(waiting.pop())} - reached
             reached |= sources
             waiting += [source for source in sources if not self.layer(source).visible]
-        return tuple(layer for layer in self.visible if layer.name in reached)
+        return tuple(layer for layer in self.layers if layer.name in reached)
 
     def to_json(self) -> str:
         """JSON text that `from_json` turns into an equal layer graph."""

@@ -179,6 +179,13 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("graphs", "edge_target_layer", _EDGE, "int16", "layer of the edge's upper end"),
     Variable("graphs", "edge_target_channel", _EDGE, "int32", "channel of the edge's upper end"),
     Variable("graphs", "edge_influence", _EDGE, "int32", "smallest count on the widest path between the ends"),
+    Variable(
+        "graphs",
+        "edge_identity",
+        _EDGE,
+        "uint8",
+        "1: the widest path is an identity straight from the lower end, and no other path is as wide; 0: it is not",
+    ),
     Variable("graphs", "node_offset", ("class_bound",), "int64", "nodes of class i: offset[i] to offset[i + 1]"),
     Variable("graphs", "edge_offset", ("class_bound",), "int64", "edges of class i: offset[i] to offset[i + 1]"),
     Variable(
@@ -194,7 +201,7 @@ VARIABLES: tuple[Variable, ...] = (
         "valid",
         ("class", "visible_layer"),
         "uint8",
-        "1: the layer is joined to the one below (the lowest: always); 0: it never can be",
+        "1: the layer is joined to one that it draws from (a lowest: always); 0: it never can be",
     ),
     Variable("embedding/{with_maps}", "x", _CLASS, "float32", "place of the class among similar classes"),
     Variable("embedding/{with_maps}", "y", _CLASS, "float32", "place of the class among similar classes"),

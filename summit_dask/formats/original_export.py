@@ -15,13 +15,13 @@ from dataclasses import replace
 import numpy as np
 
 from summit_dask.arrays.graph.attribution import ClassGraph
-from summit_dask.arrays.graph.edges import layer_edges
+from summit_dask.arrays.graph.edges import edges_between
 from summit_dask.facts import schema
 from summit_dask.formats import front_end, original_network
 from summit_dask.formats.exported_classes import class_table, targets
 from summit_dask.formats.job import Job, Remarks
 from summit_dask.formats.original_classes import ClassEntry, entry_json, name_text
-from summit_dask.formats.original_graphs import graph_json
+from summit_dask.formats.original_graphs import graph_json, layer_below, leads_past
 from summit_dask.formats.picture_files import Pictures, own_examples, write_singles
 from summit_dask.store.counts import read_counts
 from summit_dask.store.pictures import read_pictures
@@ -43,7 +43,7 @@ def write_summit(job: Job) -> Remarks:
     _write_entries(job, entries)
     parts = [of_table]
     if "graphs" in job.store.group:
-        _write_graphs(job)
+        parts.append(_write_graphs(job))
     else:
         parts.append(Remarks(["ag-N.json: the store has no graphs; the original's front end has nothing to draw."]))
     _write_layers(job)
@@ -69,11 +69,17 @@ def _write_entries(job: Job, entries: Sequence[ClassEntry]) -> None:
         file.write("\n]\n")
 
 
-def _write_graphs(job: Job) -> None:
-    """The graphs' strongest sources are named through the bottlenecks, but for imported ones, which stay."""
+def _write_graphs(job: Job) -> Remarks:
+    """The graphs' strongest sources are named through the bottlenecks, but for imported ones, which stay.
+
+    Edges that lead past a layer have no place in the files; how many there are is said.
+    """
     number = targets(job.store)
     n_images = job.store.read("classes/n_images").tolist()
+    n_edges = n_past = 0
     for index, stored in job.graphs():
+        n_edges += stored.edge_influence.size
+        n_past += int(leads_past(stored, job.store.layer_graph).sum())
         graph = stored if job.imported else _sources_below(job.store, index, stored)
         if job.front_end:
             shown = front_end.shown_graph(graph, job.layer_graph, n_images[index])
@@ -81,10 +87,14 @@ def _write_graphs(job: Job) -> None:
         else:
             data = graph_json(graph, job.layer_graph)
         job.write_json(f"data/ag/ag-{number[index]}.json", data)
+    past = (
+        f"ag-N.json: {n_past} of {n_edges} edges, which lead past a layer; its form knows the layer just below alone."
+    )
+    return Remarks([past] if n_past else [])
 
 
 def _sources_below(store: Store, index: int, graph: ClassGraph) -> ClassGraph:
-    """The graph with its nodes' strongest sources among the channels of the layer below, through the bottlenecks."""
+    """The graph with its nodes' strongest sources in the layer just below, through the bottlenecks."""
     layer_graph = store.layer_graph
     counts = read_counts(store.read, layer_graph, slice(index, index + 1))[0]
     source_layer = np.full_like(graph.node_source_layer, -1)
@@ -92,10 +102,10 @@ def _sources_below(store: Store, index: int, graph: ClassGraph) -> ClassGraph:
     influence = np.zeros_like(graph.node_source_influence)
     for layer in np.unique(graph.node_layer).tolist():
         name = layer_graph.layers[layer].name
-        below = layer_graph.below(name)
+        below = layer_below(layer_graph, name)
         if below is None:
             continue
-        edges = layer_edges(layer_graph, counts, name)
+        edges = edges_between(layer_graph, counts, name, below.name).weight
         for node in np.flatnonzero(graph.node_layer == layer).tolist():
             target = graph.node_channel[node]
             row = slice(edges.indptr[target], edges.indptr[target + 1])

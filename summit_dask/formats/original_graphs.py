@@ -6,6 +6,9 @@
 
 A source of the original indexes what its hop comes from, in the 3x3 and 5x5 branches the bottleneck. Files
 written from our own runs name channels of the layer below instead.
+
+An edge names no layer: it leads to the visible layer just below. Edges that lead past a layer, as dense and long skip
+connections make them, have no place in these files and are left out.
 """
 
 from collections import defaultdict
@@ -28,9 +31,12 @@ _LARGEST = 2**31 - 1
 
 
 def graph_json(graph: ClassGraph, layer_graph: LayerGraph) -> dict[str, list[dict[str, Any]]]:
-    """The content of an ag-N.json: layers from the top down, nodes, edges and sources in the tables' order."""
+    """The content of an ag-N.json: layers from the top down, nodes, edges and sources in the tables' order.
+
+    Edges that lead past a layer are left out.
+    """
     names = [layer.name for layer in layer_graph.layers]
-    edges = _edges_json(graph)
+    edges = _edges_json(graph, ~leads_past(graph, layer_graph))
     result: dict[str, list[dict[str, Any]]] = {layer.name: [] for layer in reversed(layer_graph.visible)}
     for row, (layer, channel) in enumerate(zip(graph.node_layer.tolist(), graph.node_channel.tolist(), strict=True)):
         node = {
@@ -45,11 +51,35 @@ def graph_json(graph: ClassGraph, layer_graph: LayerGraph) -> dict[str, list[dic
     return result
 
 
-def _edges_json(graph: ClassGraph) -> Mapping[tuple[int, int], list[dict[str, int]]]:
-    """Edges down of each node, by its layer and channel; empty for a node that has none."""
+def layer_below(layer_graph: LayerGraph, name: str) -> Layer | None:
+    """The visible layer just below, of which alone a node's entry can speak; None if the layer draws nothing from it.
+
+    Parameters
+    ----------
+    name
+        Of a visible layer.
+    """
+    visible = layer_graph.visible
+    place = visible.index(layer_graph.layer(name))
+    return visible[place - 1] if place and visible[place - 1] in layer_graph.below(name) else None
+
+
+def leads_past(graph: ClassGraph, layer_graph: LayerGraph) -> NDArray[np.bool_]:
+    """Of each edge, whether it leads elsewhere than to the visible layer just below."""
+    layers = layer_graph.layers
+    below = np.full(len(layers), -1)
+    for layer in layer_graph.visible:
+        if found := layer_below(layer_graph, layer.name):
+            below[layers.index(layer)] = layers.index(found)
+    past: NDArray[np.bool_] = graph.edge_source_layer != below[graph.edge_target_layer]
+    return past
+
+
+def _edges_json(graph: ClassGraph, rows: NDArray[np.bool_]) -> Mapping[tuple[int, int], list[dict[str, int]]]:
+    """Some rows of the edges, those down from each node, by its layer and channel; empty for a node without any."""
     edges: dict[tuple[int, int], list[dict[str, int]]] = defaultdict(list)
     columns = (graph.edge_target_layer, graph.edge_target_channel, graph.edge_source_channel, graph.edge_influence)
-    for layer, channel, source, influence in zip(*(column.tolist() for column in columns), strict=True):
+    for layer, channel, source, influence in zip(*(column[rows].tolist() for column in columns), strict=True):
         edges[layer, channel].append({"prev_channel": source, "inf": influence})
     return edges
 
@@ -68,7 +98,7 @@ class _LayerFacts:
     layer, index
         The layer and its index in the layer graph.
     below, below_index
-        The same of the visible layer below; None and -1 for the lowest.
+        The same of the visible layer just below; None and -1 where the layer draws nothing from it.
     source_index, source_size
         By channel: index and number of channels of the layer that its sources lie in.
     """
@@ -83,7 +113,7 @@ class _LayerFacts:
     @classmethod
     def of(cls, layer_graph: LayerGraph, layer: Layer, through: bool) -> "_LayerFacts":
         """Sources through the bottlenecks lie in the layer below, others where the channel's hop comes from."""
-        below = layer_graph.below(layer.name)
+        below = layer_below(layer_graph, layer.name)
         below_index = layer_graph.layers.index(below) if below else -1
         source_index = np.full(layer.channels, below_index, np.int32)
         if not through:
@@ -106,6 +136,7 @@ class GraphReader:
     """
 
     def __init__(self, layer_graph: LayerGraph, through: bool = False) -> None:
+        self._is_lowest = [not layer_graph.below(layer.name) for layer in layer_graph.visible]
         self._facts = {layer.name: _LayerFacts.of(layer_graph, layer, through) for layer in layer_graph.visible}
 
     def parse(self, data: Any, where: object) -> ClassGraph:
@@ -122,7 +153,7 @@ class GraphReader:
         -------
         ClassGraph
             Values as in the file. The reached p is unknown: NaN. Every layer is valid, as the original went on
-            until they were, but in a file without edges.
+            until they were, but in a file without edges. No edge is known to be an identity.
 
         Raises
         ------
@@ -151,8 +182,9 @@ class GraphReader:
             edge_target_layer=edges[2].astype(np.int16),
             edge_target_channel=edges[3],
             edge_influence=edges[4],
+            edge_identity=np.zeros(edges.shape[1], np.uint8),
             reached_p=np.full(len(facts), np.nan),
-            valid=np.array([1] + [edges.size > 0] * (len(facts) - 1), np.uint8),
+            valid=np.array([is_lowest or edges.size > 0 for is_lowest in self._is_lowest], np.uint8),
         )
 
 
@@ -196,7 +228,7 @@ def _edge_table(fact: _LayerFacts, nodes: Mapping[str, _Nodes], where: object) -
     edges = [edge for edges_of_node in own.edges for edge in edges_of_node]
     if fact.below is None:
         if edges:
-            raise fault(where, "no prev_channels in the lowest layer", edges[0])
+            raise fault(where, "no prev_channels, as the layer draws nothing from one just below", edges[0])
         return np.empty((5, 0), np.int32)
     source = integers([edge["prev_channel"] for edge in edges], fact.below.channels, where, "prev_channel")
     influence = integers([edge["inf"] for edge in edges], _LARGEST, where, "inf")

@@ -27,8 +27,8 @@ def graphml_ready(network: "nx.DiGraph[Channel]", name: str = "") -> "nx.DiGraph
     -------
     DiGraph
         Nodes ``layer/channel`` with the attributes label, layer, channel, count and score; edges from the input
-        side to the output side with influence, and the same number as weight. Gephi shows label and lays out by
-        weight.
+        side to the output side with influence, the same number as weight, and identity. Gephi shows label and
+        lays out by weight.
 
     Examples
     --------

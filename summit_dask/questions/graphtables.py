@@ -22,7 +22,7 @@ def node_table(layer_graph: LayerGraph, graph: ClassGraph) -> pd.DataFrame:
 
 
 def edge_table(layer_graph: LayerGraph, graph: ClassGraph) -> pd.DataFrame:
-    """A row an edge, in the order of the graph: layer and channel of source and target, influence."""
+    """A row an edge, in the order of the graph: layer and channel of source and target, influence, identity."""
     layer = _names(layer_graph)
     return pd.DataFrame(
         {
@@ -31,6 +31,7 @@ def edge_table(layer_graph: LayerGraph, graph: ClassGraph) -> pd.DataFrame:
             "target_layer": layer[graph.edge_target_layer],
             "target_channel": graph.edge_target_channel,
             "influence": graph.edge_influence,
+            "identity": graph.edge_identity.astype(bool),
         }
     )
 
@@ -52,7 +53,7 @@ def source_table(layer_graph: LayerGraph, graph: ClassGraph) -> pd.DataFrame:
 
 
 def selection_table(layer_graph: LayerGraph, graph: ClassGraph) -> pd.DataFrame:
-    """A row a visible layer: the share p that was needed, and whether that joined the layer to the one below."""
+    """A row a visible layer: the share p that was needed, and whether that joined the layer to one below."""
     visible = [layer.name for layer in layer_graph.visible]
     return pd.DataFrame({"layer": visible, "reached_p": graph.reached_p, "valid": graph.valid.astype(bool)})
 

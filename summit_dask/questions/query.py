@@ -119,7 +119,7 @@ def attribution_graph(
     -------
     networkx.DiGraph
         Nodes are `Channel`; edges lead from the input side to the output side. Node attributes count and
-        score, edge attribute influence. Empty if nothing can be ranked.
+        score, edge attributes influence and identity. Empty if nothing can be ranked.
 
     Raises
     ------

@@ -24,6 +24,7 @@ class GraphView {
   private readonly names = svg("g", { class: "names", "aria-hidden": "true" });
   private readonly float = el("div", { className: "float", hidden: true, attributes: { role: "status" } });
   private readonly side = el("aside", { className: "side", hidden: true });
+  private readonly unchanged = el("span", { className: "unchanged" }, "the channel itself, by a skip connection");
   private readonly note = el("p", { className: "note", hidden: true });
   private readonly toolbar: Toolbar;
   private readonly zoom = zoom<SVGSVGElement, unknown>().scaleExtent([0.15, 5]);
@@ -55,6 +56,7 @@ class GraphView {
       { className: "legend" },
       el("span", { className: "in" }, "from its sources below"),
       el("span", { className: "out" }, "to what it feeds above"),
+      this.unchanged,
     );
     this.stage.append(this.picture, legend, this.note, this.float, this.side);
     root.append(this.toolbar.element, this.stage);
@@ -104,6 +106,7 @@ class GraphView {
     );
     this.picture.setAttribute("aria-label", data.title);
     this.say(data.note);
+    this.unchanged.hidden = !this.model.edges.some((edge) => edge.identity);
     this.float.hidden = true;
     this.stage.dataset.drawn = data.id;
   }
@@ -205,7 +208,7 @@ class GraphView {
   private pointEdge(edge: Edge): void {
     this.scene.mark(new Set([edge.source, edge.target]), new Set([edge]), new Set(), new Set());
     const images = this.model.data.images;
-    const head = `${edge.influence}${images ? ` of ${images}` : ""} images carry this influence`;
+    const head = `${edge.influence}${images ? ` of ${images}` : ""} images carry this influence${edge.identity ? ": the channel itself, by a skip connection" : ""}`;
     const cards = [edge.target, edge.source].map((n) => this.cardOf(n));
     this.floatBeside([el("div", { className: "head" }, head), ...cards], [edge.source, edge.target]);
   }

@@ -24,7 +24,7 @@ export interface GraphData {
   title: string;
   rows: { layer: string; nodes: number[] }[]; // top layer first
   nodes: GraphNode[];
-  edges: [source: number, target: number, influence: number][];
+  edges: [source: number, target: number, influence: number, identity: number][];
   images: number; // 0: not known
   largest: number; // largest count of any class's graph
   view: View;
@@ -37,6 +37,7 @@ export interface Edge {
   source: number; // the lower end
   target: number; // the upper end
   influence: number;
+  identity: boolean; // a skip connection alone carries it
 }
 
 export class Model {
@@ -48,7 +49,12 @@ export class Model {
   readonly largestInfluence: number;
 
   constructor(readonly data: GraphData) {
-    this.edges = data.edges.map(([source, target, influence]) => ({ source, target, influence }));
+    this.edges = data.edges.map(([source, target, influence, identity]) => ({
+      source,
+      target,
+      influence,
+      identity: identity > 0,
+    }));
     this.below = data.nodes.map(() => []);
     this.above = data.nodes.map(() => []);
     for (const edge of [...this.edges].sort((a, b) => b.influence - a.influence)) {

@@ -11,6 +11,8 @@ const CAPTION = 14; // room for the channel's number above its node
 const NUMBER_WIDTH = 25; // of four digits on the screen
 const THINNEST = 0.75;
 const THICKEST = 9;
+const IDENTITY = 1.5; // an identity is a straight thin line, whatever its influence
+const LANE = 8; // room for each of the edges that lead past a row between two of its nodes
 
 /** A row of many nodes has several lines, each node a line below the one before:  o  o  o
  *                                                                                o  o  o   */
@@ -22,6 +24,19 @@ export interface Place {
   x: number;
   y: number;
   side: number;
+}
+
+interface Point {
+  x: number;
+  y: number;
+}
+
+interface Gap {
+  left: number;
+  right: number;
+  top: number;
+  bottom: number;
+  edges: number[];
 }
 
 export class Scene {
@@ -42,8 +57,9 @@ export class Scene {
     const nodes = svg("g", { class: "nodes" });
     model.edges.forEach((edge, e) => {
       const share = edge.influence / model.largestInfluence;
-      const width = THINNEST + (THICKEST - THINNEST) * share;
-      this.curves.push(svg("path", { class: "edge", "stroke-width": width.toFixed(2) }));
+      const width = edge.identity ? IDENTITY : THINNEST + (THICKEST - THINNEST) * share;
+      const kind = edge.identity ? "edge identity" : "edge";
+      this.curves.push(svg("path", { class: kind, "stroke-width": width.toFixed(2) }));
       this.hits.push(svg("path", { class: "hit", "data-edge": e, "stroke-width": Math.max(10, width + 4) }));
     });
     edges.append(...this.curves);
@@ -90,7 +106,7 @@ export class Scene {
       }),
     );
     this.nodes.forEach((element, n) => this.placeNode(element, n));
-    this.model.edges.forEach((edge, e) => this.placeEdge(edge, e));
+    this.placeEdges();
   }
 
   private placeNode(element: SVGGElement, n: number): void {
@@ -104,16 +120,64 @@ export class Scene {
     element.querySelector("text")!.setAttribute("y", String(-side / 2 - 4));
   }
 
-  private placeEdge(edge: Edge, e: number): void {
+  /** From left to right, so that those that share a gap lie in it in this order. */
+  private placeEdges(): void {
+    const gaps = this.model.data.rows.map((row) => this.gaps(row.nodes));
+    const edges = [...this.model.edges.entries()];
+    const x = (edge: Edge) => this.places[edge.source].x + this.places[edge.target].x;
+    edges.sort(([, a], [, b]) => x(a) - x(b));
+    const routes = edges.map(([e, edge]) => this.route(edge, e, gaps));
+    edges.forEach(([e, edge], k) => this.placeEdge(edge, e, routes[k]));
+  }
+
+  private placeEdge(edge: Edge, e: number, route: Gap[]): void {
     const [upper, lower] = [this.places[edge.target], this.places[edge.source]];
-    const from = upper.y + upper.side / 2;
-    const to = lower.y - lower.side / 2 - CAPTION;
-    const bend = (to - from) * 0.55;
-    const d = `M${upper.x},${from}C${upper.x},${from + bend} ${lower.x},${to - bend} ${lower.x},${to}`;
+    const from = { x: upper.x, y: upper.y + upper.side / 2 };
+    const to = { x: lower.x, y: lower.y - lower.side / 2 - CAPTION };
+    const points = [from, ...route.flatMap((gap) => passage(gap, e)), to];
+    const d = edge.identity ? straight(points) : curved(points);
     for (const path of [this.curves[e], this.hits[e]]) {
       path.setAttribute("d", d);
-      path.toggleAttribute("hidden", !(this.shown[edge.source] && this.shown[edge.target]));
+      path.toggleAttribute("hidden", !this.isDrawn(edge));
     }
+  }
+
+  /** Where edges can lead past a row: between two of its nodes, or beside them. */
+  private gaps(row: number[]): Gap[] {
+    const places = row.filter((n) => this.shown[n]).map((n) => this.places[n]);
+    if (!places.length) return [];
+    places.sort((a, b) => a.x - b.x);
+    const top = Math.min(...places.map((place) => place.y - place.side / 2)) - CAPTION;
+    const bottom = Math.max(...places.map((place) => place.y + place.side / 2));
+    const lefts = places.map((place) => place.x - place.side / 2);
+    const rights = places.map((place) => place.x + place.side / 2);
+    const sides = [[lefts[0] - 3 * LANE, lefts[0]]];
+    rights.forEach((right, k) => sides.push([right, lefts[k + 1] ?? right + 3 * LANE]));
+    return sides
+      .filter(([left, right]) => right - left >= LANE)
+      .map(([left, right]) => ({ left, right, top, bottom, edges: [] }));
+  }
+
+  /** The gaps that an edge takes through the rows between its ends, each where it strays least from its way. */
+  private route(edge: Edge, e: number, gaps: Gap[][]): Gap[] {
+    const end = this.places[edge.source];
+    let at: Point = this.places[edge.target];
+    const route: Gap[] = [];
+    for (const row of gaps.slice(this.model.row[edge.target] + 1, this.model.row[edge.source])) {
+      if (!row.length) continue;
+      const y = (row[0].top + row[0].bottom) / 2;
+      const wanted = at.x + ((end.x - at.x) * (y - at.y)) / (end.y - at.y);
+      const strays = (gap: Gap) => Math.max(gap.left - wanted, wanted - gap.right, 0);
+      const gap = row.reduce((best, other) => (strays(other) < strays(best) ? other : best));
+      if (this.isDrawn(edge)) gap.edges.push(e);
+      at = { x: middle(gap), y };
+      route.push(gap);
+    }
+    return route;
+  }
+
+  private isDrawn(edge: Edge): boolean {
+    return this.shown[edge.source] && this.shown[edge.target];
   }
 
   isShown(n: number): boolean {
@@ -138,4 +202,30 @@ export class Scene {
       classList.toggle("path", path.has(edge));
     });
   }
+}
+
+const middle = (gap: Gap) => (gap.left + gap.right) / 2;
+
+/** An edge's way down through a gap, in its own lane:
+ *
+ *      [ ]  | | |  [ ]
+ */
+function passage(gap: Gap, e: number): Point[] {
+  const count = gap.edges.length;
+  const lane = Math.min(LANE, (gap.right - gap.left) / (count + 1));
+  const x = middle(gap) + (gap.edges.indexOf(e) - (count - 1) / 2) * lane;
+  return [gap.top, gap.bottom].map((y) => ({ x, y }));
+}
+
+function straight(points: Point[]): string {
+  return `M${points.map(({ x, y }) => `${x},${y}`).join("L")}`;
+}
+
+/** Smooth: upright at every point. */
+function curved(points: Point[]): string {
+  return points.slice(1).reduce((d, { x, y }, k) => {
+    const before = points[k];
+    const bend = (y - before.y) * 0.55;
+    return `${d}C${before.x},${before.y + bend} ${x},${y - bend} ${x},${y}`;
+  }, `M${points[0].x},${points[0].y}`);
 }

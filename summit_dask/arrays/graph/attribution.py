@@ -35,8 +35,8 @@ class ClassGraph:
     """Attribution graph of one class, as columns of the stored node and edge tables (schema, group "graphs").
 
     Layers are places in ``layer_graph.layers``. Nodes: input side first, channels ascending. Edges: by target,
-    then influence descending, then source. `reached_p` and `valid` are per visible layer, input side first;
-    `reached_p` is NaN in an empty graph.
+    then influence descending, then source; `edge_identity` is 1 where an identity alone is the widest path.
+    `reached_p` and `valid` are per visible layer, input side first; `reached_p` is NaN in an empty graph.
     """
 
     node_layer: Int16[np.ndarray, " node"]
@@ -51,6 +51,7 @@ class ClassGraph:
     edge_target_layer: Int16[np.ndarray, " edge"]
     edge_target_channel: Int32[np.ndarray, " edge"]
     edge_influence: Int32[np.ndarray, " edge"]
+    edge_identity: UInt8[np.ndarray, " edge"]
     reached_p: Float64[np.ndarray, " visible"]
     valid: UInt8[np.ndarray, " visible"]
 
@@ -99,9 +100,9 @@ def class_graph(
     Returns
     -------
     ClassGraph
-        Selected channels and the edges between those of neighbouring layers. Empty, with NaN for the reached p,
-        if the class's whole graph has no edges or every personalisation is 0. `valid` is 0 for a layer that no p
-        can join to the one below; no p is raised for it.
+        Selected channels and the edges between those of each layer and the layers below that it draws from. Empty,
+        with NaN for the reached p, if the class's whole graph has no edges or every personalisation is 0. `valid` is
+        0 for a layer that no p can join to any below; no p is raised for it.
 
     Raises
     ------
@@ -144,7 +145,7 @@ def _tables(
     channel = (np.arange(scores.size) - whole.bounds[whole.layer_of]).astype(np.int32)
     count = np.concatenate([activation_of(counts, layer) for layer in whole.layers]).astype(np.int32)
 
-    is_lowest = whole.layer_of == 0
+    is_lowest = whole.is_lowest[whole.layer_of]
     has_source = np.diff(whole.edges.indptr) > 0
     nodes = np.flatnonzero(selection.is_selected & (is_lowest | has_source))
     node_sources = _node_sources(layer_graph, counts, of_layer[nodes], channel[nodes])
@@ -163,6 +164,7 @@ def _tables(
         edge_target_layer=of_layer[targets],
         edge_target_channel=channel[targets],
         edge_influence=whole.edges.data[edges],
+        edge_identity=whole.is_identity[edges].astype(np.uint8),
         reached_p=selection.p,
         valid=selection.valid.astype(np.uint8),
     )
@@ -197,8 +199,8 @@ def to_networkx(layer_graph: LayerGraph, graph: ClassGraph) -> "nx.DiGraph[Chann
     Returns
     -------
     DiGraph
-        Node attributes count and score; edge attribute influence; graph attributes reached_p and valid, by name
-        of the visible layer. In the order of the tables.
+        Node attributes count and score; edge attributes influence and identity (whether an identity alone is the
+        widest path); graph attributes reached_p and valid, by name of the visible layer. In the order of the tables.
 
     Examples
     --------
@@ -221,6 +223,7 @@ def to_networkx(layer_graph: LayerGraph, graph: ClassGraph) -> "nx.DiGraph[Chann
     counts_and_scores = zip(graph.node_count.tolist(), graph.node_score.tolist(), strict=True)
     for node, (count, score) in zip(graph.nodes(layer_graph), counts_and_scores, strict=True):
         result.add_node(node, count=count, score=score)
-    for (source, target), influence in zip(graph.edges(layer_graph), graph.edge_influence.tolist(), strict=True):
-        result.add_edge(source, target, influence=influence)
+    values = zip(graph.edge_influence.tolist(), graph.edge_identity.astype(bool).tolist(), strict=True)
+    for (source, target), (influence, identity) in zip(graph.edges(layer_graph), values, strict=True):
+        result.add_edge(source, target, influence=influence, identity=identity)
     return result

@@ -85,14 +85,24 @@ def _wrong_sources(nodes: Sequence[Channel], influence: Int32[np.ndarray, "node 
 
 def _wrong_edges(layer_graph: LayerGraph, graph: ClassGraph) -> Iterator[str]:
     strongest = dict(zip(graph.nodes(layer_graph), graph.node_source_influence[:, 0].tolist(), strict=True))
+    below = {layer.name: layer_graph.below(layer.name) for layer in layer_graph.layers}
     edges = graph.edges(layer_graph)
     if len(set(edges)) != len(edges):
         yield "An edge stands in the table twice."
     for (source, target), influence in zip(edges, graph.edge_influence.tolist(), strict=True):
-        below = layer_graph.below(target.layer)
         if target not in strongest or source not in strongest:
             yield f"The edge from {target} to {source} ends outside the graph."
-        elif below is None or below.name != source.layer:
-            yield f"The edge from {target} to {source} does not lead to the layer below."
+        elif layer_graph.layer(source.layer) not in below[target.layer]:
+            yield f"The edge from {target} to {source} does not lead to a layer below that {target.layer} draws from."
         elif not 0 < influence <= strongest[target]:
             yield f"The edge from {target} to {source} has {influence}, its target's first source {strongest[target]}."
+    for index in np.flatnonzero(graph.edge_identity).tolist():
+        if not _has_identity(layer_graph, *edges[index]):
+            yield f"The edge from {edges[index][1]} to {edges[index][0]} is no identity; no such hop joins them."
+
+
+def _has_identity(layer_graph: LayerGraph, source: Channel, target: Channel) -> bool:
+    """Whether an identity hop carries the source to the target."""
+    hops = [h for h in layer_graph.incoming(target.layer) if h.source == source.layer and h.convolution is None]
+    pairs = (zip(hop.targets, layer_graph.sources_of(hop), strict=True) for hop in hops)
+    return any((target.index, source.index) in carried for carried in pairs)

@@ -1,8 +1,8 @@
-"""From the counts of one class to the edges between neighbouring visible layers, and to a channel's sources.
+"""From the counts of one class to the edges between two visible layers, and to a channel's sources.
 
     visible    target  ------ direct hop ------.
                   \\                             \\
-    hidden         o -- hop -- o -- hop ------> visible layer below
+    hidden         o -- hop -- o -- hop ------> source, in a visible layer below
 
 An edge is as strong as the weakest count on the widest of all such paths (DESIGN 3.4).
 """
@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Int, Int16, Int32
+from jaxtyping import Bool, Int, Int16, Int32
 from scipy import sparse
 
-from summit_dask.arrays.graph.rows import all_entries, bounds, entries_of, in_rows, stacked
+from summit_dask.arrays.graph.rows import Rows, all_entries, bounds, entries_of, in_rows
 from summit_dask.facts.errors import StoreError, StoreIncompleteError
 from summit_dask.facts.layergraph import Hop, Layer, LayerGraph
 
@@ -57,12 +57,28 @@ class ClassCounts:
         return counts
 
 
-def layer_edges(layer_graph: LayerGraph, counts: ClassCounts, target_layer: str) -> sparse.csr_array:
-    """Edges from a visible layer down to the visible layer below, excluded channels included (DESIGN 3.4).
+class Edges(NamedTuple):
+    """Edges between two layers.
+
+    Parameters
+    ----------
+    weight
+        (target channel, source channel) int32, indices ascending, no zeros.
+    is_identity
+        Of each weight, in the order of ``weight.data``: whether an identity hop brings it straight from the source,
+        and no other path is as wide.
+    """
+
+    weight: sparse.csr_array
+    is_identity: Bool[np.ndarray, " edge"]
+
+
+def edges_between(layer_graph: LayerGraph, counts: ClassCounts, target_layer: str, source_layer: str) -> Edges:
+    """Edges from a visible layer down to one of the visible layers below, excluded channels included (DESIGN 3.4).
 
     A channel keeps all sources that a hop brings directly. Of those that come through hidden layers it keeps the
-    widest, as many as the directly connected channels have on average. Hops from other visible layers than the one
-    below count for nothing.
+    widest, as many as the directly connected channels have on average. Paths through other visible layers count for
+    nothing.
 
     Parameters
     ----------
@@ -70,15 +86,14 @@ def layer_edges(layer_graph: LayerGraph, counts: ClassCounts, target_layer: str)
         Layers and hops of the network.
     counts
         Of one class.
-    target_layer
-        Name of a visible layer.
+    target_layer, source_layer
+        Names of visible layers.
 
     Returns
     -------
-    csr_array
-        (target channel, source channel) int32, indices ascending, no zeros: the largest over all chains of hops
-        of the smallest count along the chain. Ties in the cut: the lower source index. (channels, 0) for the
-        lowest layer.
+    Edges
+        Weights (target channel, source channel): the largest over all chains of hops of the smallest count along the
+        chain. Ties in the cut: the lower source index. None where no chain leads from one layer to the other.
 
     Examples
     --------
@@ -87,26 +102,15 @@ def layer_edges(layer_graph: LayerGraph, counts: ClassCounts, target_layer: str)
     >>> hop = Hop("up", "low", "high", range(2), None)
     >>> layer_graph = LayerGraph((Layer("low", 2, *at), Layer("high", 2, *at)), (hop,))
     >>> counts = ClassCounts({}, {"up": sparse.csr_array(np.array([[7, 0], [0, 4]]))})
-    >>> layer_edges(layer_graph, counts, "high").toarray()
-    array([[7, 0],
-           [0, 4]], dtype=int32)
+    >>> weight, is_identity = edges_between(layer_graph, counts, "high", "low")
+    >>> weight.toarray(), is_identity
+    (array([[7, 0],
+           [0, 4]], dtype=int32), array([ True,  True]))
     """
-    target = layer_graph.layer(target_layer)
-    below = layer_graph.below(target_layer)
-    if below is None:
-        return sparse.csr_array(np.zeros((target.channels, 0), np.int32))
-    descent = _Descent(layer_graph, counts, below)
-    for layer in _between(layer_graph, below, target):
-        descent.reach(layer)
-    return descent.edges(target)
-
-
-def _between(layer_graph: LayerGraph, below: Layer, target: Layer) -> list[Layer]:
-    """The hidden layers among which chains from `target` to `below` run, input side first."""
-    layers = layer_graph.layers
-    start = layers.index(below) + 1
-    stop = layers.index(target)
-    return [layer for layer in layers[start:stop] if not layer.visible]
+    descent = _Descent(layer_graph, counts, layer_graph.layer(source_layer))
+    for hidden in layer_graph.hidden_below(target_layer):
+        descent.reach(hidden)
+    return descent.edges(layer_graph.layer(target_layer))
 
 
 @dataclass(frozen=True)
@@ -116,18 +120,31 @@ class _Descent:
     layer_graph: LayerGraph
     counts: ClassCounts
     below: Layer
-    reached: dict[str, sparse.csr_array] = field(default_factory=dict)
+    reached: dict[str, Int32[np.ndarray, "channel source"]] = field(default_factory=dict)
 
     def reach(self, hidden: Layer) -> None:
         """Find the widest paths of the next hidden layer, if it has any; nothing is cut."""
+        from summit_dask.arrays.graph.widest import widest_reach
+
         hops = self.hops_into(hidden)
         if hops:
-            self.reached[hidden.name] = self.widest(hidden, hops, self.below.channels)
+            direct = [h for h in hops if self.is_direct(h)]
+            self.reached[hidden.name] = widest_reach(self.straight(direct, hidden), *self.through(hops, hidden))
 
-    def edges(self, target: Layer) -> sparse.csr_array:
-        """The widest paths of the visible layer, cut."""
+    def edges(self, target: Layer) -> Edges:
+        """The widest paths of the visible layer, (target channel, channel of below), cut."""
+        from summit_dask.arrays.graph.widest import widest_rows
+
         hops = self.hops_into(target)
-        return self.widest(target, hops, self.mean_sources(hops))
+        direct = [h for h in hops if self.is_direct(h)]
+        found, is_identity = widest_rows(
+            self.straight([h for h in direct if h.convolution is not None], target),
+            self.straight([h for h in direct if h.convolution is None], target),
+            *self.through(hops, target),
+            self.mean_sources(hops),
+        )
+        shape = (target.channels, self.below.channels)
+        return Edges(sparse.csr_array((found.data, found.indices, found.indptr), shape=shape), is_identity)
 
     def hops_into(self, layer: Layer) -> list[Hop]:
         """Hops into a layer that come from below, directly or through hidden layers."""
@@ -141,28 +158,24 @@ class _Descent:
         """Counts of a hop, (hop's channels, source)."""
         return self.counts.of_hop(hop, self.layer_graph.layer(hop.source).channels)
 
-    def widest(self, target: Layer, hops: Sequence[Hop], keep: int) -> sparse.csr_array:
-        """Widest paths (target channel, channel of below), with `keep` sources through hidden layers per channel."""
-        from summit_dask.arrays.graph.widest import widest_rows
+    def straight(self, hops: Sequence[Hop], target: Layer) -> Rows:
+        """Counts of hops straight from below, (target channel, channel of below)."""
+        return in_rows(all_entries(entries_of(self.counts_of(h), h.targets) for h in hops), target.channels)
 
-        direct = [entries_of(self.counts_of(h), h.targets) for h in hops if self.is_direct(h)]
-        # The hidden channels of all hops lie on one axis, those of each hop's source together:
-        #
-        #     hidden channel   0 ... 95 | 96 ... 111
-        #     source of        hop 0    | hop 1
-        through = [h for h in hops if not self.is_direct(h)]
-        hidden = [self.reached[h.source] for h in through]
-        starts = bounds(np.array([block.shape[0] for block in hidden], np.int32)).tolist()
-        last = [entries_of(self.counts_of(h), h.targets, start) for h, start in zip(through, starts, strict=False)]
-        found = widest_rows(
-            in_rows(all_entries(direct), target.channels),
-            in_rows(all_entries(last), target.channels),
-            stacked(hidden),
-            self.below.channels,
-            keep,
-        )
-        shape = (target.channels, self.below.channels)
-        return sparse.csr_array((found.data, found.indices, found.indptr), shape=shape)
+    def through(self, hops: Sequence[Hop], target: Layer) -> tuple[Rows, Int32[np.ndarray, "hidden source"]]:
+        """Counts of the hops from hidden layers, (target channel, hidden channel), and how wide those reach down.
+
+        The hidden channels of all hops lie on one axis, those of each hop's source together::
+
+            hidden channel   0 ... 95 | 96 ... 111
+            source of        hop 0    | hop 1
+        """
+        last = [h for h in hops if not self.is_direct(h)]
+        nothing = np.zeros((0, self.below.channels), np.int32)
+        starts = bounds(np.array([len(self.reached[h.source]) for h in last], np.int32)).tolist()
+        parts = [entries_of(self.counts_of(h), h.targets, start) for h, start in zip(last, starts, strict=False)]
+        reach = np.concatenate([nothing, *(self.reached[h.source] for h in last)])
+        return in_rows(all_entries(parts), target.channels), reach
 
     def mean_sources(self, hops: Sequence[Hop]) -> int:
         """Sources that a channel keeps of those that come through hidden layers.

@@ -13,7 +13,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Float64, Int
 from scipy import sparse
 
-from summit_dask.arrays.graph.edges import ClassCounts, layer_edges
+from summit_dask.arrays.graph.edges import ClassCounts, edges_between
+from summit_dask.arrays.graph.rows import Entries, all_entries, entries_of, in_rows
 from summit_dask.facts.errors import ConfigError, StoreError
 from summit_dask.facts.layergraph import Layer, LayerGraph
 
@@ -28,7 +29,7 @@ TOLERANCE = 1e-6
 
 @dataclass(frozen=True)
 class WholeGraph:
-    """All channels of the visible layers and the edges between neighbouring layers, nothing selected yet.
+    """All channels of the visible layers and the edges between them, nothing selected yet.
 
     Parameters
     ----------
@@ -36,8 +37,12 @@ class WholeGraph:
         Visible layers, input side first.
     bounds
         Layer k holds the channels ``bounds[k]`` up to ``bounds[k + 1]`` of the common axis.
+    pairs
+        Places in `layers` of each layer and of those below it that it draws from, (target, source).
     edges
         (channel, channel) from target (row) to source (column); none at an excluded channel.
+    is_identity
+        Of each edge, in the order of ``edges.data``: whether an identity alone is its widest path.
     is_node
         Channels that have an edge before the excluded ones are removed, and are not excluded.
     is_excluded
@@ -46,7 +51,9 @@ class WholeGraph:
 
     layers: tuple[Layer, ...]
     bounds: Int[np.ndarray, " bound"]
+    pairs: Int[np.ndarray, "pair 2"]
     edges: sparse.csr_array
+    is_identity: Bool[np.ndarray, " edge"]
     is_node: Bool[np.ndarray, " channel"]
     is_excluded: Bool[np.ndarray, " channel"]
 
@@ -60,6 +67,11 @@ class WholeGraph:
     def layer_of(self) -> Int[np.ndarray, " channel"]:
         """Place in `layers` of each channel's layer."""
         return np.repeat(np.arange(len(self.layers)), np.diff(self.bounds))
+
+    @property
+    def is_lowest(self) -> Bool[np.ndarray, " visible"]:
+        """Layers that draw from no other."""
+        return ~np.isin(np.arange(len(self.layers)), self.pairs[:, 0])
 
     def part(self, index: int) -> slice:
         """The channels of a layer, by its place in `layers`, on the common axis."""
@@ -103,34 +115,48 @@ def whole_graph(layer_graph: LayerGraph, counts: ClassCounts, excluded: Mapping[
     """
     layers = layer_graph.visible
     bounds = np.cumsum([0, *(layer.channels for layer in layers)])
-    edges = _below_diagonal([layer_edges(layer_graph, counts, layer.name) for layer in layers], bounds)
+    pairs = _pairs(layer_graph)
+    entries, is_identity = _all_edges(layer_graph, counts, pairs, bounds)
     is_excluded = _excluded(layer_graph, bounds, excluded)
-    targets = np.repeat(np.arange(is_excluded.size), np.diff(edges.indptr))
-    sources = edges.indices
     # Who is a node is judged before the excluded channels go: one tied to these alone stays, without edges.
     is_tied = np.zeros(is_excluded.size, np.bool_)
-    is_tied[targets] = True
-    is_tied[sources] = True
-    edges.data[is_excluded[targets] | is_excluded[sources]] = 0
-    edges.eliminate_zeros()
-    return WholeGraph(layers, bounds, edges, is_tied & ~is_excluded, is_excluded)
+    is_tied[entries.row] = True
+    is_tied[entries.column] = True
+    kept = np.flatnonzero(~(is_excluded[entries.row] | is_excluded[entries.column]))
+    rows = in_rows(Entries(entries.row[kept], entries.column[kept], kept.astype(np.int32)), is_excluded.size)
+    shape = (is_excluded.size, is_excluded.size)
+    edges = sparse.csr_array((entries.value[rows.data], rows.indices, rows.indptr), shape=shape)
+    return WholeGraph(layers, bounds, pairs, edges, is_identity[rows.data], is_tied & ~is_excluded, is_excluded)
 
 
-def _below_diagonal(blocks: Sequence[sparse.csr_array], bounds: Int[np.ndarray, " bound"]) -> sparse.csr_array:
-    """Every layer's edges in its own rows and the columns of the layer below.
+def _pairs(layer_graph: LayerGraph) -> Int[np.ndarray, "pair 2"]:
+    """Places among the visible layers of target and source, by target, then source."""
+    place = {layer.name: index for index, layer in enumerate(layer_graph.visible)}
+    pairs = [(place[name], place[below.name]) for name in place for below in layer_graph.below(name)]
+    return np.array(pairs, np.int64).reshape(-1, 2)
+
+
+def _all_edges(
+    layer_graph: LayerGraph,
+    counts: ClassCounts,
+    pairs: Int[np.ndarray, "pair 2"],
+    bounds: Int[np.ndarray, " bound"],
+) -> tuple[Entries, Bool[np.ndarray, " edge"]]:
+    """Edges of all pairs, and which are identities; every pair's in its target's rows and its source's columns.
 
               lowest  second  third
     lowest  |   .       .       .   |
     second  | block     .       .   |
-    third   |   .     block     .   |
+    third   | block   block     .   |      draws from both
     """
-    first_columns = [0, *bounds[:-2].tolist()]
-    indices = np.concatenate([block.indices + first for block, first in zip(blocks, first_columns, strict=True)])
-    lengths = np.concatenate([np.diff(block.indptr) for block in blocks])
-    indptr = np.concatenate([[0], np.cumsum(lengths)])
-    data = np.concatenate([block.data for block in blocks])
-    shape = (bounds[-1], bounds[-1])
-    return sparse.csr_array((data, indices.astype(np.int32), indptr.astype(np.int32)), shape=shape)
+    layers = layer_graph.visible
+    parts: list[Entries] = []
+    is_identity = [np.zeros(0, np.bool_)]
+    for target, source in pairs.tolist():
+        edges = edges_between(layer_graph, counts, layers[target].name, layers[source].name)
+        parts.append(entries_of(edges.weight, range(bounds[target], bounds[target + 1]), int(bounds[source])))
+        is_identity.append(edges.is_identity)
+    return all_entries(parts), np.concatenate(is_identity)
 
 
 def _excluded(

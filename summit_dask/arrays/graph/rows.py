@@ -1,6 +1,6 @@
 """Sparse matrices as numba takes them: the three arrays of SciPy's `csr_array`, by name."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -87,20 +87,6 @@ def in_rows(entries: Entries, n_rows: int) -> Rows:
     order = np.argsort(entries.row, kind="stable")  # linear where the rows ascend already
     lengths = np.bincount(entries.row, minlength=n_rows)
     return Rows(bounds(lengths), entries.column[order], entries.value[order])
-
-
-def stacked(blocks: Sequence[sparse.csr_array]) -> Rows:
-    """Matrices on top of each other.
-
-    Examples
-    --------
-    >>> stacked([sparse.csr_array([[0, 7]]), sparse.csr_array([[3, 0]])]).indices
-    array([1, 0], dtype=int32)
-    """
-    lengths = joined([np.diff(block.indptr) for block in blocks])
-    indices = joined([block.indices for block in blocks])
-    data = joined([block.data for block in blocks])
-    return Rows(bounds(lengths), indices, data)
 
 
 def bounds(lengths: Int[np.ndarray, " part"]) -> Int32[np.ndarray, " bound"]:
