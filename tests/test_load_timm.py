@@ -116,7 +116,7 @@ def test_weights_that_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
         ("timm:resnet81", "DEFAULT", {}, ModelError, "Did you mean 'resnet18'"),
         ("timm:resnet18.a1", "DEFAULT", {}, ModelError, "no weights 'a1' of resnet18.*a1_in1k"),
         ("timm:timm/resnet18", "DEFAULT", {}, ModelError, "timm:hf-hub:timm/resnet18"),
-        ("timm:hub:x", "DEFAULT", {}, WeightsError, "Unknown model source 'hub'"),
+        ("timm:hub:x", "DEFAULT", {}, WeightsError, "timm:hub:x can't be had"),
         ("timm:local-dir:/nowhere", "DEFAULT", {}, WeightsError, "config file|Config file"),
         ("timm:resnet18", None, {}, WeightsError, "random weights shows nothing"),
         ("timm:resnet18", "w.pt", {}, WeightsError, "'w.pt' of timm:resnet18 are neither a file nor DEFAULT"),

@@ -97,7 +97,7 @@ def test_the_network_returns_that_tensor_alone_and_keeps_its_names(make: Callabl
     assert torch.equal(selected(images), expected)
     assert list(selected.state_dict()) == names
     assert type(selected).__name__ == "Several"
-    exported = torch.export.export(selected, (images,))
+    exported = torch.export.export(selected, (images,), strict=False)
     assert torch.equal(exported.module()(images), expected)
     stack = next(node.meta["nn_module_stack"] for node in exported.graph.nodes if "conv2d" in str(node.target))
     assert [path for path, _ in stack.values()] == ["", "conv"]

@@ -322,7 +322,7 @@ class Channels:
         changing = {axis for index in whole for axis, size in enumerate(index.shape) if size > 1}
         if len(changing) > 1:
             return None
-        axis = next(iter(changing), 1)
+        axis = next(iter(changing), min(1, len(shape) - 1))
         columns = [index.reshape(-1).expand(shape[axis]).tolist() for index in whole]
         parts = tuple(
             tuple(Part(label, operand) for label, (_, operand) in zip(labels, operands, strict=True))

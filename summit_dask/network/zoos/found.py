@@ -1,12 +1,10 @@
 """What a zoo, or a file of one's own, gives of a network, before an image has run through it."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple, TypedDict
 
-import torch
 from torch import nn
 
 from summit_dask.facts.config import CropMode, Interpolation
@@ -70,10 +68,3 @@ def zoo_package(name: str) -> Any:
             f"{name} can't be imported: {error}. It isn't installed with summit-dask unless asked for: "
             f"pip install 'summit-dask[zoo]', in a clone pip install '.[zoo]'."
         ) from error
-
-
-def class_sized(build: Callable[[int], nn.Module]) -> tuple[str, ...]:
-    """Names of the tensors whose first axis is the classes: those that differ between 1000 classes and 1001."""
-    with torch.device("meta"):  # without memory for weights, so that none are drawn
-        one, other = (build(n_classes).state_dict() for n_classes in (1000, 1001))
-    return tuple(name for name in one if one[name].shape != other[name].shape)

@@ -6,12 +6,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from summit_dask.facts.errors import ConfigError, ModelError, WeightsError, suggestion
 from summit_dask.network.weights import Expected, read_state
-from summit_dask.network.zoos.found import FoundNetwork, Preset, class_sized, zoo_package
+from summit_dask.network.zoos.found import FoundNetwork, Preset, zoo_package
 
 _DEFAULT = "DEFAULT"
 _FOLDER = "timm:local-dir:FOLDER"
@@ -111,22 +110,21 @@ def _created(timm: Any, name: str, **options: Any) -> nn.Module:
 
 
 def _from_file(timm: Any, name: str, path: Path, key: str | None) -> nn.Module:
-    expected = _expected(timm, name)
+    module = _created(timm, name)
+    expected = _expected(module)
     state = read_state(path, expected, key)
-    module = _build(timm, name, expected.n_classes(state))
+    if expected.class_sized:
+        module = _created(timm, name, num_classes=expected.n_classes(state))
     module.load_state_dict(state, assign=True)
     return module
 
 
-def _build(timm: Any, name: str, n_classes: int | None = None) -> nn.Module:
-    return _created(timm, name, num_classes=n_classes)
-
-
-def _expected(timm: Any, name: str) -> Expected:
-    with torch.device("meta"):
-        module = _build(timm, name)
-    changing = class_sized(lambda n_classes: _build(timm, name, n_classes))
-    return Expected(module.state_dict(), class_sized=changing, convert=_converter(module))
+def _expected(module: Any) -> Expected:
+    tensors = module.state_dict()
+    named = module.pretrained_cfg.get("classifier") or ()
+    beginnings = tuple(f"{name}." for name in ([named] if isinstance(named, str) else named))
+    classifiers = tuple(name for name in tensors if name.startswith(beginnings))
+    return Expected(tensors, class_sized=classifiers, convert=_converter(module))
 
 
 def _converter(module: nn.Module) -> Callable[[dict[str, Tensor]], Mapping[str, Tensor]] | None:
