@@ -68,7 +68,7 @@ def test_drawing_names_every_node_once_and_every_edge_by_its_ends(data: StoreDat
         nodes = [Channel(node["layer"], node["channel"]) for node in drawn["nodes"]]
         assert nodes == graph.nodes(data.layer_graph)
         assert [node["count"] for node in drawn["nodes"]] == graph.node_count.tolist()
-        ends = [(nodes[source], nodes[target]) for source, target, _ in drawn["edges"]]
+        ends = [(nodes[source], nodes[target]) for source, target, *_ in drawn["edges"]]
         assert ends == graph.edges(data.layer_graph)
         assert [influence for _, _, influence in drawn["edges"]] == graph.edge_influence.tolist()
         assert drawn["largest"] == data.read("graphs/node_count").max()
