@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from dashboard.data import StoreData
-from tests.stores import AWKWARD_NAMES, make_store
+from tests.stores import AWKWARD_NAMES, make_store, skip_layer_graph
 
 pytestmark = pytest.mark.browser
 sync_api = pytest.importorskip("playwright.sync_api")
@@ -36,6 +36,14 @@ ARGUMENTS = (
 LOCAL = ("http://127.0.0.1:", "ws://127.0.0.1:", "data:", "blob:")
 GRAPH = ".stage[data-drawn]"
 
+#: Of each edge, whether it runs through a node.
+COVERED = """edges => edges.map(edge => {
+    const frames = [...edge.closest(".scene").querySelectorAll(".frame")].map(frame => frame.getBoundingClientRect());
+    const at = share => edge.getPointAtLength(edge.getTotalLength() * share).matrixTransform(edge.getScreenCTM());
+    const within = (p, f) => p.x > f.left + 1 && p.x < f.right - 1 && p.y > f.top + 1 && p.y < f.bottom - 1;
+    return [...Array(99).keys()].some(k => frames.some(frame => within(at((k + 1) / 100), frame)));
+})"""
+
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -48,6 +56,18 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def address(store: Path) -> Iterator[str]:
     """A server on the store."""
+    yield from _serve(store)
+
+
+@pytest.fixture(scope="module")
+def with_skips(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server on a store whose edges lead past layers, some of them identities."""
+    path = tmp_path_factory.mktemp("stores") / "skips"
+    make_store(path, n_classes=4, graph=skip_layer_graph())
+    yield from _serve(path)
+
+
+def _serve(store: Path) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -117,6 +137,22 @@ def test_pointing_at_a_node_shows_its_card_and_its_neighbours(address: str, page
     assert page.locator("g.scene.marked").count() == 1
     page.mouse.move(5, 5)
     assert page.locator("g.scene.marked").count() == 0
+
+
+def test_edges_past_rows_lead_between_their_nodes_and_identities_are_straight(
+    with_skips: str, page: "sync_api.Page"
+) -> None:
+    page.goto(f"{with_skips}/?class=n00000003")
+    page.wait_for_selector(GRAPH)
+    ways = page.locator("path.edge").evaluate_all(
+        "all => all.map(edge => [edge.classList.length, edge.getAttribute('d')])"
+    )
+    assert {len(d.split("C")) - 1 for kinds, d in ways if kinds == 1} >= {1, 3}  # one curve, and one past a row
+    assert {d.count("C") for kinds, d in ways if kinds == 2} == {0}
+    covered = page.locator("path.edge").evaluate_all(COVERED)
+    assert not any(covered)
+    page.locator("path.hit").nth([kinds for kinds, _ in ways].index(2)).dispatch_event("pointerover", {"bubbles": True})
+    assert "skip connection" in page.locator(".float .head").inner_text()
 
 
 def test_clicking_pins_a_node_and_the_address_brings_it_back(address: str, page: "sync_api.Page") -> None:

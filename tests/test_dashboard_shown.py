@@ -68,9 +68,11 @@ def test_drawing_names_every_node_once_and_every_edge_by_its_ends(data: StoreDat
         nodes = [Channel(node["layer"], node["channel"]) for node in drawn["nodes"]]
         assert nodes == graph.nodes(data.layer_graph)
         assert [node["count"] for node in drawn["nodes"]] == graph.node_count.tolist()
-        ends = [(nodes[source], nodes[target]) for source, target, _ in drawn["edges"]]
+        ends = [(nodes[source], nodes[target]) for source, target, *_ in drawn["edges"]]
         assert ends == graph.edges(data.layer_graph)
-        assert [influence for _, _, influence in drawn["edges"]] == graph.edge_influence.tolist()
+        assert [tuple(rest) for _, _, *rest in drawn["edges"]] == list(
+            zip(graph.edge_influence, graph.edge_identity, strict=True)
+        )
         assert drawn["largest"] == data.read("graphs/node_count").max()
 
 
@@ -138,7 +140,7 @@ def test_files_hold_the_whole_graph(data: StoreData) -> None:
     files = {file["name"]: file["text"] for file in graphs.files(data, graph, "crane\x07")}
     assert len(files["nodes.csv"].splitlines()) == 1 + len(graph.node_layer)
     assert len(files["edges.csv"].splitlines()) == 1 + len(graph.edge_influence)
-    assert files["edges.csv"].startswith("source_layer,source_channel,target_layer,target_channel,influence\n")
+    assert files["edges.csv"].startswith("source_layer,source_channel,target_layer,target_channel,influence,identity\n")
     network = nx.parse_graphml(files["graph.graphml"].encode())
     assert network.graph["name"] == "crane\ufffd"
     assert network.number_of_edges() == len(graph.edge_influence)

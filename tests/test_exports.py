@@ -37,6 +37,7 @@ from summit_dask.formats.names import original_names, renamed, unique
 from summit_dask.formats.original_import import import_summit
 from summit_dask.formats.original_network import layer_graph
 from summit_dask.questions.usage import channel_usage, usage_summary, write_usage
+from summit_dask.store.graphs import read_graphs
 from summit_dask.store.pictures import add_pictures
 from summit_dask.store.store import Store
 from summit_dask.store.tree import layer_graph_of, open_store
@@ -222,6 +223,21 @@ def test_layer_names() -> None:
 
 #: How pandas reads our CSV files without taking a name for a missing value.
 READ_CSV: dict[str, Any] = {"dtype": {"class": str, "name": str}, "keep_default_na": False, "na_values": [""]}
+
+
+def test_edges_past_a_layer_have_no_place_in_the_original_s_files(tmp_path: Path) -> None:
+    made = stores.make_store(tmp_path / "store", parts={"matrices", "graphs"}, graph=stores.skip_layer_graph())
+    report = export(tmp_path / "store", tmp_path / "out", "summit")
+    layers = [layer.name for layer in made.layer_graph.visible]
+    edges = [edge for index in range(5) for edge in stores.graph_of(made, index).edges(made.layer_graph)]
+    written = {edge for edge in edges if layers.index(edge[1].layer) - layers.index(edge[0].layer) == 1}
+    n_past = sum(edge not in written for edge in edges)
+    assert 0 < n_past < len(edges)
+    assert any(text.startswith(f"ag-N.json: {n_past} of {len(edges)} edges") for text in report.left_out)
+    import_summit(tmp_path / "out", tmp_path / "again")
+    imported = list(read_graphs(Store.open(tmp_path / "again")))
+    assert {edge for graph in imported for edge in graph.edges(made.layer_graph)} == written
+    assert not any(graph.edge_identity.any() for graph in imported)
 
 
 @pytest.fixture(scope="module", params=["csv", "parquet"])
