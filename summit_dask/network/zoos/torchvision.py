@@ -11,7 +11,7 @@ from torch import nn
 
 from summit_dask.facts.errors import ConfigError, ModelError, WeightsError, suggestion
 from summit_dask.network.weights import Expected, read_state
-from summit_dask.network.zoos.found import FoundNetwork, Preset, class_sized
+from summit_dask.network.zoos.found import FoundNetwork, Preset
 
 #: Heads that torchvision trains beside the network's own; they don't lead to its output.
 _AUXILIARY = ("aux1", "aux2", "AuxLogits")
@@ -127,9 +127,9 @@ def _is_download(path: Path, weights: Any) -> bool:
 
 
 def _expected(name: str) -> Expected:
-    tensors = _meta_network(name).state_dict()
-    changing = class_sized(lambda n_classes: _meta_network(name, num_classes=n_classes))
-    return Expected(tensors, class_sized=changing, spare=_AUXILIARY if name in TRANSFORMING else ())
+    one, other = (_meta_network(name, num_classes=n).state_dict() for n in (1000, 1001))
+    changing = tuple(key for key in one if one[key].shape != other[key].shape)
+    return Expected(one, class_sized=changing, spare=_AUXILIARY if name in TRANSFORMING else ())
 
 
 def _meta_network(name: str, **options: Any) -> nn.Module:
