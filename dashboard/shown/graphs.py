@@ -200,7 +200,7 @@ def data_url(picture: bytes) -> str:
     return f"data:{encoded.media_type(picture)};base64,{base64.b64encode(picture).decode()}"
 
 
-def drawing(data: StoreData, graph: ClassGraph, n_images: int) -> dict[str, Any]:
+def drawing(data: StoreData, graph: ClassGraph, n_images: int, class_name: str = "") -> dict[str, Any]:
     """What the graph component draws: rows from the top layer down, nodes, edges.
 
     Parameters
@@ -209,6 +209,8 @@ def drawing(data: StoreData, graph: ClassGraph, n_images: int) -> dict[str, Any]
         Of a class.
     n_images
         Images that were counted; 0 where it isn't known.
+    class_name
+        What the node in the row of the class is called.
     """
     visible = data.layer_graph.visible
     layers = [data.layer_graph.layers.index(layer) for layer in visible]
@@ -219,7 +221,7 @@ def drawing(data: StoreData, graph: ClassGraph, n_images: int) -> dict[str, Any]
     names = [layer.name for layer in visible]
     return {
         "rows": [{"layer": n, "nodes": row.tolist()} for n, row in zip(names, rows, strict=True)][::-1],
-        "nodes": [_node(data, graph, k) for k in range(len(graph.node_layer))],
+        "nodes": [_node(data, graph, k, class_name) for k in range(len(graph.node_layer))],
         "edges": np.stack([source, target, graph.edge_influence, graph.edge_identity], axis=1).tolist(),
         "images": n_images,
         "largest": data.largest_node_count,
@@ -230,11 +232,13 @@ def _node_numbers(nodes: Mapping[int, int], keys: NDArray[np.int64]) -> NDArray[
     return np.array([nodes[key] for key in keys.tolist()], np.int64)
 
 
-def _node(data: StoreData, graph: ClassGraph, k: int) -> dict[str, Any]:
-    channel = Channel(data.layer_graph.layers[int(graph.node_layer[k])].name, int(graph.node_channel[k]))
+def _node(data: StoreData, graph: ClassGraph, k: int, class_name: str) -> dict[str, Any]:
+    layer = data.layer_graph.layers[int(graph.node_layer[k])]
+    channel = Channel(layer.name, int(graph.node_channel[k]))
     return {
         "layer": channel.layer,
         "channel": channel.index,
+        "name": class_name if layer.of_class else "",
         "count": int(graph.node_count[k]),
         "score": float(graph.node_score[k]),
         "picture": node_picture(data, channel),

@@ -125,7 +125,7 @@ def _graph(data: StoreData, wanted: Selection, key: str, graph: ClassGraph, n_im
     note = "" if len(graph.node_layer) else "This graph is empty: none of the counts can be ranked."
     title = f"Attribution graph of {n_images} images"
     drawn = {
-        **graphs.drawing(data, graph, n_images),
+        **graphs.drawing(data, graph, n_images, data.facts(data.index_of[wanted.class_ or ""]).label),
         "id": f"{key} {identity}",
         "title": title,
         "view": {**wanted.view, "least_count": 0},
@@ -135,7 +135,8 @@ def _graph(data: StoreData, wanted: Selection, key: str, graph: ClassGraph, n_im
     }
 
     def opened(node: Any) -> None:
-        session.go("channel", layer=node["layer"], channel=int(node["channel"]))
+        if not data.layer_graph.layer(node["layer"]).of_class:
+            session.go("channel", layer=node["layer"], channel=int(node["channel"]))
 
     components.graph(key, drawn, lambda node: None, lambda view: None, opened)
     components.extras(f"{key} cards", {"id": drawn["id"], "files": graphs.files(data, graph, title)})

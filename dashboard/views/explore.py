@@ -55,7 +55,7 @@ def _drawing(data: StoreData, wanted: Selection, class_index: int, graph: ClassG
     facts = data.facts(class_index)
     pinned = wanted.pinned
     return {
-        **graphs.drawing(data, graph, facts.n_images),
+        **graphs.drawing(data, graph, facts.n_images, facts.label),
         "id": identity,
         "title": f"Attribution graph of {facts.label}",
         "view": wanted.view,

@@ -18,7 +18,7 @@ export function card(node: GraphNode, images: number, details: Details | undefin
   return el(
     "div",
     { className: "card" },
-    el("div", { className: "name" }, node.layer, el("b", {}, ` · ${node.channel}`)),
+    el("div", { className: "name" }, node.layer, el("b", {}, ` · ${node.name || node.channel}`)),
     el("div", { className: "facts" }, facts(node, images)),
     pictures(node, details),
     details && details.examples.length > 0 && el("div", { className: "caption" }, "Examples that excite it most"),
@@ -31,15 +31,15 @@ function facts(node: GraphNode, images: number): string {
   return `used by ${used} · score ${node.score.toPrecision(3)}`;
 }
 
-function pictures(node: Channel & { picture: string | null }, details: Details | undefined): HTMLElement {
-  const name = `channel ${node.channel} of ${node.layer}`;
+function pictures(node: GraphNode, details: Details | undefined): HTMLElement {
+  const name = node.name || `channel ${node.channel} of ${node.layer}`;
   const main = details?.picture ?? node.picture;
   return el(
     "div",
     { className: "pictures" },
     main
       ? el("img", { className: "main", src: main, alt: `What ${name} looks for` })
-      : el("div", { className: "main none", title: "no picture" }, String(node.channel)),
+      : el("div", { className: "main none", title: "no picture" }, node.name || String(node.channel)),
     el(
       "div",
       { className: "diversity" },

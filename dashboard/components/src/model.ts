@@ -2,6 +2,7 @@
 export interface GraphNode {
   layer: string;
   channel: number;
+  name: string; // of the class, in its own row; else empty
   count: number;
   score: number;
   picture: string | null;

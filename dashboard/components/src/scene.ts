@@ -70,14 +70,14 @@ export class Scene {
   }
 
   private node(n: number): SVGGElement {
-    const { layer, channel, count, picture } = this.model.data.nodes[n];
-    const label = `channel ${channel} of ${layer}, used by ${count} images`;
+    const { layer, channel, name, count, picture } = this.model.data.nodes[n];
+    const label = `${name || `channel ${channel} of ${layer}`}, used by ${count} images`;
     const element = svg("g", { class: "node", "data-node": n, role: "button", tabindex: -1, "aria-label": label });
     element.append(svg("rect", { class: "frame", rx: 4 }));
     if (picture) {
       element.append(svg("image", { href: picture, preserveAspectRatio: "xMidYMid slice" }));
     }
-    element.append(svg("text", { class: "number", "text-anchor": "middle" }, String(channel)));
+    element.append(svg("text", { class: "number", "text-anchor": "middle" }, name || String(channel)));
     return element;
   }
 
