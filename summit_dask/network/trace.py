@@ -377,7 +377,7 @@ class _Assembly:
             targets=[0],
             convolution=Convolution(),
             weight=None,
-            sources=self._sources(self.walk.sources(node, step)),
+            sources=self._sources(self.walk.sources(node, step).tolist()),
             notes=labels.notes if labels else (),
         )
         order = {value: i for i, value in enumerate(self.graph.nodes)}
@@ -400,7 +400,7 @@ class _Assembly:
         bias = torch.zeros(self.graph.shape(value)[self.walk.axis(value)], dtype=torch.float64)
         for term in terms:
             step = linear_step(self.graph, term.step) if term.step is not None else None
-            own = float(step.bias[term.row]) if step is not None and step.bias is not None else 0.0
+            own = float(step.bias.detach()[term.row]) if step is not None and step.bias is not None else 0.0
             bias[term.channel] += own * term.scale + term.shift
         return bias
 
