@@ -73,7 +73,7 @@ def test_networks_that_end_in_pooling_and_one_linear_layer(
     if asked:
         graph = trace_network(module, ("low", "high"), (3, 8, 8), logits=True).layer_graph
         assert [layer.of_class for layer in graph.visible] == [False, False, True]
-        assert {layer.name for layer in graph.below("class")} == {"high"}
+        assert {layer.name for layer in graph.below("logit")} == {"high"}
         assert graph.with_maps == graph.visible[:-1]
     else:
         with pytest.raises(TraceError, match=r"doesn't end in a linear layer on one value a channel.*--logits"):
@@ -83,4 +83,4 @@ def test_networks_that_end_in_pooling_and_one_linear_layer(
 def test_what_feeds_the_classifier_without_being_shown_is_a_hidden_layer() -> None:
     torch.manual_seed(0)
     graph = trace_network(Ending(*POOLED, nn.Linear(6, 4)), ("low",), (3, 8, 8), logits=None).layer_graph
-    assert [(layer.name, layer.visible) for layer in graph.layers] == [("low", True), ("high", False), ("class", True)]
+    assert [(layer.name, layer.visible) for layer in graph.layers] == [("low", True), ("high", False), ("logit", True)]

@@ -28,6 +28,9 @@ from summit_dask.network.walk import Term, Walk, value_of
 #: Influences keep sources as int16 and hops as int8.
 MAX_CHANNELS, MAX_HOPS = 32767, 127
 
+#: What a store's groups inherit; a group of theirs can't have such a name.
+COORDINATES = ("image", "class")
+
 
 def trace_network(
     module: nn.Module,
@@ -133,9 +136,10 @@ def layer_value(graph: NetworkGraph, path: str) -> fx.Node:
 
 
 def _check_name(name: str, others: Collection[str]) -> None:
-    if "/" in name or name.startswith("__") or not name.strip("."):
+    if "/" in name or name.startswith("__") or not name.strip(".") or name in COORDINATES:
         raise ConfigError(
-            f"A layer can't be called {name!r}: the store has a group of that name, so no '/', '__' or '.'."
+            f"A layer can't be called {name!r}: the store has a group of that name, so no '/', '__' or '.', and none of "
+            f"{', '.join(COORDINATES)}, which are coordinates there. Give it another one, as in --layers NAME=PATH."
         )
     if name in others:
         raise ConfigError(f"Two layers are called {name!r}; names must be unique.")
@@ -143,7 +147,7 @@ def _check_name(name: str, others: Collection[str]) -> None:
 
 def _names(graph: NetworkGraph, walk: Walk) -> dict[fx.Node, str]:
     """Names of all layers, input side first."""
-    used = set(walk.visible.values())
+    used = {*walk.visible.values(), *COORDINATES}
     names = {}
     for value in walk.layers():
         if value in walk.visible:
@@ -200,7 +204,7 @@ class _Assembly:
 
     def network(self) -> TracedNetwork:
         """Everything put together."""
-        used = set(self.names.values())
+        used = {*self.names.values(), *COORDINATES}
         terms = {value: list(self.walk.terms(value)) for value in self.names}
         for value in self.names:
             self._add_steps(self._drafts(value, terms[value]), used)
@@ -208,7 +212,7 @@ class _Assembly:
         layers = [self._layer(value, fields[value]) for value in self.names]
         class_step = None
         if self.walk.classifier is not None:
-            name = unique("class", used)
+            name = unique("logit", used)
             layers.append(
                 Layer(name, 1, 1, 1, True, fields[self.graph.module.graph.output_node().all_input_nodes[0]], True)
             )
