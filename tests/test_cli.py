@@ -543,7 +543,7 @@ def test_an_error_on_a_worker_is_one_message(base: RunConfig, tmp_path: Path) ->
     said = process.communicate()[1].splitlines()
     assert process.returncode == 2
     assert said[-1].startswith("Error: ") and "upper" in said[-1] and "nan" in said[-1].lower()
-    assert {line.partition(" ")[0] for line in said[:-1]} <= {"90", "Class", "extract:", "Compiled"}
+    assert {line.partition(" ")[0] for line in said[:-1]} <= {"90", "Class", "The", "extract:", "Compiled"}
 
 
 def test_an_interruption_inside_an_executed_text_is_an_exit_code(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from summit_dask.arrays.pictures import (
     stored_kinds,
 )
 from summit_dask.facts.errors import ModelError
+from summit_dask.network.export import network_graph
 from summit_dask.network.part import part_below
 from tests import oracles_examples as oracle
 
@@ -54,9 +55,9 @@ def one_thread() -> Any:
     torch.set_num_threads(before)
 
 
-def network(colours: int = 3) -> fx.GraphModule:
+def network(colours: int = 3, n_images: int = 2) -> fx.GraphModule:
     torch.manual_seed(3)
-    return fx.symbolic_trace(Branches(colours).eval())
+    return network_graph(Branches(colours).eval().requires_grad_(False), (colours, SIDE, SIDE), n_images).module
 
 
 def visualiser(node: str, settings: Settings = FEW, colours: int = 3, side: int = SIDE) -> Visualiser:
@@ -66,7 +67,7 @@ def visualiser(node: str, settings: Settings = FEW, colours: int = 3, side: int 
 
 def activations(pixels: Any, node: str) -> Any:
     """Values of a node on painted pictures, from the whole network."""
-    module = network(pixels.shape[-1])
+    module = network(pixels.shape[-1], len(pixels))
     seen = (torch.from_numpy(pixels).permute(0, 3, 1, 2) / 255 - 0.4) / 0.2
     found: dict[str, Tensor] = {}
 
@@ -111,10 +112,10 @@ def test_pictures_repeat_and_differ(kind: Kind, colours: int) -> None:
 def test_activations_rise() -> None:
     """Above all of many noise images; the neuron's at the centre; the negative's below all."""
     noise = np.random.default_rng(0).integers(0, 256, (200, SIDE, SIDE, 3), dtype=np.uint8)
-    usual, channels = activations(noise, "a").mean(axis=(2, 3)), np.arange(6)
+    usual, channels = activations(noise, "convolution").mean(axis=(2, 3)), np.arange(6)
     v = visualiser("relu", Settings(size=SIDE, steps=60))
     kinds: tuple[Kind, ...] = ("channel", "neuron", "negative")
-    channel, neuron, negative = (activations(v.paint(range(6), kind), "a")[channels, channels] for kind in kinds)
+    channel, neuron, negative = (activations(v.paint(range(6), kind), "convolution")[channels, channels] for kind in kinds)
     assert (channel.mean(axis=(1, 2)) > usual.max(axis=0)).all()
     assert (negative.mean(axis=(1, 2)) < usual.min(axis=0)).all()
     places = np.array(np.divmod(neuron.reshape(6, -1).argmax(axis=1), SIDE))
@@ -135,13 +136,13 @@ def test_diversity_parts_the_pictures() -> None:
 
 
 def test_layer_of_one_size_is_painted_at_that_size() -> None:
-    assert visualiser("a", Settings(size=8)).paint([0], "channel").shape == (1, 8, 8, 3)
+    assert visualiser("convolution", Settings(size=8)).paint([0], "channel").shape == (1, 8, 8, 3)
     assert visualiser("relu_2", Settings(size=8, steps=2)).paint([0], "neuron").shape == (1, SIDE, SIDE, 3)
 
 
 def test_view_moves_the_picture() -> None:
     """A shift by whole pixels brings grey in from outside; a quarter turn turns."""
-    v = visualiser("a")
+    v = visualiser("convolution")
     image = torch.rand(1, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
     moved = v._seen(image, torch.tensor([[[1.0, 0, 2 * 3 / SIDE], [0, 1, 0]]])) * v.std + v.mean
     torch.testing.assert_close(moved[..., : SIDE - 3], image[..., 3:])
@@ -153,7 +154,7 @@ def test_view_moves_the_picture() -> None:
 def test_views_keep_shapes_on_oblong_pictures() -> None:
     """In pixels every view is a turn and one scaling, whatever the picture's sides; they use their whole range."""
     v = Visualiser(
-        part_below(network(), "a"),
+        part_below(network(), "convolution"),
         "layer",
         Preparation((3, 12, 30), (0.5,) * 3, (1.0,) * 3),
         Settings(size=30, steps=50),
@@ -175,7 +176,7 @@ def test_views_keep_shapes_on_oblong_pictures() -> None:
 
 
 def test_a_flat_spectrum_gives_grey_and_each_frequency_its_wave() -> None:
-    v = visualiser("a", colours=1)
+    v = visualiser("convolution", colours=1)
     spectrum = torch.zeros(1, 1, SIDE, SIDE // 2 + 1, 2)
     torch.testing.assert_close(v.image(spectrum), torch.full((1, 1, SIDE, SIDE), 0.5))
     heights = []
@@ -189,14 +190,14 @@ def test_a_flat_spectrum_gives_grey_and_each_frequency_its_wave() -> None:
 
 
 def test_painting_starts_from_grey() -> None:
-    v = visualiser("a")
+    v = visualiser("convolution")
     start = v.image(v._start(np.random.default_rng(0))[None])
     assert 0 < (start - 0.5).abs().max() < 0.05
 
 
 def test_colours_are_lightness_blue_to_yellow_and_green_to_red() -> None:
     """How the second and third change a picture adds up to nothing, but for rounding of the published figures."""
-    v = visualiser("a")
+    v = visualiser("convolution")
     spectrum = torch.zeros(3, 3, SIDE, SIDE // 2 + 1, 2)
     for colour in range(3):
         spectrum[colour, colour, 0, 0, 0] = 0.1  # the picture as a whole
