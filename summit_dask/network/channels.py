@@ -397,7 +397,7 @@ def _keeps_all_alike(graph: NetworkGraph, node: fx.Node) -> bool:
         return False
     weight = step.weight
     one_each = len(weight) == int(node.args[8]) == graph.shape(step.input)[1]  # type: ignore[arg-type]
-    fixed = not weight.requires_grad and str(node.args[1].target) not in dict(graph.module.named_parameters())  # type: ignore[union-attr]
+    fixed = str(node.args[1].target) not in dict(graph.module.named_parameters())  # type: ignore[union-attr]
     return (
         one_each and fixed and len(weight) > 1 and weight.numel() > len(weight) and bool((weight == weight[:1]).all())
     )

@@ -73,7 +73,7 @@ class NetworkGraph:
         """The tensor that a node stands for, if it depends on no image."""
         if not isinstance(node, fx.Node) or node.op != "get_attr":
             return None
-        return attribute(self.module, str(node.target))
+        return attribute(self.module, str(node.target)).detach()
 
     def owner(self, node: fx.Node) -> str:
         """Path of the innermost module in whose `forward` the node is; empty for the network itself."""
