@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from summit_dask.facts.config import RunConfig
+from summit_dask.network.completeness import Completeness
+from summit_dask.questions import recheck
 from summit_dask.questions.usage import channel_usage, write_usage
 from summit_dask.questions.verify import KINDS, verify_store
 from summit_dask.store.pictures import add_pictures
@@ -131,5 +133,14 @@ def test_what_is_not_there_yet_is_still_to_run_and_not_wrong_itself(finished: Ru
         "arrays as registered": (),
         "tables": (),
         "stages complete": ("still to run: reduce, graphs, embed",),
+        "layer graph complete": (),
         "images measured again": (),
     }
+
+
+def test_a_layer_that_does_not_add_up_is_found(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = (Completeness("lower", 1e-7, ("one",), ()), Completeness("upper", 0.5, ("two",), ()))
+    monkeypatch.setattr(recheck, "check_completeness", lambda module, network: found)
+    (kind,) = [kind for kind in KINDS if kind.name == "layer graph complete"]
+    right, wrong = kind.find(Store.open(path), 1)
+    assert right is None and wrong is not None and "into upper differ from the output of two by 0.5" in wrong

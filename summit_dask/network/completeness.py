@@ -81,11 +81,10 @@ def check_completeness(module: nn.Module, network: TracedNetwork) -> tuple[Compl
     nearest = {node for pre in _all_pre_activations(network) for node in _nearest(_node(network, pre), outputs)}
     images = _images(network.module)
     real = _real_outputs(module, images[:1], {path: node for node, path in outputs.items() if node in nearest})
-    traced = graph_in_double(network.module)
-    run = _Rebuilding(network, traced, {node: (outputs[node], value) for node, value in real.items()})
+    run = _Rebuilding(network, {node: (outputs[node], value) for node, value in real.items()})
     with torch.inference_mode():
         run.run(images)
-        misplaced = misplaced_channels(network, traced, images)
+        misplaced = misplaced_channels(network, images.float())
     return tuple(run.found(layer.name, misplaced.get(layer.name, ())) for layer in network.layer_graph.influenced)
 
 
@@ -162,8 +161,8 @@ def _keeping(found: dict[str, Tensor], node: str) -> Any:
 class _Rebuilding(fx.Interpreter):
     """Runs the traced network; where it reaches a layer's pre-activation, goes on with the rebuilt one beside it."""
 
-    def __init__(self, network: TracedNetwork, traced: fx.GraphModule, real: Mapping[str, tuple[str, Tensor]]) -> None:
-        super().__init__(traced)
+    def __init__(self, network: TracedNetwork, real: Mapping[str, tuple[str, Tensor]]) -> None:
+        super().__init__(graph_in_double(network.module))
         self.extra_traceback = False
         self.network, self.real = network, real
         self.steps: dict[str, list[tuple[Step, Tensor]]] = {}  # those of each layer, with their contributions' sum
@@ -175,7 +174,7 @@ class _Rebuilding(fx.Interpreter):
         value = super().run_node(n)
         for step in (*self.network.steps, *self.network.unranked):
             if step.input.node == n.name:
-                self.steps.setdefault(step.target, []).append((step, contributions(step, value)))
+                self.steps.setdefault(step.target, []).append((step, contributions(step, value[:1])))
         for layer in self.rebuilt:
             self._go_on(layer, n)
         for layer, parts in self.network.pre_activations.items():
@@ -194,17 +193,17 @@ class _Rebuilding(fx.Interpreter):
 
     def _compare(self, layer: str, node: fx.Node, part: PreActivation, value: Tensor) -> None:
         """Compare a layer's rebuilt pre-activation with the node that it is a part of, or go on with it."""
-        total = self._total(layer, part, value)
+        total = self._total(layer, part, value[:1])
         scale, shift = (_per_channel(constant, total) for constant in (part.scale, part.shift))
         if node.name in self.real and node.users:
             path, real = self.real[node.name]
             own = channels_first(real.reshape(value[:1].shape), part.value)[:, as_index(part.channels)]
-            self._note(layer, path, total[:1], own * scale + shift)
+            self._note(layer, path, total, own * scale + shift)
             return
         shown = shown_by(node)
         known = value if shown is node else self.env[shown]
         whole = self.rebuilt.get(layer, {}).get(shown, known).clone(memory_format=torch.contiguous_format)
-        maps = channels_first(whole if shown is node else self._again(node, {shown: whole}), part.value)
+        maps = channels_first(whole if shown is node else self._again(node, {shown: whole}), part.value)[:1]
         is_lost = scale == 0  # such a channel is a constant, whatever contributes to it
         rebuilt = (total - shift) / torch.where(is_lost, 1, scale)
         maps[:, as_index(part.channels)] = torch.where(is_lost, maps[:, as_index(part.channels)], rebuilt)

@@ -75,6 +75,7 @@ def look_at_network(options: MeasureOptions, check: bool) -> NetworkReport:
     NumericalError
         If it gives NaN or infinity.
     """
+    prepare_process()
     untrained = options.weights is None and is_from_zoo(options.model)
     if untrained:
         loaded = load_untrained(options.model)
@@ -92,8 +93,7 @@ def look_at_network(options: MeasureOptions, check: bool) -> NetworkReport:
 
 
 def _cost(traced: TracedNetwork, preprocessing: Preprocessing, options: MeasureOptions) -> Cost:
-    """A bare and a measured pass over one batch of noise, as a worker makes them."""
-    prepare_process()
+    """A bare and a measured pass over one batch of noise."""
     each = bytes_per_image(traced.layer_graph, options)
     extractor = Extractor(traced, preprocessing, options)
     colours, height, width = preprocessing.input_size

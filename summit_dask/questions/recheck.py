@@ -19,7 +19,9 @@ from summit_dask.arrays.graph.pagerank import pagerank, personalisation, whole_g
 from summit_dask.facts.config import ResultOptions
 from summit_dask.measure.extractor import Extractor
 from summit_dask.measure.partition import extract_partition
-from summit_dask.network.build import built
+from summit_dask.network.build import built, built_beside
+from summit_dask.network.completeness import check_completeness
+from summit_dask.questions.layers import wrong_of
 from summit_dask.questions.query import count_images
 from summit_dask.stages.extract import partition_of
 from summit_dask.stages.workers import prepare_process
@@ -100,6 +102,15 @@ COMPARED: Mapping[str, Compare] = {
     "influences/source": _nearly_all,
     "influences/value": _near,
 }
+
+
+def completeness(store: Store) -> Findings:
+    """Whether contributions add up to what the network computes, in every layer (DESIGN 4)."""
+    prepare_process()
+    module, network = built_beside(store.network)
+    for layer in check_completeness(module, network):  # type: ignore[arg-type]
+        wrong = tuple(wrong_of(layer))
+        yield from wrong or (None,)
 
 
 def statistics(store: Store) -> Findings:

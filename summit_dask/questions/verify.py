@@ -225,6 +225,7 @@ KINDS: tuple[Kind, ...] = (
     Kind("arrays as registered", frozenset(), lambda store: True, _arrays),
     Kind("tables", _TEXTS | {"", "/image", "/class", "outputs"}, lambda store: True, _tables),
     Kind("stages complete", frozenset({"partitions"}), _is_ours, _stages),
+    Kind("layer graph complete", frozenset(), _is_ours, lambda store, _: recheck.completeness(store)),
     Kind(
         "images measured again",
         _MEASURED,
