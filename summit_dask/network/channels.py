@@ -204,6 +204,9 @@ class Channels:
 
     def _pointwise(self, node: fx.Node) -> Labels | None:
         maps = [n for n in node.all_input_nodes if self.graph.constant(n) is None]
+        known = [labels for n in maps if (labels := self.of(n)) is not None]
+        if len(known) == len(maps) > 1 and self._same_channels(known):
+            return self._kept(_widest(known))
         if len(maps) == 2:
             return self._two_maps(node, *maps)
         below = self.of(maps[0]) if len(maps) == 1 else None
@@ -281,8 +284,6 @@ class Channels:
     def _two_maps(self, node: fx.Node, one: fx.Node, two: fx.Node) -> Labels | None:
         name = operation(node)
         below = self.of(one), self.of(two)
-        if below[0] is not None and below[1] is not None and self._same_channels(below[0], below[1]):
-            return self._kept(_wider(below[0], below[1]))
         if name in ("add", "sub") and below[0] is not None and below[1] is not None:
             second = float(node.kwargs.get("alpha", 1)) * (-1 if name == "sub" else 1)  # type: ignore[arg-type]
             ordered = (one, two) if node.args[0] is one else (two, one)
@@ -294,10 +295,10 @@ class Channels:
             return None if chosen is None else self._kept(self.of(chosen), "gate")
         return None
 
-    def _same_channels(self, one: Labels, two: Labels) -> bool:
-        a, b = torch.broadcast_tensors(one.index, two.index)
-        pairs = torch.unique(torch.stack([a.reshape(-1), b.reshape(-1)], 1), dim=0).tolist()
-        return all(i >= 0 and j >= 0 and self.rows[i][:2] == self.rows[j][:2] for i, j in pairs)
+    def _same_channels(self, several: Sequence[Labels]) -> bool:
+        wide = torch.broadcast_tensors(*(labels.index for labels in several))
+        together = torch.unique(torch.stack([index.reshape(-1) for index in wide], 1), dim=0).tolist()
+        return all(min(own) >= 0 and len({self.rows[label][:2] for label in own}) == 1 for own in together)
 
     def _map_of(self, node: fx.Node, one: fx.Node, two: fx.Node) -> fx.Node | None:
         """Which of two multiplied tensors is the map; the other one is the factor. None if neither can be told."""
@@ -412,8 +413,11 @@ def _scale_and_shift(graph: NetworkGraph, node: fx.Node, source: fx.Node) -> tup
     if name not in ("add", "sub", "mul", "div", "rsub") or other is None:
         return None
     first = one is source
-    constant = graph.constant(other if first else one)
-    value = constant if constant is not None else torch.tensor(float(other if first else one))  # type: ignore[arg-type]
+    given: Any = other if first else one
+    constant = graph.constant(given)
+    if constant is None and isinstance(given, fx.Node):  # the map itself: its square, for one
+        return None
+    value = torch.tensor(float(given)) if constant is None else constant
     alpha = float(node.kwargs.get("alpha", 1))  # type: ignore[arg-type]
     zero, unit = torch.tensor(0.0), torch.tensor(1.0)
     if name == "mul":
@@ -454,9 +458,9 @@ def _without(index: Tensor, axes: Iterable[int]) -> Tensor:
     return index
 
 
-def _wider(one: Labels, two: Labels) -> Labels:
-    notes = tuple(dict.fromkeys((*one.notes, *two.notes)))
-    return Labels((one if one.index.numel() >= two.index.numel() else two).index, notes)
+def _widest(several: Sequence[Labels]) -> Labels:
+    notes = tuple(dict.fromkeys(note for labels in several for note in labels.notes))
+    return Labels(max((labels.index for labels in several), key=Tensor.numel), notes)
 
 
 def _origin(node: fx.Node) -> fx.Node:
