@@ -229,7 +229,7 @@ class Channels:
             _scaled(self.rows[int(label)], a, b) if label >= 0 else self.rows[0] for label, a, b in flat.tolist()
         ]
         new = torch.where(flat[:, 0] >= 0, torch.arange(start, start + len(flat)), -1)
-        return Labels(_compressed(new[inverse].reshape(index.shape)), below.notes)
+        return Labels(compressed(new[inverse].reshape(index.shape)), below.notes)
 
     def _batch_norm(self, node: fx.Node) -> list[Labels | None]:
         below = self.of(node.args[0])  # type: ignore[arg-type]
@@ -319,7 +319,7 @@ class Channels:
     def _sum(self, node: fx.Node, operands: Sequence[tuple[Tensor, Operand]]) -> Labels | None:
         """Labels of sums: a channel for each place along the axis in which any operand's labels change."""
         shape = self.graph.shape(node)
-        whole = [_compressed(index.expand(shape)) for index, _ in operands]
+        whole = [compressed(index.expand(shape)) for index, _ in operands]
         changing = {axis for index in whole for axis, size in enumerate(index.shape) if size > 1}
         if len(changing) > 1:
             return None
@@ -344,8 +344,8 @@ class Channels:
         except RuntimeError:  # what only a tensor in its own layout can do
             return None
         if isinstance(moved, Tensor):
-            return Labels(_compressed(moved), together)
-        return [Labels(_compressed(part), together) for part in moved]
+            return Labels(compressed(moved), together)
+        return [Labels(compressed(part), together) for part in moved]
 
     def _whole(self, node: fx.Node) -> Tensor:
         """Labels in the tensor's own shape; an index is itself, another constant has none."""
@@ -437,7 +437,7 @@ def _scaled(row: Row, scale: float, shift: float) -> Row:
     return row._replace(sign=row.sign * (-1 if scale < 0 else 1))
 
 
-def _compressed(index: Tensor) -> Tensor:
+def compressed(index: Tensor) -> Tensor:
     """The same labels with size 1 along axes where nothing changes."""
     for axis, size in enumerate(index.shape):
         first = index.narrow(axis, 0, 1)
@@ -448,7 +448,7 @@ def _compressed(index: Tensor) -> Tensor:
 
 def _n_changing(*tensors: Tensor) -> int:
     """Axes along which any of some tensors of one shape changes."""
-    shapes = [_compressed(tensor).shape for tensor in tensors]
+    shapes = [compressed(tensor).shape for tensor in tensors]
     return sum(max(sizes) > 1 for sizes in zip(*shapes, strict=True))
 
 

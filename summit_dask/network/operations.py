@@ -92,6 +92,12 @@ def operation_name(target: Any) -> str:
     return str(getattr(target, "overloadpacket", target).__name__)
 
 
+def described(node: fx.Node) -> str:
+    """Name of a node's operation for a message; that of the value if it is none."""
+    is_transposed = operation(node) == "convolution" and node.args[6]
+    return "transposed convolution" if is_transposed else operation(node) or node.name
+
+
 def kind(node: fx.Node) -> Kind:
     """How a node's operation passes channels on."""
     pointwise = torch.Tag.pointwise in getattr(node.target, "tags", ())

@@ -34,7 +34,7 @@ DRAWS = 4
 
 #: Share of channels behind a gate or norm that may answer more to other channels' marks than to their own: a channel
 #: that hardly differs from position to position, a product of two channels of one layer.
-DOUBTFUL = 0.1
+DOUBTFUL = 0.5
 
 #: A channel whose positions differ by less than this share of its largest value is the same everywhere.
 FLAT = 1e-4

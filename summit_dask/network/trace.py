@@ -244,7 +244,8 @@ class _Assembly:
         """One identity, or several where the operand is a concatenation and each part can be taken by itself."""
         inside = operand.node is value
         labels = self.walk.labels(value) if inside else self.walk.channels.of(operand.node)
-        for part, first, own in _by_part(self.graph, operand, terms):
+        is_layer = operand.node in self.names and not inside  # such a one is its own input
+        for part, first, own in [(operand, 0, terms)] if is_layer else _by_part(self.graph, operand, terms):
             found = input_of_operand(self.graph, part, own[0].axis)
             places = [term.place - first if found.n_channels > 1 else 0 for term in own]
             scale = torch.tensor([term.scale for term in own], dtype=torch.float64)
