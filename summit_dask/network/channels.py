@@ -204,6 +204,9 @@ class Channels:
 
     def _pointwise(self, node: fx.Node) -> Labels | None:
         maps = [n for n in node.all_input_nodes if self.graph.constant(n) is None]
+        known = [labels for n in maps if (labels := self.of(n)) is not None]
+        if len(known) == len(maps) > 1 and self._same_channels(known):
+            return self._kept(_widest(known))
         if len(maps) == 2:
             return self._two_maps(node, *maps)
         below = self.of(maps[0]) if len(maps) == 1 else None
@@ -226,7 +229,7 @@ class Channels:
             _scaled(self.rows[int(label)], a, b) if label >= 0 else self.rows[0] for label, a, b in flat.tolist()
         ]
         new = torch.where(flat[:, 0] >= 0, torch.arange(start, start + len(flat)), -1)
-        return Labels(_compressed(new[inverse].reshape(index.shape)), below.notes)
+        return Labels(compressed(new[inverse].reshape(index.shape)), below.notes)
 
     def _batch_norm(self, node: fx.Node) -> list[Labels | None]:
         below = self.of(node.args[0])  # type: ignore[arg-type]
@@ -281,8 +284,6 @@ class Channels:
     def _two_maps(self, node: fx.Node, one: fx.Node, two: fx.Node) -> Labels | None:
         name = operation(node)
         below = self.of(one), self.of(two)
-        if below[0] is not None and below[1] is not None and self._same_channels(below[0], below[1]):
-            return self._kept(_wider(below[0], below[1]))
         if name in ("add", "sub") and below[0] is not None and below[1] is not None:
             second = float(node.kwargs.get("alpha", 1)) * (-1 if name == "sub" else 1)  # type: ignore[arg-type]
             ordered = (one, two) if node.args[0] is one else (two, one)
@@ -294,10 +295,10 @@ class Channels:
             return None if chosen is None else self._kept(self.of(chosen), "gate")
         return None
 
-    def _same_channels(self, one: Labels, two: Labels) -> bool:
-        a, b = torch.broadcast_tensors(one.index, two.index)
-        pairs = torch.unique(torch.stack([a.reshape(-1), b.reshape(-1)], 1), dim=0).tolist()
-        return all(i >= 0 and j >= 0 and self.rows[i][:2] == self.rows[j][:2] for i, j in pairs)
+    def _same_channels(self, several: Sequence[Labels]) -> bool:
+        wide = torch.broadcast_tensors(*(labels.index for labels in several))
+        together = torch.unique(torch.stack([index.reshape(-1) for index in wide], 1), dim=0).tolist()
+        return all(min(own) >= 0 and len({self.rows[label][:2] for label in own}) == 1 for own in together)
 
     def _map_of(self, node: fx.Node, one: fx.Node, two: fx.Node) -> fx.Node | None:
         """Which of two multiplied tensors is the map; the other one is the factor. None if neither can be told."""
@@ -318,7 +319,7 @@ class Channels:
     def _sum(self, node: fx.Node, operands: Sequence[tuple[Tensor, Operand]]) -> Labels | None:
         """Labels of sums: a channel for each place along the axis in which any operand's labels change."""
         shape = self.graph.shape(node)
-        whole = [_compressed(index.expand(shape)) for index, _ in operands]
+        whole = [compressed(index.expand(shape)) for index, _ in operands]
         changing = {axis for index in whole for axis, size in enumerate(index.shape) if size > 1}
         if len(changing) > 1:
             return None
@@ -343,8 +344,8 @@ class Channels:
         except RuntimeError:  # what only a tensor in its own layout can do
             return None
         if isinstance(moved, Tensor):
-            return Labels(_compressed(moved), together)
-        return [Labels(_compressed(part), together) for part in moved]
+            return Labels(compressed(moved), together)
+        return [Labels(compressed(part), together) for part in moved]
 
     def _whole(self, node: fx.Node) -> Tensor:
         """Labels in the tensor's own shape; an index is itself, another constant has none."""
@@ -397,7 +398,7 @@ def _keeps_all_alike(graph: NetworkGraph, node: fx.Node) -> bool:
         return False
     weight = step.weight
     one_each = len(weight) == int(node.args[8]) == graph.shape(step.input)[1]  # type: ignore[arg-type]
-    fixed = not weight.requires_grad and str(node.args[1].target) not in dict(graph.module.named_parameters())  # type: ignore[union-attr]
+    fixed = str(node.args[1].target) not in dict(graph.module.named_parameters())  # type: ignore[union-attr]
     return (
         one_each and fixed and len(weight) > 1 and weight.numel() > len(weight) and bool((weight == weight[:1]).all())
     )
@@ -412,8 +413,11 @@ def _scale_and_shift(graph: NetworkGraph, node: fx.Node, source: fx.Node) -> tup
     if name not in ("add", "sub", "mul", "div", "rsub") or other is None:
         return None
     first = one is source
-    constant = graph.constant(other if first else one)
-    value = constant if constant is not None else torch.tensor(float(other if first else one))  # type: ignore[arg-type]
+    given: Any = other if first else one
+    constant = graph.constant(given)
+    if constant is None and isinstance(given, fx.Node):  # the map itself: its square, for one
+        return None
+    value = torch.tensor(float(given)) if constant is None else constant
     alpha = float(node.kwargs.get("alpha", 1))  # type: ignore[arg-type]
     zero, unit = torch.tensor(0.0), torch.tensor(1.0)
     if name == "mul":
@@ -433,7 +437,7 @@ def _scaled(row: Row, scale: float, shift: float) -> Row:
     return row._replace(sign=row.sign * (-1 if scale < 0 else 1))
 
 
-def _compressed(index: Tensor) -> Tensor:
+def compressed(index: Tensor) -> Tensor:
     """The same labels with size 1 along axes where nothing changes."""
     for axis, size in enumerate(index.shape):
         first = index.narrow(axis, 0, 1)
@@ -444,7 +448,7 @@ def _compressed(index: Tensor) -> Tensor:
 
 def _n_changing(*tensors: Tensor) -> int:
     """Axes along which any of some tensors of one shape changes."""
-    shapes = [_compressed(tensor).shape for tensor in tensors]
+    shapes = [compressed(tensor).shape for tensor in tensors]
     return sum(max(sizes) > 1 for sizes in zip(*shapes, strict=True))
 
 
@@ -454,9 +458,9 @@ def _without(index: Tensor, axes: Iterable[int]) -> Tensor:
     return index
 
 
-def _wider(one: Labels, two: Labels) -> Labels:
-    notes = tuple(dict.fromkeys((*one.notes, *two.notes)))
-    return Labels((one if one.index.numel() >= two.index.numel() else two).index, notes)
+def _widest(several: Sequence[Labels]) -> Labels:
+    notes = tuple(dict.fromkeys(note for labels in several for note in labels.notes))
+    return Labels(max((labels.index for labels in several), key=Tensor.numel), notes)
 
 
 def _origin(node: fx.Node) -> fx.Node:

@@ -21,6 +21,7 @@ from summit_dask.facts.errors import TraceError
 from summit_dask.network.operations import (
     KEPT_WHOLE,
     Kind,
+    described,
     does_nothing,
     in_out_of_place,
     is_random,
@@ -73,7 +74,7 @@ class NetworkGraph:
         """The tensor that a node stands for, if it depends on no image."""
         if not isinstance(node, fx.Node) or node.op != "get_attr":
             return None
-        return attribute(self.module, str(node.target))
+        return attribute(self.module, str(node.target)).detach()
 
     def owner(self, node: fx.Node) -> str:
         """Path of the innermost module in whose `forward` the node is; empty for the network itself."""
@@ -81,7 +82,7 @@ class NetworkGraph:
 
     def describe(self, node: fx.Node) -> str:
         """The node in a message: module and operation."""
-        return f"the operation '{operation(node) or node.name}' in {module_name(self.owner(node))}"
+        return f"the operation '{described(node)}' in {module_name(self.owner(node))}"
 
 
 def network_graph(module: nn.Module, input_size: tuple[int, int, int], batch_size: int = 1) -> NetworkGraph:
@@ -350,4 +351,13 @@ def _check_equal(graph: NetworkGraph, images: Tensor, expected: Tensor) -> None:
             f"The traced graph computes something else than the network: outputs differ by up to {difference:.3g} "
             f"(expected at most {TOLERANCE * scale:.3g}). What changes from one call to the next has this effect; "
             "remove it from the network."
+        )
+    with torch.no_grad():
+        beside_others = graph.module(torch.cat([images[:1], -images[1:]]))
+    difference = float((beside_others[:1] - found[:1]).nan_to_num().abs().max())
+    if difference > TOLERANCE * scale + 1e-9:
+        raise TraceError(
+            f"The network's output for an image depends on the others in its batch: it differs by up to "
+            f"{difference:.3g} beside other images (expected at most {TOLERANCE * scale:.3g}). A batch norm without "
+            "running statistics has this effect, for one; give it some."
         )

@@ -54,7 +54,7 @@ _NAMES: dict[Kind, str] = {
         native_layer_norm native_group_norm _native_batch_norm_legit _fused_rms_norm rms_norm _softmax _log_softmax
         linalg_vector_norm
     """,
-    Kind.POINTWISE: "hardswish",  # not tagged as such
+    Kind.POINTWISE: "hardswish _prelu_kernel",  # not tagged as such
     Kind.BATCH_NORM: "_native_batch_norm_legit_no_training",
     Kind.MOVE: """
         view reshape _unsafe_view permute transpose t squeeze unsqueeze expand slice select cat stack split
@@ -75,7 +75,7 @@ _NOTHING = frozenset({"alias", "clone", "_to_copy", "detach", "lift_fresh_copy",
 #: Composite operations that stay whole: as one step they are faster, and can be told by name.
 KEPT_WHOLE = (
     "linear", "hardswish", "hardsigmoid", "hardtanh", "relu6", "silu", "mish", "softplus", "elu", "celu", "selu",
-    "leaky_relu", "pixel_shuffle", "upsample_nearest2d", "upsample_bilinear2d", "upsample_bicubic2d",
+    "leaky_relu", "_prelu_kernel", "pixel_shuffle", "upsample_nearest2d", "upsample_bilinear2d", "upsample_bicubic2d",
     "_upsample_nearest_exact2d", "_upsample_bilinear2d_aa", "_upsample_bicubic2d_aa",
 )  # fmt: skip
 
@@ -90,6 +90,12 @@ def operation(node: fx.Node) -> str:
 def operation_name(target: Any) -> str:
     """Name of what a node calls, without namespace and overload."""
     return str(getattr(target, "overloadpacket", target).__name__)
+
+
+def described(node: fx.Node) -> str:
+    """Name of a node's operation for a message; that of the value if it is none."""
+    is_transposed = operation(node) == "convolution" and node.args[6]
+    return "transposed convolution" if is_transposed else operation(node) or node.name
 
 
 def kind(node: fx.Node) -> Kind:

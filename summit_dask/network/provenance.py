@@ -15,18 +15,29 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float32
+from jaxtyping import Bool, Float32
 from torch import Tensor, fx
 
-from summit_dask.facts.layergraph import Hop, as_index
+from summit_dask.facts.layergraph import Hop
 from summit_dask.network.double import channels_first, shown_by
 from summit_dask.network.traced import Step, TracedNetwork, Value
 
 #: Bits of a pattern; by how much a marked value changes; the share of that which is more than rounding.
 BITS, CHANGE, NOTICED = 32, 1e-2, 1e-3
 
-#: Likeness that one in some thousand wrong channels reaches: with less, one that is liker is taken for the source.
+#: Likeness that one in some thousand wrong channels reaches in one draw of patterns: with less, one that is liker is
+#: taken for the source. Over n draws the mean of wrong ones is smaller by the root of n.
 SURE = 0.6
+
+#: Draws of patterns at most; more than one only while a channel seems to be wrong.
+DRAWS = 4
+
+#: Share of channels behind a gate or norm that may answer more to other channels' marks than to their own: a channel
+#: that hardly differs from position to position, a product of two channels of one layer.
+DOUBTFUL = 0.5
+
+#: A channel whose positions differ by less than this share of its largest value is the same everywhere.
+FLAT = 1e-4
 
 
 def misplaced_channels(
@@ -41,17 +52,31 @@ def misplaced_channels(
     """
     unmarked = _Marking(network, {}, {}, {})
     unmarked.run(images)
-    marks = _marks(network, n_runs=-(-BITS // len(images)), n_images=len(images))
-    first: dict[str, Tensor] = {}
-    marked = [_Marking(network, one, unmarked.seen, first) for one in marks]
-    for run in marked:
-        run.run(images)
+    judged = [
+        _Judged(network, step, number) for step in network.steps for number in sorted({*step.hop.tolist()} - {-1})
+    ]
+    for draw in range(DRAWS):
+        runs = _marked_runs(network, images, unmarked.seen, draw)
+        for own in judged:
+            own.look_at(runs)
+        if not any(own.wrong().any() for own in judged):
+            break
     wrong: dict[str, list[str]] = {layer.name: [] for layer in network.layer_graph.influenced}
-    for step in network.steps:
-        wrong[step.target] += _misplaced(network, step, marked)
+    for own in judged:
+        wrong[own.step.target] += own.in_words()
     for hop in network.layer_graph.hops:
         wrong[hop.target] += _not_carried(network, hop)
     return {layer: tuple(texts) for layer, texts in wrong.items()}
+
+
+def _marked_runs(network: TracedNetwork, images: Tensor, unmarked: dict[str, Tensor], draw: int) -> "list[_Marking]":
+    """As many runs as a draw of patterns takes."""
+    first: dict[str, Tensor] = {}
+    marks = _marks(network, -(-BITS // len(images)), len(images), draw)
+    runs = [_Marking(network, one, unmarked, first, draw) for one in marks]
+    for run in runs:
+        run.run(images)
+    return runs
 
 
 def _not_carried(network: TracedNetwork, hop: Hop) -> Iterator[str]:
@@ -66,9 +91,9 @@ def _not_carried(network: TracedNetwork, hop: Hop) -> Iterator[str]:
 Marks = dict[str, Float32[Tensor, "image channel"]]
 
 
-def _marks(network: TracedNetwork, n_runs: int, n_images: int) -> list[Marks]:
+def _marks(network: TracedNetwork, n_runs: int, n_images: int, draw: int) -> list[Marks]:
     """The pattern of each layer's channels, 1 and -1, over the images of each run."""
-    random = torch.Generator().manual_seed(0)
+    random = torch.Generator().manual_seed(draw)
     sizes = {layer.name: layer.channels for layer in network.layer_graph.layers}
     return [
         {name: torch.randint(2, (n_images, n), generator=random) * 2.0 - 1 for name, n in sizes.items()}
@@ -85,14 +110,21 @@ class _Marking(fx.Interpreter):
         What the run without marks saw, by node.
     first
         How each step's input changes in the first of all marked images; filled by the first run.
+    draw
+        Which draw of patterns it is.
     """
 
     def __init__(
-        self, network: TracedNetwork, marks: Marks, unmarked: dict[str, Tensor], first: dict[str, Tensor]
+        self,
+        network: TracedNetwork,
+        marks: Marks,
+        unmarked: dict[str, Tensor],
+        first: dict[str, Tensor],
+        draw: int = 0,
     ) -> None:
         super().__init__(network.module)
         self.extra_traceback = False
-        self.network, self.marks, self.unmarked, self.first = network, marks, unmarked, first
+        self.network, self.marks, self.unmarked, self.first, self.draw = network, marks, unmarked, first, draw
         nodes = {node.name: node for node in network.module.graph.nodes}
         self.layers = [(name, nodes[value.node], value) for name, value in network.values.items()]
         self.kept = {step.input.node for step in network.steps} | {value.node for value in network.values.values()}
@@ -130,14 +162,27 @@ class _Marking(fx.Interpreter):
         return value
 
     def _marked(self, name: str, node: fx.Node, place: Value, n_images: int) -> Tensor:
-        """A layer's unmarked value, changed at every position by another share: up and down, so that means stay."""
+        """A layer's unmarked value, changed at every position by another share."""
         unmarked = self.unmarked[node.name]
         value = unmarked.repeat(n_images, *(1,) * (unmarked.ndim - 1))
         maps = channels_first(value, place)
-        share = 2 * torch.rand(maps.shape[2:], generator=torch.Generator().manual_seed(1)) - 1
+        share = torch.rand(maps.shape[2:], generator=torch.Generator().manual_seed(self.draw)) + 0.5
         marks = self.marks[name].view(*maps.shape[:2], *(1,) * (maps.ndim - 2))
-        maps *= 1 + CHANGE * share * marks
+        maps += CHANGE * marks * _change(maps, share)
         return value
+
+
+def _change(maps: Float32[Tensor, "image channel ..."], share: Tensor) -> Float32[Tensor, "image channel ..."]:
+    """By what maps are changed: a share of each position's difference from the channel's mean, which stays as it is.
+
+    So the largest value answers in the mark's direction, and gates made of means don't answer to other channels'
+    marks. A channel that is the same everywhere is changed by a share of itself.
+    """
+    flat = maps.reshape(*maps.shape[:2], -1)
+    change = share.reshape(-1) * (flat - flat.mean(-1, keepdim=True))
+    change = change - change.mean(-1, keepdim=True)
+    is_flat = change.abs().amax(-1, keepdim=True) <= FLAT * flat.abs().amax(-1, keepdim=True)
+    return torch.where(is_flat, share.reshape(-1) * flat, change).reshape(maps.shape)
 
 
 def step_key(step: Step) -> str:
@@ -145,25 +190,54 @@ def step_key(step: Step) -> str:
     return f"{step.name} {step.target} {step.input.node}"
 
 
-def _misplaced(network: TracedNetwork, step: Step, marked: Sequence[_Marking]) -> Iterator[str]:
-    order = slice(None) if step.order is None else as_index(step.order)
-    changes = torch.cat([run.changes[step_key(step)] for run in marked])[:, order]
-    maps = channels_first(marked[0].unmarked[step.input.node], step.input)[:, order]
-    energy = maps.reshape(*maps.shape[:2], -1).square().sum(-1)[0]
-    for number, hop in enumerate(network.layer_graph.incoming(step.target)):
-        own = np.flatnonzero(step.hop == number)
-        named = torch.from_numpy(step.source[own].astype(np.int64))
-        alike = _likeness(torch.cat([run.marks[hop.source] for run in marked]), changes[:, own])
-        reacts = changes[0, own] > (NOTICED * CHANGE) ** 2 * energy[own]
-        own_likeness = alike.gather(0, named[None])[0]
-        wrong = reacts & (own_likeness < SURE) & (own_likeness < alike.amax(0))
-        for place in torch.nonzero(wrong)[:, 0].tolist():
+class _Judged:
+    """A step's input channels of one hop, and how much they have followed each of its source layer's channels.
+
+    Attributes
+    ----------
+    likeness
+        Sum over the draws, (source channel, input channel).
+    reacts
+        Which input channels change at all.
+    """
+
+    def __init__(self, network: TracedNetwork, step: Step, number: int) -> None:
+        self.step, self.hop = step, network.layer_graph.incoming(step.target)[number]
+        self.own = np.flatnonzero(step.hop == number)
+        self.named = torch.from_numpy(step.source[self.own].astype(np.int64))
+        self.likeness = torch.zeros(network.layer_graph.layer(self.hop.source).channels, len(self.own))
+        self.reacts = torch.zeros(len(self.own), dtype=torch.bool)
+        self.silent, self.n_draws = True, 0
+
+    def look_at(self, runs: Sequence[_Marking]) -> None:
+        """Take one draw of patterns into account."""
+        places = self.own if self.step.order is None else np.array(self.step.order)[self.own]
+        changes = torch.cat([run.changes[step_key(self.step)] for run in runs])[:, places]
+        maps = channels_first(runs[0].unmarked[self.step.input.node], self.step.input)[:, places]
+        energy = maps.reshape(*maps.shape[:2], -1).square().sum(-1)[0]
+        self.silent = not energy.any()
+        self.reacts |= changes[0] > (NOTICED * CHANGE) ** 2 * energy
+        self.likeness += _likeness(torch.cat([run.marks[self.hop.source] for run in runs]), changes)
+        self.n_draws += 1
+
+    def wrong(self) -> Bool[Tensor, " input"]:
+        """Which input channels follow another channel than the one that the hop names."""
+        mean = self.likeness / self.n_draws
+        named = mean.gather(0, self.named[None])[0]
+        wrong = self.reacts & (named < SURE / self.n_draws**0.5) & (named < mean.amax(0))
+        in_doubt = bool(self.hop.notes) and int(wrong.sum()) <= DOUBTFUL * int(self.reacts.sum())
+        return torch.zeros_like(wrong) if in_doubt else wrong
+
+    def in_words(self) -> Iterator[str]:
+        """What is wrong, a sentence each."""
+        for place in torch.nonzero(self.wrong())[:, 0].tolist():
             yield (
-                f"channel {own[place]} of the input of {step.name} comes from channel {int(alike[:, place].argmax())} "
-                f"of {hop.source}, or from another layer, and not from channel {int(named[place])}"
+                f"channel {self.own[place]} of the input of {self.step.name} comes from channel "
+                f"{int(self.likeness[:, place].argmax())} of {self.hop.source}, or from another layer, and not from "
+                f"channel {int(self.named[place])}"
             )
-        if len(own) and energy[own].any() and not reacts.any():
-            yield f"the input of {step.name} doesn't depend on {hop.source} at all"
+        if not self.silent and not self.reacts.any():
+            yield f"the input of {self.step.name} doesn't depend on {self.hop.source} at all"
 
 
 def _likeness(

@@ -12,9 +12,11 @@ A position that sees the whole image has stride 0 and stays so through every lat
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
+import torch
 from torch import fx
 
 from summit_dask.facts.layergraph import Convolution, Window
+from summit_dask.network.channels import compressed
 from summit_dask.network.export import NetworkGraph
 from summit_dask.network.operations import Kind, geometry, kind, operation
 
@@ -28,21 +30,22 @@ def windows(graph: NetworkGraph) -> dict[fx.Node, Window]:
     for node in graph.nodes:
         if node.op == "call_function":
             inputs = [found[n] for n in node.all_input_nodes if n in found]
-            found[node] = _field(graph, node, inputs, whole) if inputs else _Field(whole, (1, 1))
+            found[node] = _field(graph, node, inputs, whole) if inputs else _Field(whole)
     return {node: field.window for node, field in found.items()}
 
 
 class _Field(NamedTuple):
-    """Receptive field of a map's positions, and their number, (y, x), wherever its channels lie."""
+    """Receptive field of a map's positions, their number, (y, x), and the first of their two axes, from the last."""
 
     window: Window
-    positions: tuple[int, int]
+    positions: tuple[int, int] = (1, 1)
+    axis: int = -2
 
 
 def _field(graph: NetworkGraph, node: fx.Node, inputs: Sequence[_Field], whole: Window) -> _Field:
     name, below, shape = operation(node), inputs[0], graph.shape(node)
     after = (shape[-2], shape[-1]) if len(shape) == 4 else (1, 1)
-    if not shape or kind(node) is Kind.ITEM:
+    if kind(node) is Kind.ITEM or (not shape and kind(node) is not Kind.MOVE):
         return below if name == "getitem" else _of_tuple(node, below)
     if name == "avg_pool2d" or (name == "convolution" and len(shape) == 4):
         return _Field(_through_kernel(below.window, geometry(node)), after)
@@ -51,12 +54,36 @@ def _field(graph: NetworkGraph, node: fx.Node, inputs: Sequence[_Field], whole: 
     if name == "constant_pad_nd":
         left, top = _padding(node)
         return _Field(_through_kernel(below.window, Convolution(padding=(top, left))), after)
-    # What only moves channels, or acts on each position alone, keeps the positions where they were.
-    kept = [field for field in inputs if _holds(shape, field.positions) and field.window.stride != (0, 0)]
-    if kind(node) in (Kind.POINTWISE, Kind.BATCH_NORM, Kind.MOVE, Kind.LINEAR) and name != "slice" and kept:
-        largest = max(field.positions for field in kept)
-        return _Field(_union([field.window for field in kept if field.positions == largest], whole), largest)
-    return _Field(whole, after)
+    if kind(node) is Kind.MOVE and len(node.all_input_nodes) == 1:
+        return _moved(graph, node, below) or _Field(whole)
+    # What joins maps, or acts on each position alone, keeps the positions where they were.
+    kept = [field for field in inputs if _holds(shape, field) and field.window.stride != (0, 0)]
+    if kind(node) in (Kind.POINTWISE, Kind.BATCH_NORM, Kind.MOVE, Kind.LINEAR) and kept:
+        largest = max(kept, key=lambda field: field.positions)
+        same = [field.window for field in kept if field.positions == largest.positions]
+        return largest._replace(window=_union(same, whole))
+    return _Field(whole)
+
+
+def _moved(graph: NetworkGraph, node: fx.Node, below: _Field) -> _Field | None:
+    """The field after values were moved about; None where their positions aren't what they were."""
+    if below.window.stride == (0, 0):
+        return None
+    (source,) = node.all_input_nodes
+    sizes = [1] * len(graph.shape(source))
+    sizes[below.axis], sizes[below.axis + 1] = below.positions
+    places = torch.arange(below.positions[0] * below.positions[1]).reshape(sizes).expand(graph.shape(source))
+    args, kwargs = fx.node.map_arg((node.args, node.kwargs), lambda _: places)
+    value = node.target(*args, **kwargs)  # type: ignore[operator]
+    moved = compressed(value if isinstance(value, torch.Tensor) else value[0])
+    for axis in range(-moved.ndim, -1):
+        is_there = (
+            moved.shape[axis : axis + 2 or None] == below.positions
+            and moved.numel() == below.positions[0] * below.positions[1]
+        )
+        if is_there and bool((moved.reshape(-1) == torch.arange(moved.numel())).all()):
+            return below._replace(axis=axis)
+    return None
 
 
 def _of_tuple(node: fx.Node, below: _Field) -> _Field:
@@ -67,9 +94,9 @@ def _of_tuple(node: fx.Node, below: _Field) -> _Field:
     return below
 
 
-def _holds(shape: Sequence[int], positions: tuple[int, int]) -> bool:
-    """Whether a tensor has those positions: two axes one after the other, behind that of the images."""
-    return any(tuple(shape[i : i + 2]) == positions for i in range(1, len(shape) - 1))
+def _holds(shape: Sequence[int], field: _Field) -> bool:
+    """Whether a tensor has a field's positions on their axes."""
+    return tuple(shape[field.axis : field.axis + 2 or None]) == field.positions
 
 
 def _padding(node: fx.Node) -> tuple[int, int]:

@@ -6,7 +6,7 @@ export ── what each channel is made of ── layers and what they add up �
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count, groupby
 from typing import Any
 
@@ -292,7 +292,8 @@ class _Assembly:
         """One identity, or several where the operand is a concatenation and each part can be taken by itself."""
         inside = operand.node is value
         labels = self.walk.labels(value) if inside else self.walk.channels.of(operand.node)
-        for part, first, own in _by_part(self.graph, operand, terms):
+        is_layer = operand.node in self.names and not inside  # such a one is its own input
+        for part, first, own in [(operand, 0, terms)] if is_layer else _by_part(self.graph, operand, terms):
             found = input_of_operand(self.graph, part, own[0].axis)
             places = [term.place - first if found.n_channels > 1 else 0 for term in own]
             scale = torch.tensor([term.scale for term in own], dtype=torch.float64)
@@ -320,7 +321,7 @@ class _Assembly:
     def _add_steps(self, drafts: Iterable[_Draft], used: set[str]) -> None:
         order = {node: i for i, node in enumerate(self.graph.nodes)}
         n_hops = 0
-        for draft in drafts:
+        for draft in (part for whole in drafts for part in _by_origin(whole)):
             keys = draft.hop_keys(order)
             indices = {key: n_hops + i for i, key in enumerate(keys)}
             n_hops += len(keys)
@@ -354,7 +355,7 @@ class _Assembly:
         order = [*range(len(hop))] if draft.convolution is None else _in_order(hop, channel, draft.convolution.groups)
         weight = draft.weight
         if draft.convolution is not None and weight is not None:
-            weight = _reordered(weight, order, hop >= 0, draft.convolution.groups)
+            weight = _reordered(weight, order, draft.convolution.groups)
         before = draft.input.order or [*range(draft.input.n_channels)]
         together = [before[i] for i in order]
         return Step(
@@ -466,11 +467,41 @@ def _in_order(hop: Any, channel: Any, groups: int) -> list[int]:
     return [int(i) for i in np.lexsort((channel, hop, hop < 0, group))]
 
 
-def _reordered(weight: Tensor, order: list[int], known: Any, groups: int) -> Tensor:
-    """Weights of reordered input channels; 0 for those that come from no layer."""
+def _reordered(weight: Tensor, order: list[int], groups: int) -> Tensor:
+    """Weights of reordered input channels."""
     size = weight.shape[1]
     rows = torch.arange(len(weight)) * groups // len(weight)
     columns = torch.tensor(order).reshape(groups, size) - torch.arange(groups)[:, None] * size
-    taken = weight[torch.arange(len(weight))[:, None], columns[rows]]
-    is_known = torch.from_numpy(known[order].reshape(groups, size))[rows]
-    return torch.where(is_known[:, :, None, None], taken, 0.0)
+    return weight[torch.arange(len(weight))[:, None], columns[rows]]
+
+
+def _by_origin(draft: _Draft) -> Iterator[_Draft]:
+    """The draft; two of them where some of its input channels come from layers and some from the image alone."""
+    known = torch.tensor([source is not None for source in draft.sources])
+    if known.all() or not known.any():
+        yield draft
+    elif draft.convolution is None:
+        yield from (_of_sources(draft, torch.nonzero(own)[:, 0].tolist()) for own in (known, ~known))
+    else:
+        yield replace(draft, weight=_weight_of(draft, known))
+        yield replace(draft, weight=_weight_of(draft, ~known), sources=[None] * len(known))
+
+
+def _of_sources(draft: _Draft, own: list[int]) -> _Draft:
+    """An identity of some of its channels."""
+    before = draft.input.order or [*range(draft.input.n_channels)]
+    return replace(
+        draft,
+        input=draft.input._replace(order=[before[i] for i in own]),
+        targets=[draft.targets[i] for i in own],
+        weight=None if draft.weight is None else draft.weight[own],
+        sources=[draft.sources[i] for i in own],
+    )
+
+
+def _weight_of(draft: _Draft, own: Tensor) -> Tensor:
+    """A convolution's weight, 0 for all input channels but some."""
+    assert draft.convolution is not None and draft.weight is not None
+    groups, n_rows = draft.convolution.groups, len(draft.weight)
+    is_own = own.reshape(groups, -1)[torch.arange(n_rows) * groups // n_rows]
+    return torch.where(is_own[:, :, None, None], draft.weight, 0.0)
