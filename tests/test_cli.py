@@ -111,7 +111,10 @@ REFUSED: dict[str, tuple[dict[str, object], tuple[str, ...]]] = {
     "no such file": ({"model": "{tmp}/none.py:Net"}, ("{tmp}/none.py",)),
     "no model at all": ({"model": "googlenet"}, ("torchvision:NAME",)),
     "no such torchvision": ({"model": "torchvision:googlenot"}, ("googlenot", "Did you mean 'googlenet'")),
-    "does not trace": ({"model": "{tmp}/own.py:Undecided", "weights": None}, ("torch.export can't follow", "Control flow")),
+    "does not trace": (
+        {"model": "{tmp}/own.py:Undecided", "weights": None},
+        ("torch.export can't follow", "Control flow"),
+    ),
     "several outputs": (
         {"model": "{tmp}/own.py:Several", "weights": None},
         ("coarse (2, 3), fine (2, 4)", "--output coarse"),

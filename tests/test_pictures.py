@@ -115,7 +115,9 @@ def test_activations_rise() -> None:
     usual, channels = activations(noise, "convolution").mean(axis=(2, 3)), np.arange(6)
     v = visualiser("relu", Settings(size=SIDE, steps=60))
     kinds: tuple[Kind, ...] = ("channel", "neuron", "negative")
-    channel, neuron, negative = (activations(v.paint(range(6), kind), "convolution")[channels, channels] for kind in kinds)
+    channel, neuron, negative = (
+        activations(v.paint(range(6), kind), "convolution")[channels, channels] for kind in kinds
+    )
     assert (channel.mean(axis=(1, 2)) > usual.max(axis=0)).all()
     assert (negative.mean(axis=(1, 2)) < usual.min(axis=0)).all()
     places = np.array(np.divmod(neuron.reshape(6, -1).argmax(axis=1), SIDE))

@@ -138,8 +138,8 @@ def layer_value(graph: NetworkGraph, path: str) -> fx.Node:
 def _check_name(name: str, others: Collection[str]) -> None:
     if "/" in name or name.startswith("__") or not name.strip(".") or name in COORDINATES:
         raise ConfigError(
-            f"A layer can't be called {name!r}: the store has a group of that name, so no '/', '__' or '.', and none of "
-            f"{', '.join(COORDINATES)}, which are coordinates there. Give it another one, as in --layers NAME=PATH."
+            f"A layer can't be called {name!r}: the store has a group of that name, so no '/', '__' or '.', and none "
+            f"of {', '.join(COORDINATES)}, which are coordinates there. Give it another one, as in --layers NAME=PATH."
         )
     if name in others:
         raise ConfigError(f"Two layers are called {name!r}; names must be unique.")
