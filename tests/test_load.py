@@ -17,7 +17,7 @@ from summit_dask.facts.run import NetworkSpec
 from summit_dask.network.build import built, specified
 from summit_dask.network.load import load_network, n_outputs
 from summit_dask.network.trace import trace_network
-from tests.test_trace import random_network
+from tests.tracing import random_network
 
 torch.set_num_threads(1)
 
@@ -178,7 +178,10 @@ def test_torchvision_weights_by_name_transform_the_image(
     }
     assert loaded.categories is not None
     assert (len(loaded.categories), loaded.categories[0]) == (1000, "tench")
-    assert trace_network(loaded.module, (), (3, size, size)).layer_graph.visible[-1].channels in (1024, 2048)
+    assert trace_network(loaded.module, (), (3, size, size)).layer_graph.visible[-1].channels in (
+        832,
+        768,
+    )  # the last with more than one position
     asked = load_network(f"torchvision:{name}", "IMAGENET1K_V1", transform_input=False)
     check_same_outputs(asked.module, transforming(name, aux_logits=True), size)
     assert (asked.transform_input, asked.digest) == (False, loaded.digest)

@@ -23,6 +23,7 @@ from summit_dask.arrays.pictures import (
     stored_kinds,
 )
 from summit_dask.facts.errors import ModelError
+from summit_dask.network.export import network_graph
 from summit_dask.network.part import part_below
 from tests import oracles_examples as oracle
 
@@ -56,7 +57,7 @@ def one_thread() -> Any:
 
 def network(colours: int = 3) -> fx.GraphModule:
     torch.manual_seed(3)
-    return fx.symbolic_trace(Branches(colours).eval())
+    return network_graph(Branches(colours), (colours, SIDE, SIDE)).module
 
 
 def visualiser(node: str, settings: Settings = FEW, colours: int = 3, side: int = SIDE) -> Visualiser:
