@@ -16,7 +16,7 @@ TORCHVISION = {
     "shufflenet_v2_x0_5": 64, "squeezenet1_0": 64, "squeezenet1_1": 64, "vgg11": 64, "vgg16_bn": 64,
 }  # fmt: skip
 TIMM = {
-    "bat_resnext26ts": 128, "convformer_s18": 64, "convmixer_768_32": 64, "convnext_atto": 64, "convnextv2_atto": 64,
+    "bat_resnext26ts": 256, "convformer_s18": 64, "convmixer_768_32": 64, "convnext_atto": 64, "convnextv2_atto": 64,
     "cs3darknet_s": 64, "cspnext_tiny": 64, "cspresnet50": 64, "darknet17": 64, "densenet121": 64, "dla34": 64,
     "dm_nfnet_f0": 64, "dpn48b": 64, "ecaresnet26t": 64, "edgenext_xx_small": 64, "efficientnet_b0": 64,
     "efficientnetv2_rw_t": 64, "efficientvit_b0": 64, "ese_vovnet19b_slim_dw": 64, "fasternet_t0": 64,
@@ -71,4 +71,4 @@ def _draw_norms(module: nn.Module) -> None:
                 norm.running_mean.normal_(0, 0.1)
                 norm.running_var.uniform_(0.5, 1.5)  # type: ignore[union-attr]
             for parameter in norm.parameters():
-                parameter.normal_(0, 1 if parameter is norm.weight else 0.1)
+                parameter.normal_(0, 0.5 if parameter is norm.weight else 0.1)  # more makes deep ones chaotic

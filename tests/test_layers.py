@@ -33,20 +33,22 @@ def call(*arguments: object) -> Result:
 
 def test_layers_and_hops_are_told_from_the_output_down() -> None:
     lines = call(*TINY).stdout.splitlines()
-    assert lines[:11] == [
-        "tests.networks:TinyInception: 2 layers, 1 hidden, 4 hops",
+    assert lines[:13] == [
+        "tests.networks:TinyInception: 3 layers, 1 hidden, 5 hops",
         "",
+        "logit: that of the image's own class",
+        "  from upper: 1 x 1",
         "upper: 15 x 12 x 12, sees 10 x 10 pixels",
         "  from lower: 1 x 1, to 5 of 15 channels",
-        "  from upper.three.1: 3 x 3, to 5 of 15 channels",
+        "  from upper.three.0: 3 x 3, to 5 of 15 channels",
         "  from lower: 1 x 1, to 5 of 15 channels",
-        "    upper.three.1: 5 x 12 x 12, sees 6 x 6 pixels",
+        "    upper.three.0: 5 x 12 x 12, sees 6 x 6 pixels",
         "      from lower: 1 x 1",
         "lower: 12 x 24 x 24, sees 5 x 5 pixels",
         "",
-        "An image takes at most 716 B of the store, before compression.",
+        "An image takes at most 749 B of the store, before compression.",
     ]
-    assert lines[11].startswith("Measuring it takes about ") and len(lines) == 12
+    assert lines[13].startswith("Measuring it takes about ") and len(lines) == 14
 
 
 def test_the_same_as_json_with_a_run_s_own_cost(tmp_path: Path) -> None:
@@ -59,7 +61,7 @@ def test_the_same_as_json_with_a_run_s_own_cost(tmp_path: Path) -> None:
         key: value for key, value in json.loads(json.dumps(plain(report))).items() if key != "cost"
     }
     assert [(layer["name"], len(layer["hops"])) for layer in facts["layers"]] == [
-        ("lower", 0), ("upper.three.1", 1), ("upper", 3),
+        ("lower", 0), ("upper.three.0", 1), ("upper", 3), ("logit", 1),
     ]  # fmt: skip
     assert facts["input"] == [3, SIDE, SIDE] and facts["untrained"] is False
 
@@ -74,7 +76,7 @@ def test_a_zoo_s_network_needs_no_weights_here_and_one_of_one_s_own_keeps_its_ru
 
 
 def test_a_network_with_nothing_to_show_is_refused() -> None:
-    with pytest.raises(TraceError, match=r"has 1 visible layers \(upper\) and 0 hops; expected at least two"):
+    with pytest.raises(TraceError, match=r"has 1 visible layers \(upper\) and 1 hops; expected at least two"):
         look_at_network(
             MeasureOptions(model="tests.networks:TinyInception", layers=("upper",), crop=SIDE, batch_size=1), False
         )

@@ -50,6 +50,9 @@ class Halved(torch.nn.Sequential):
             torch.nn.utils.parametrize.register_parametrization(layer, "weight", Half())
 
 class Heads(Small):
+    def __init__(self):
+        super().__init__()
+        self.conv = torch.nn.Sequential(torch.nn.Conv2d(3, 3, 1), torch.nn.ReLU(), torch.nn.Conv2d(3, CHANNELS, 1))
     def forward(self, x):
         fine = super().forward(x)
         return {"coarse": fine[:, :2], "fine": fine}

@@ -120,7 +120,7 @@ def test_a_worker_builds_the_network_that_was_asked_for(tmp_path: Path) -> None:
     torch.save({"model": other, "ema": original.state_dict()}, tmp_path / "w.pt")
     given = {"model": "torchvision:googlenet", "weights": str(tmp_path / "w.pt"), "images": tmp_path, "crop": 32}
     spec, _ = specified(ExtractOptions.of({**given, "weights_key": "ema", "transform_input": True}))
-    check_same_outputs(built(NetworkSpec(**spec.model_dump()), 1).module, original, 32)
+    check_same_outputs(built(NetworkSpec(**spec.model_dump()), 2).module, original, 32)
     without = specified(ExtractOptions.of({**given, "weights_key": "ema", "transform_input": False}))[0]
     assert without.digest == spec.digest
     assert without.facts() != spec.facts()

@@ -75,7 +75,7 @@ def test_inception_by_hand() -> None:
 
 
 def test_layers_by_name_in_forward_order_with_display_names() -> None:
-    traced = traced_and_sound(random_network(Inception), ["out=fc", "top=b", "stem"], (3, 16, 16))
+    traced = trace_network(random_network(Inception), ["out=fc", "top=b", "stem"], (3, 16, 16))
     assert visible(traced) == ["stem", "top", "out"]
     hops = hops_of(traced)
     assert hops["fc.weight"] == ("top", "out", 0, 10)
@@ -171,9 +171,9 @@ def test_every_form_of_an_operation() -> None:
     module = First(random_network(Forms))
     traced = traced_and_sound(module, ["conv1=module.conv1", "fc2=module.fc2"], (3, 12, 12), batch_size=2)
     assert {name.removeprefix("module."): ends for name, ends in hops_of(traced).items()} == {
-        "conv2.weight": ("conv1", "module.act", 0, 5),
-        "conv3.weight": ("module.act", "module.drop", 0, 6),
-        "conv4.weight": ("module.drop", "module.conv4", 0, 7),
+        "conv2.weight": ("conv1", "module.conv2", 0, 5),
+        "conv3.weight": ("module.conv2", "module.conv3", 0, 6),
+        "conv4.weight": ("module.conv3", "module.conv4", 0, 7),
         "fc1.weight": ("module.conv4", "module.fc1", 0, 8),
         "fc2.weight": ("module.fc1", "fc2", 0, 3),
     }
@@ -209,4 +209,43 @@ def test_layer_names() -> None:
 def test_too_many_channels() -> None:
     module = random_network(lambda: nn.Sequential(nn.Conv2d(1, 32768, 1), nn.ReLU(), nn.Conv2d(32768, 1, 1)))
     with pytest.raises(TraceError, match="32768 channels; at most 32767"):
-        trace_network(module, (), (1, 1, 1))
+        trace_network(module, (), (1, 2, 1))
+
+
+class Residual(nn.Module):
+    """A bottleneck block with a skip, normed after the addition; then a pre-activation block; then two skips in one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.down, self.up = nn.Conv2d(3, 6, 3), nn.Conv2d(6, 2, 1), nn.Conv2d(2, 6, 1)
+        self.norm = nn.BatchNorm2d(6)
+        self.before, self.inner = nn.BatchNorm2d(6), nn.Conv2d(6, 6, 3, padding=1, groups=2)
+        self.fc = nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.stem(x))
+        x = F.relu(self.norm(self.up(F.relu(self.down(x))) + x))
+        x = x + self.inner(F.relu(self.before(x)))
+        return self.fc(x.mean((2, 3)))
+
+
+def test_additions_by_hand() -> None:
+    module = random_network(Residual)
+    traced = traced_and_sound(module, ["stem", "norm", "fc"], (3, 9, 9), batch_size=2)
+    assert hops_of(traced) == {
+        "down.weight": ("stem", "down", 0, 2),
+        "up.weight": ("down", "norm", 0, 6),
+        "norm.identity": ("stem", "norm", 0, 6),
+        "inner.weight": ("norm", "add", 0, 6),
+        "add.identity": ("norm", "add", 0, 6),
+        "fc.weight": ("add", "fc", 0, 3),
+    }
+    norm = module.norm
+    scale = norm.weight / (norm.running_var + norm.eps).sqrt()  # type: ignore[operator]
+    assert scale.min() < 0 < scale.max()
+    # What follows the addition scales the convolution and the skip alike; what stands before a step is in its input.
+    torch.testing.assert_close(weight_of(traced, "norm.identity")[:, 0, 0, 0], scale)
+    torch.testing.assert_close(weight_of(traced, "up.weight"), module.up.weight * scale[:, None, None, None])
+    assert next(step.weight for step in traced.steps if step.name == "add.identity") is None
+    inner = hop_of(traced, "inner.weight").convolution
+    assert inner is not None and inner.groups == 2

@@ -155,7 +155,7 @@ def _heading(title: str) -> Iterator[str]:
 def _layer(layer: Layer, box: Box, graph: LayerGraph) -> str:
     colours = f"fill='#e6f0fb' stroke='{BLUE}'" if layer.visible else f"fill='#f5f6f7' stroke='{GREY}'"
     size = 13 if layer.visible else 11
-    shape = f"{layer.channels} × {layer.height} × {layer.width}"
+    shape = "the image's own class" if layer.of_class else f"{layer.channels} × {layer.height} × {layer.width}"
     name = _short(layer.name if layer.visible else _own_name(layer.name, graph), int(box.width / (0.58 * size)))
     weight = "bold" if layer.visible else "normal"
     return (

@@ -54,7 +54,7 @@ def _field(graph: NetworkGraph, node: fx.Node, inputs: Sequence[_Field], whole: 
     if name == "constant_pad_nd":
         left, top = _padding(node)
         return _Field(_through_kernel(below.window, Convolution(padding=(top, left))), after)
-    if kind(node) is Kind.MOVE and len(node.all_input_nodes) == 1:
+    if kind(node) is Kind.MOVE and len(inputs) == 1:
         return _moved(graph, node, below) or _Field(whole)
     # What joins maps, or acts on each position alone, keeps the positions where they were.
     kept = [field for field in inputs if _holds(shape, field) and field.window.stride != (0, 0)]
@@ -69,11 +69,11 @@ def _moved(graph: NetworkGraph, node: fx.Node, below: _Field) -> _Field | None:
     """The field after values were moved about; None where their positions aren't what they were."""
     if below.window.stride == (0, 0):
         return None
-    (source,) = node.all_input_nodes
+    (source,) = (n for n in node.all_input_nodes if graph.constant(n) is None)
     sizes = [1] * len(graph.shape(source))
     sizes[below.axis], sizes[below.axis + 1] = below.positions
     places = torch.arange(below.positions[0] * below.positions[1]).reshape(sizes).expand(graph.shape(source))
-    args, kwargs = fx.node.map_arg((node.args, node.kwargs), lambda _: places)
+    args, kwargs = fx.node.map_arg((node.args, node.kwargs), lambda n: places if n is source else graph.constant(n))
     value = node.target(*args, **kwargs)  # type: ignore[operator]
     moved = compressed(value if isinstance(value, torch.Tensor) else value[0])
     for axis in range(-moved.ndim, -1):

@@ -181,7 +181,10 @@ def _lines(report: NetworkReport) -> Iterator[str]:
 
 def _layer_lines(layer: Layer, graph: LayerGraph, input_size: tuple[int, int, int]) -> Iterator[str]:
     indent = "" if layer.visible else "    "
-    yield f"{indent}{layer.name}: {layer_size(layer)}, sees {_sight(layer, input_size)}"
+    if layer.of_class:
+        yield f"{layer.name}: that of the image's own class"
+    else:
+        yield f"{indent}{layer.name}: {layer_size(layer)}, sees {_sight(layer, input_size)}"
     yield from (f"{indent}  from {hop.source}: {hop_in_words(hop, graph)}" for hop in graph.incoming(layer.name))
 
 
