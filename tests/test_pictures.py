@@ -57,7 +57,7 @@ def one_thread() -> Any:
 
 def network(colours: int = 3) -> fx.GraphModule:
     torch.manual_seed(3)
-    return network_graph(Branches(colours), (colours, SIDE, SIDE)).module
+    return network_graph(Branches(colours), (colours, SIDE, SIDE), batch_size=2).module
 
 
 def visualiser(node: str, settings: Settings = FEW, colours: int = 3, side: int = SIDE) -> Visualiser:
