@@ -173,14 +173,13 @@ class _Marking(fx.Interpreter):
 
 
 def _change(maps: Float32[Tensor, "image channel ..."], share: Tensor) -> Float32[Tensor, "image channel ..."]:
-    """By what maps are changed: a share of each position's difference from the channel's mean, which stays as it is.
+    """By what maps are changed: a share of each position's difference from the channel's mean.
 
-    So the largest value answers in the mark's direction, and gates made of means don't answer to other channels'
-    marks. A channel that is the same everywhere is changed by a share of itself.
+    So the largest value answers in the mark's direction, and means, of which gates are made, change but little. A
+    channel that is the same everywhere is changed by a share of itself.
     """
     flat = maps.reshape(*maps.shape[:2], -1)
     change = share.reshape(-1) * (flat - flat.mean(-1, keepdim=True))
-    change = change - change.mean(-1, keepdim=True)
     is_flat = change.abs().amax(-1, keepdim=True) <= FLAT * flat.abs().amax(-1, keepdim=True)
     return torch.where(is_flat, share.reshape(-1) * flat, change).reshape(maps.shape)
 
