@@ -63,7 +63,7 @@ def test_made_stores_are_as_a_run_makes_them(complete: Path, finished: RunConfig
     real = Store.open(finished.out)
     in_real = _arrays(real)
     in_made = _arrays(made)
-    assert {name: what for name, what in in_made.items() if name[0] != "pictures/{visible}"} == in_real
+    assert {name: what for name, what in in_made.items() if name[0] != "pictures/{with_maps}"} == in_real
     groups = {address.partition("/")[0] for address in real.group}
     assert {group for group in groups if made.finished(group) is None} == {
         group for group in groups if real.finished(group) is None

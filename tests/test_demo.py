@@ -79,7 +79,8 @@ def test_readme_s_commands_and_options_exist(words: list[str]) -> None:
 
 
 def test_readme_s_options_exist() -> None:
-    known = {f"--{name.replace('_', '-')}" for name in RunConfig.model_fields}
+    plain = {name.replace("_", "-") for name in RunConfig.model_fields}
+    known = {f"--{switch}{name}" for name in plain for switch in ("", "no-")}
     assert set(re.findall(r"\*\*`(--[a-z-]+)", README)) <= known
 
 

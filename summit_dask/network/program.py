@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, fx, nn
 
 from summit_dask.facts.config import fingerprint
@@ -36,7 +36,13 @@ def program_path(store: Path, spec: NetworkSpec, batch_size: int) -> Path:
 
 
 def save_program(network: TracedNetwork, path: Path) -> None:
-    """Write a traced network to a file, which is there whole or not at all."""
+    """Write a traced network to a file, which is there whole or not at all.
+
+    Raises
+    ------
+    StoreError
+        If there is no room, or nothing may be written there.
+    """
     tensors = _constants(network.module)
     steps = [_plain_step(step, f"step.{i}", tensors) for i, step in enumerate(network.steps)]
     unranked = [_plain_step(step, f"unranked.{i}", tensors) for i, step in enumerate(network.unranked)]
@@ -56,11 +62,19 @@ def save_program(network: TracedNetwork, path: Path) -> None:
         "module_outputs": dict(network.module_outputs),
         "class_step": network.class_step and _plain_class_step(network.class_step, tensors),
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
+    plain = {name: tensor.detach().contiguous().clone() for name, tensor in tensors.items()}
     unfinished = path.with_suffix(".new")
-    save_file({name: t.detach().contiguous().clone() for name, t in tensors.items()}, unfinished,
-              {"network": json.dumps(facts)})  # fmt: skip
-    unfinished.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished.write_bytes(save(plain, {"network": json.dumps(facts)}))
+        unfinished.replace(path)
+    except OSError as error:
+        raise StoreError(
+            f"The traced network can't be written to {path}: {error}. Make room, or another --out; the same command "
+            "goes on."
+        ) from error
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def load_program(path: Path) -> TracedNetwork:

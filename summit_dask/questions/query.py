@@ -138,8 +138,8 @@ def attribution_graph(
     >>> tree = open_store(path)
     >>> graph = attribution_graph(tree, "bee")
     >>> sorted({channel.layer for channel in graph})
-    ['lower', 'upper']
-    >>> all(source.layer == "lower" and target.layer == "upper" for source, target in graph.edges)
+    ['logit', 'lower', 'upper']
+    >>> {(source.layer, target.layer) for source, target in graph.edges} == {("lower", "upper"), ("upper", "logit")}
     True
     >>> larger = attribution_graph(tree, "bee", p=0.9)
     >>> set(graph) < set(larger)
