@@ -219,10 +219,16 @@ def _say_cost(header: Header) -> None:
     )
 
 
+#: How many times more images than there are make it not worth mentioning that compiling would pay.
+_FAR_OFF = 100
+
+
 def _say_compiling(header: Header, options: ExtractOptions) -> None:
-    least = f"{pays_from(header.layer_graph):,} images on"
+    """From how many images on compiling pays; nothing where that is far off."""
+    n_images = pays_from(header.layer_graph)
+    least = f"{n_images:,} images on"
     if header.run.facts["compiled"]:
         say(f"The network runs compiled, which takes a minute once on each machine and pays from about {least}.")
-    elif options.compile is None:
+    elif options.compile is None and header.n_images * _FAR_OFF > n_images:
         missing = "" if compiler() else "; there is no C++ compiler here"
         say(f"The network runs as it is; compiling it (--compile) would pay from about {least}{missing}.")
