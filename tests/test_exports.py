@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from summit_dask.cli_formats import COMMANDS
 from summit_dask.facts import schema
+from summit_dask.facts.config import RunConfig
 from summit_dask.facts.errors import (
     ClassNotFoundError,
     ConfigError,
@@ -332,6 +333,16 @@ def test_table_of_the_embedding(own: tuple[Path, stores.Made], tables: dict[str,
     assert points["class"].tolist() == tree["class"].values.tolist()
     for axis in ("x", "y"):
         np.testing.assert_allclose(points[axis], tree[f"embedding/mixed2/{axis}"].values, rtol=1e-6)
+
+
+def test_the_row_of_the_class_stays_out_of_the_original_s_files(finished: RunConfig, tmp_path: Path) -> None:
+    """Which has no such row; what comes back has the other layers' nodes and edges."""
+    assert Store.open(finished.out).layer_graph.visible[-1].of_class
+    export(finished.out, tmp_path / "summit", "summit")
+    graph = read_json(tmp_path / "summit/data/ag/ag-0.json")
+    assert list(graph) == ["upper", "lower"] and graph["upper"]
+    import_summit(tmp_path / "summit", tmp_path / "back.zarr")
+    assert [layer.name for layer in Store.open(tmp_path / "back.zarr").layer_graph.visible] == ["lower", "upper"]
 
 
 def test_some_classes(own: tuple[Path, stores.Made], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -127,10 +127,7 @@ def test_a_step_on_a_concatenation_makes_a_hop_from_each_layer_in_it() -> None:
 
 def test_hops_pass_over_visible_layers() -> None:
     traced = traced_and_sound(random_network(Sharing), ["low", "conv1", "conv2", "conv3"], (3, 9, 9))
-    below = {
-        layer.name: [n.name for n in traced.layer_graph.neighbours_below(layer.name)]
-        for layer in traced.layer_graph.layers
-    }
+    below = {layer.name: [n.name for n in traced.layer_graph.below(layer.name)] for layer in traced.layer_graph.layers}
     assert below == {"low": [], "conv1": ["low"], "conv2": ["low", "conv1"], "conv3": ["low", "conv1", "conv2"]}
 
 

@@ -240,6 +240,12 @@ class LayerGraph:
         """Visible layers but the row of the class, which has no maps to look at and no channels to compare."""
         return tuple(layer for layer in self.visible if not layer.of_class)
 
+    def without_class(self) -> "LayerGraph":
+        """The layer graph without the row of the class; layers keep their places, as it is the last."""
+        kept = {layer.name for layer in self.layers if not layer.of_class}
+        layers = tuple(layer for layer in self.layers if layer.name in kept)
+        return LayerGraph(layers, tuple(hop for hop in self.hops if hop.target in kept))
+
     @property
     def influenced(self) -> tuple[Layer, ...]:
         """Visible and hidden layers that any hop leads to, input side first."""

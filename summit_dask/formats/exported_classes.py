@@ -108,7 +108,8 @@ def _counts(job: Job) -> Counts:
     if "matrices" in store.group:
         return {name: store.read(f"matrices/{layer}/activation_count") for layer, name in job.names.items()}
     if job.front_end and "graphs" in store.group:
-        return front_end.counts_of_nodes(list(read_graphs(store)), job.layer_graph)
+        graphs = [front_end.without_class(graph, store.layer_graph) for graph in read_graphs(store)]
+        return front_end.counts_of_nodes(graphs, job.layer_graph)
     return {}
 
 

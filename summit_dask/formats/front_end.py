@@ -97,6 +97,11 @@ def shown_graph(graph: ClassGraph, layer_graph: LayerGraph, n_images: int) -> Cl
     )
 
 
+def without_class(graph: ClassGraph, layer_graph: LayerGraph) -> ClassGraph:
+    """The graph without the row of the class, which the original doesn't know."""
+    return _within(graph, np.array([0 if layer.of_class else layer.channels for layer in layer_graph.layers]))
+
+
 def _within(graph: ClassGraph, limit: NDArray[np.int64]) -> ClassGraph:
     """The graph of the channels below each layer's limit."""
     is_node = graph.node_channel < limit[graph.node_layer]

@@ -74,9 +74,10 @@ def _influence_files(layer_graph: LayerGraph, names: Mapping[str, str]) -> dict[
         if not layer.visible:
             hidden.append(layer.name)
             continue
+        own = names.get(layer.name, layer.name)  # the row of the class has no other name
         for number, name in enumerate(hidden, 1):
-            files[name] = f"{names[layer.name]}_{number}"
-        files[layer.name] = names[layer.name]
+            files[name] = f"{own}_{number}"
+        files[layer.name] = own
         hidden = []
     return {layer.name: files[layer.name] for layer in layer_graph.influenced if layer.name in files}
 

@@ -55,8 +55,8 @@ class Job:
 
     @cached_property
     def layer_graph(self) -> LayerGraph:
-        """The store's layer graph in the original's names."""
-        return renamed(self.store.layer_graph, self.names)
+        """The store's layer graph in the original's names, without the row of the class, which it doesn't know."""
+        return renamed(self.store.layer_graph.without_class(), self.names)
 
     @property
     def imported(self) -> Imported | None:

@@ -17,7 +17,7 @@ _FILE_NAME = 80
 
 
 def original_names(layer_graph: LayerGraph, table: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The original's name of every visible layer: GoogLeNet's inception modules become mixed3a to mixed5b.
+    """The original's name of every visible layer with maps: GoogLeNet's inception modules become mixed3a to mixed5b.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def original_names(layer_graph: LayerGraph, table: Mapping[str, str] | None = No
     given = table or {}
     for name in given:
         layer_graph.layer(name)
-    names = {layer.name: given.get(layer.name, _default_name(layer.name)) for layer in layer_graph.visible}
+    names = {layer.name: given.get(layer.name, _default_name(layer.name)) for layer in layer_graph.with_maps}
     if len(set(names.values())) < len(names):
         raise ConfigError(f"Two layers get the same name: {names}. Correct the table of layers.")
     return names

@@ -77,7 +77,8 @@ def _write_graphs(job: Job) -> Remarks:
     number = targets(job.store)
     n_images = job.store.read("classes/n_images").tolist()
     n_edges = n_past = 0
-    for index, stored in job.graphs():
+    for index, whole in job.graphs():
+        stored = front_end.without_class(whole, job.store.layer_graph)
         n_edges += stored.edge_influence.size
         n_past += int(leads_past(stored, job.store.layer_graph).sum())
         graph = stored if job.imported else _sources_below(job.store, index, stored)

@@ -46,7 +46,7 @@ def _field(graph: NetworkGraph, node: fx.Node, inputs: Sequence[_Field], whole: 
     name, below, shape = operation(node), inputs[0], graph.shape(node)
     after = (shape[-2], shape[-1]) if len(shape) == 4 else (1, 1)
     if kind(node) is Kind.ITEM or (not shape and kind(node) is not Kind.MOVE):
-        return below if name == "getitem" else _of_tuple(node, below)
+        return below if name == "getitem" else _of_tuple(node, below, whole)
     if name == "avg_pool2d" or (name == "convolution" and len(shape) == 4):
         return _Field(_through_kernel(below.window, geometry(node)), after)
     if name == "_adaptive_avg_pool2d":
@@ -86,11 +86,14 @@ def _moved(graph: NetworkGraph, node: fx.Node, below: _Field) -> _Field | None:
     return None
 
 
-def _of_tuple(node: fx.Node, below: _Field) -> _Field:
-    """What an operation with several results gives: a pooling, or a norm over each position's channels."""
+def _of_tuple(node: fx.Node, below: _Field, whole: Window) -> _Field:
+    """What an operation with several results gives: a pooling, or a norm, which leaves positions where they were."""
+    value = node.meta["val"][0]
+    after = (value.shape[-2], value.shape[-1])
     if operation(node) == "max_pool2d_with_indices":
-        value = node.meta["val"][0]
-        return _Field(_through_kernel(below.window, geometry(node)), (value.shape[-2], value.shape[-1]))
+        return _Field(_through_kernel(below.window, geometry(node)), after)
+    if operation(node) == "adaptive_max_pool2d":
+        return _Field(_through_adaptive(below.window, below.positions, after, whole), after)
     return below
 
 
