@@ -14,9 +14,10 @@ from torch import Tensor, fx
 
 from summit_dask.facts.errors import TraceError
 from summit_dask.facts.layergraph import Convolution
-from summit_dask.network.channels import LinearStep, Operand
+from summit_dask.network.channels import Operand
 from summit_dask.network.export import NetworkGraph
 from summit_dask.network.operations import Kind, geometry, kind, operation
+from summit_dask.network.steps import LinearStep
 from summit_dask.network.traced import Value
 
 

@@ -17,9 +17,9 @@ from collections.abc import Sequence
 from torch import fx
 
 from summit_dask.facts.errors import TraceError
-from summit_dask.network.channels import linear_step
 from summit_dask.network.export import NetworkGraph
 from summit_dask.network.operations import Kind, kind, operation
+from summit_dask.network.steps import linear_step
 from summit_dask.network.walk import value_of
 
 #: Layers shown at most.

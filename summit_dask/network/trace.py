@@ -5,31 +5,31 @@ export ── what each channel is made of ── layers and what they add up �
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import count, groupby
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
-from summit_dask.facts.errors import ConfigError, LayerNotFoundError, TraceError, suggestion
+from summit_dask.facts.errors import TraceError
 from summit_dask.facts.layergraph import Convolution, Hop, Layer, LayerGraph, as_channels
-from summit_dask.network.channels import OTHER, Channels, Operand, linear_step
+from summit_dask.network.channels import OTHER, Channels, Operand
+from summit_dask.network.drafts import Draft, HopKey, by_origin, by_part, in_order, reordered, rows_reached
 from summit_dask.network.export import NetworkGraph, network_graph
-from summit_dask.network.inputs import StepInput, input_of_operand, input_of_step, of_rows
-from summit_dask.network.layers import default_layers, step_path
+from summit_dask.network.inputs import input_of_operand, input_of_step, of_rows
+from summit_dask.network.layers import default_layers
+from summit_dask.network.naming import COORDINATES, layer_names, unique, visible_layers
 from summit_dask.network.operations import Kind, kind, operation
 from summit_dask.network.receptive import windows
+from summit_dask.network.steps import linear_step
 from summit_dask.network.traced import ClassStep, PreActivation, Step, TracedNetwork, Value
-from summit_dask.network.walk import Term, Walk, value_of
+from summit_dask.network.walk import Term, Walk
 
 #: Influences keep sources as int16 and hops as int8.
 MAX_CHANNELS, MAX_HOPS = 32767, 127
-
-#: What a store's groups inherit; a group of theirs can't have such a name.
-COORDINATES = ("image", "class")
 
 
 def trace_network(
@@ -66,7 +66,7 @@ def trace_network(
         If a layer's name can't be used, or is used twice.
     """
     graph = network_graph(module, input_size, batch_size)
-    visible = _visible_layers(graph, layers or default_layers(graph))
+    visible = visible_layers(graph, layers or default_layers(graph))
     channels = Channels(graph, visible)
     classifier = None if logits is False else find_classifier(graph, channels, pooled=logits is None)
     if logits and classifier is None:
@@ -75,7 +75,7 @@ def trace_network(
             "Leave out --logits."
         )
     walk = Walk(graph, visible, channels, classifier)
-    return _Assembly(graph, walk, _names(graph, walk)).network()
+    return _Assembly(graph, walk, layer_names(graph, walk)).network()
 
 
 def find_classifier(graph: NetworkGraph, channels: Channels, pooled: bool) -> fx.Node | None:
@@ -99,98 +99,6 @@ def find_classifier(graph: NetworkGraph, channels: Channels, pooled: bool) -> fx
     rows = [channels.rows[label] for label in found.tolist() if label >= 0]
     is_map = all(len(graph.shape(channels.bases[row.base].node)) == 4 and row.stage == OTHER for row in rows)
     return node if rows and (is_map or not pooled) else None
-
-
-def _visible_layers(graph: NetworkGraph, entries: Sequence[str]) -> dict[fx.Node, str]:
-    """Value nodes of the visible layers and their names, in order of computation."""
-    named: dict[fx.Node, str] = {}
-    for entry in entries:
-        name, _, path = entry.rpartition("=")
-        node = layer_value(graph, path)
-        _check_name(name := name or path, named.values())
-        if node in named:
-            raise ConfigError(f"The layers {named[node]!r} and {name!r} are the same activation; name one of them.")
-        named[node] = name
-    return {node: named[node] for node in graph.nodes if node in named}
-
-
-def layer_value(graph: NetworkGraph, path: str) -> fx.Node:
-    """The activation of the module at a path.
-
-    Raises
-    ------
-    LayerNotFoundError
-        If no such module is on the way to the network's output; names near ones.
-    TraceError
-        If the module is called more than once.
-    """
-    nodes = graph.returned.get(path)
-    if not nodes:
-        raise LayerNotFoundError(
-            f"No module {path!r} returns a tensor of its own on the way to the network's output. "
-            f"{suggestion(path, graph.returned)}"
-        )
-    if len(nodes) > 1:
-        raise TraceError(f"The module {path!r} is called {len(nodes)} times, so its output is no single layer.")
-    return value_of(graph, nodes[0])
-
-
-def _check_name(name: str, others: Collection[str]) -> None:
-    if "/" in name or name.startswith("__") or not name.strip(".") or name in COORDINATES:
-        raise ConfigError(
-            f"A layer can't be called {name!r}: the store has a group of that name, so no '/', '__' or '.', and none "
-            f"of {', '.join(COORDINATES)}, which are coordinates there. Give it another one, as in --layers NAME=PATH."
-        )
-    if name in others:
-        raise ConfigError(f"Two layers are called {name!r}; names must be unique.")
-
-
-def _names(graph: NetworkGraph, walk: Walk) -> dict[fx.Node, str]:
-    """Names of all layers, input side first."""
-    used = {*walk.visible.values(), *COORDINATES}
-    names = {}
-    for value in walk.layers():
-        if value in walk.visible:
-            names[value] = walk.visible[value]
-        else:
-            names[value] = unique(_hidden_name(graph, value, walk.channels.bases[walk.hidden[value]].node), used)
-    return names
-
-
-def _hidden_name(graph: NetworkGraph, value: fx.Node, base: fx.Node) -> str:
-    if linear_step(graph, base) is not None:
-        return step_path(graph, base)
-    paths = [path for path, nodes in graph.returned.items() if nodes == (value,)]
-    return min(paths, key=len, default=f"{graph.owner(base)}.{operation(base)}".strip("."))
-
-
-def unique(name: str, used: set[str]) -> str:
-    """The name, or with a number behind it where it is used already."""
-    free = name if name not in used else next(n for i in count(2) if (n := f"{name}_{i}") not in used)
-    used.add(free)
-    return free
-
-
-#: A layer, and which of its hops: a source that comes twice by one step comes by two hops.
-_HopKey = tuple[fx.Node, int]
-
-
-@dataclass(eq=False)
-class _Draft:
-    """A step before its hops have names and numbers."""
-
-    name: str
-    input: StepInput
-    target: fx.Node
-    targets: list[int]
-    convolution: Convolution | None
-    weight: Tensor | None
-    sources: list[tuple[_HopKey, int] | None]
-    notes: tuple[str, ...]
-
-    def hop_keys(self, order: Mapping[fx.Node, int]) -> list[_HopKey]:
-        """Its hops, by the layers they come from, input side first."""
-        return sorted({source[0] for source in self.sources if source}, key=lambda key: (order[key[0]], key[1]))
 
 
 @dataclass(eq=False)
@@ -258,7 +166,7 @@ class _Assembly:
 
     # Steps
 
-    def _drafts(self, value: fx.Node, terms: Sequence[Term]) -> Iterator[_Draft]:
+    def _drafts(self, value: fx.Node, terms: Sequence[Term]) -> Iterator[Draft]:
         """Steps into a layer, in order of computation."""
         order = {node: i for i, node in enumerate(self.graph.nodes)}
         linear = [term for term in terms if term.step is not None]
@@ -268,7 +176,7 @@ class _Assembly:
         for operand in dict.fromkeys(term.operand for term in others if term.operand is not None):
             yield from self._identity_drafts(value, operand, [term for term in others if term.operand == operand])
 
-    def _linear_draft(self, value: fx.Node, node: fx.Node, terms: list[Term]) -> _Draft:
+    def _linear_draft(self, value: fx.Node, node: fx.Node, terms: list[Term]) -> Draft:
         step = linear_step(self.graph, node)
         assert step is not None
         terms = sorted(terms, key=lambda term: term.row)  # a group's rows lie together
@@ -277,7 +185,7 @@ class _Assembly:
         )
         scale = torch.tensor([term.scale for term in terms], dtype=torch.float64)
         labels = self.walk.channels.of(step.input)
-        return _Draft(
+        return Draft(
             name=f"{self.graph.owner(node) or node.name}.weight",
             input=found.input,
             target=value,
@@ -288,16 +196,16 @@ class _Assembly:
             notes=labels.notes if labels else (),
         )
 
-    def _identity_drafts(self, value: fx.Node, operand: Operand, terms: list[Term]) -> Iterator[_Draft]:
+    def _identity_drafts(self, value: fx.Node, operand: Operand, terms: list[Term]) -> Iterator[Draft]:
         """One identity, or several where the operand is a concatenation and each part can be taken by itself."""
         inside = operand.node is value
         labels = self.walk.labels(value) if inside else self.walk.channels.of(operand.node)
         is_layer = operand.node in self.names and not inside  # such a one is its own input
-        for part, first, own in [(operand, 0, terms)] if is_layer else _by_part(self.graph, operand, terms):
+        for part, first, own in [(operand, 0, terms)] if is_layer else by_part(self.graph, operand, terms):
             found = input_of_operand(self.graph, part, own[0].axis)
             places = [term.place - first if found.n_channels > 1 else 0 for term in own]
             scale = torch.tensor([term.scale for term in own], dtype=torch.float64)
-            yield _Draft(
+            yield Draft(
                 name=f"{self.names[value]}.identity",
                 input=found._replace(order=None if places == [*range(found.n_channels)] else places),
                 target=value,
@@ -308,20 +216,20 @@ class _Assembly:
                 notes=labels.notes if labels else (),
             )
 
-    def _sources(self, labels: Iterable[int]) -> list[tuple[_HopKey, int] | None]:
+    def _sources(self, labels: Iterable[int]) -> list[tuple[HopKey, int] | None]:
         """Layer and channel that each input channel is; one that comes again belongs to another hop."""
         seen: Counter[tuple[fx.Node, int]] = Counter()
-        sources: list[tuple[_HopKey, int] | None] = []
+        sources: list[tuple[HopKey, int] | None] = []
         for label in labels:
             found = self.walk.layer_and_channel(int(label))
             sources.append(found and ((found[0], seen[found]), found[1]))
             seen.update([found] if found else [])
         return sources
 
-    def _add_steps(self, drafts: Iterable[_Draft], used: set[str]) -> None:
+    def _add_steps(self, drafts: Iterable[Draft], used: set[str]) -> None:
         order = {node: i for i, node in enumerate(self.graph.nodes)}
         n_hops = 0
-        for draft in (part for whole in drafts for part in _by_origin(whole)):
+        for draft in (part for whole in drafts for part in by_origin(whole)):
             keys = draft.hop_keys(order)
             indices = {key: n_hops + i for i, key in enumerate(keys)}
             n_hops += len(keys)
@@ -334,10 +242,10 @@ class _Assembly:
                 "Name more layers between with --layers."
             )
 
-    def _hop(self, draft: _Draft, key: _HopKey, target: str, alone: bool, used: set[str]) -> Hop:
+    def _hop(self, draft: Draft, key: HopKey, target: str, alone: bool, used: set[str]) -> Hop:
         at = [i for i, source in enumerate(draft.sources) if source and source[0] == key]
         sources = [draft.sources[i][1] for i in at]  # type: ignore[index]
-        targets = [draft.targets[row] for row in _rows_reached(draft, at)]
+        targets = [draft.targets[row] for row in rows_reached(draft, at)]
         n_channels = self.graph.shape(key[0])[self.walk.axis(key[0])]
         return Hop(
             name=unique(draft.name if alone else f"{draft.name}_from_{self.names[key[0]]}", used),
@@ -349,13 +257,13 @@ class _Assembly:
             notes=draft.notes,
         )
 
-    def _step(self, draft: _Draft, indices: Mapping[_HopKey, int]) -> Step:
+    def _step(self, draft: Draft, indices: Mapping[HopKey, int]) -> Step:
         hop = np.array([indices[source[0]] if source else -1 for source in draft.sources], np.int16)
         channel = np.array([source[1] if source else -1 for source in draft.sources], np.int16)
-        order = [*range(len(hop))] if draft.convolution is None else _in_order(hop, channel, draft.convolution.groups)
+        order = [*range(len(hop))] if draft.convolution is None else in_order(hop, channel, draft.convolution.groups)
         weight = draft.weight
         if draft.convolution is not None and weight is not None:
-            weight = _reordered(weight, order, draft.convolution.groups)
+            weight = reordered(weight, order, draft.convolution.groups)
         before = draft.input.order or [*range(draft.input.n_channels)]
         together = [before[i] for i in order]
         return Step(
@@ -375,7 +283,7 @@ class _Assembly:
         step = linear_step(self.graph, node)
         assert step is not None
         labels = self.walk.channels.of(step.input)
-        draft = _Draft(
+        draft = Draft(
             name=f"{self.graph.owner(node) or node.name}.weight",
             input=input_of_operand(self.graph, Operand(step.input), step.axis),
             target=node,
@@ -427,81 +335,3 @@ class _Assembly:
                 scale=torch.tensor([row.scale * row.sign for _, row in own_rows], dtype=torch.float64),
                 shift=torch.tensor([row.shift * row.sign for _, row in own_rows], dtype=torch.float64),
             )
-
-
-def _by_part(graph: NetworkGraph, operand: Operand, terms: list[Term]) -> Iterator[tuple[Operand, int, list[Term]]]:
-    """The operand, or each tensor that it concatenates: first place of its channels, and the terms that lie there."""
-    node = operand.node
-    if operation(node) != "cat" or operand.slice or _axis_of_cat(graph, node) != terms[0].axis:
-        yield operand, 0, terms
-        return
-    start = 0
-    parts: Any = node.args[0]
-    for part in parts:
-        stop = start + graph.shape(part)[terms[0].axis]
-        own = [term for term in terms if start <= term.place < stop]
-        if own:
-            yield Operand(part, operand.factor), start, own
-        start = stop
-
-
-def _axis_of_cat(graph: NetworkGraph, node: fx.Node) -> int:
-    dim = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim", 0)
-    return int(dim) % len(graph.shape(node))  # type: ignore[arg-type]
-
-
-def _rows_reached(draft: _Draft, at: Sequence[int]) -> list[int]:
-    """Rows of a step's weight that any of some input channels can reach: those of their groups, or their own."""
-    if draft.convolution is None:
-        return list(at)
-    groups, n_rows = draft.convolution.groups, len(draft.targets)
-    if groups == 1:
-        return [*range(n_rows)]
-    reached = {i * groups // len(draft.sources) for i in at}
-    return [row for row in range(n_rows) if row * groups // n_rows in reached]
-
-
-def _in_order(hop: Any, channel: Any, groups: int) -> list[int]:
-    """Input channels by hop and source, those without a hop last, group by group."""
-    group = np.arange(len(hop)) * groups // len(hop)
-    return [int(i) for i in np.lexsort((channel, hop, hop < 0, group))]
-
-
-def _reordered(weight: Tensor, order: list[int], groups: int) -> Tensor:
-    """Weights of reordered input channels."""
-    size = weight.shape[1]
-    rows = torch.arange(len(weight)) * groups // len(weight)
-    columns = torch.tensor(order).reshape(groups, size) - torch.arange(groups)[:, None] * size
-    return weight[torch.arange(len(weight))[:, None], columns[rows]]
-
-
-def _by_origin(draft: _Draft) -> Iterator[_Draft]:
-    """The draft; two of them where some of its input channels come from layers and some from the image alone."""
-    known = torch.tensor([source is not None for source in draft.sources])
-    if known.all() or not known.any():
-        yield draft
-    elif draft.convolution is None:
-        yield from (_of_sources(draft, torch.nonzero(own)[:, 0].tolist()) for own in (known, ~known))
-    else:
-        yield replace(draft, weight=_weight_of(draft, known))
-        yield replace(draft, weight=_weight_of(draft, ~known), sources=[None] * len(known))
-
-
-def _of_sources(draft: _Draft, own: list[int]) -> _Draft:
-    """An identity of some of its channels."""
-    before = draft.input.order or [*range(draft.input.n_channels)]
-    return replace(
-        draft,
-        input=draft.input._replace(order=[before[i] for i in own]),
-        targets=[draft.targets[i] for i in own],
-        weight=None if draft.weight is None else draft.weight[own],
-        sources=[draft.sources[i] for i in own],
-    )
-
-
-def _weight_of(draft: _Draft, own: Tensor) -> Tensor:
-    """A convolution's weight, 0 for all input channels but some."""
-    assert draft.convolution is not None and draft.weight is not None
-    groups, n_rows = draft.convolution.groups, len(draft.weight)
-    is_own = own.reshape(groups, -1)[torch.arange(n_rows) * groups // n_rows]
-    return torch.where(is_own[:, :, None, None], draft.weight, 0.0)

@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from torch import fx
 
 from summit_dask.facts.errors import TraceError
-from summit_dask.network.channels import LINEAR, Channels, Labels, LinearStep, Operand, Row, linear_step
+from summit_dask.network.channels import LINEAR, Channels, Labels, Operand, Row
 from summit_dask.network.export import NetworkGraph
 from summit_dask.network.operations import Kind, kind
+from summit_dask.network.steps import LinearStep, linear_step
 
 
 @dataclass(frozen=True, eq=False)
