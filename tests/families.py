@@ -42,9 +42,8 @@ REFUSED = {
 
 #: Quick ones that have between them most of what networks do.
 FEW = (
-    "torchvision:resnet18", "torchvision:shufflenet_v2_x0_5", "torchvision:mobilenet_v3_small",
-    "torchvision:squeezenet1_1", "timm:convnext_atto", "timm:cs3darknet_s", "timm:ecaresnet26t",
-    "timm:resnest14d", "timm:gcresnext26ts",
+    "torchvision:resnet18", "torchvision:shufflenet_v2_x0_5", "timm:cs3darknet_s", "timm:resnest14d",
+    "timm:gcresnext26ts",
 )  # fmt: skip
 
 _NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)

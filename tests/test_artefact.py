@@ -48,6 +48,7 @@ def check_agree(found: Extraction, expected: Extraction) -> None:
     np.testing.assert_allclose(found.probabilities, expected.probabilities, atol=artefact.AGREEMENT)
 
 
+@pytest.mark.long
 @pytest.mark.skipif(artefact.compiler() is None, reason="no C++ compiler")
 def test_compiled_once_and_the_values_agree(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pixels: NDArray[np.uint8] = np.random.default_rng(0).integers(0, 256, (2, SIDE, SIDE, 3), np.uint8)

@@ -72,6 +72,7 @@ def test_a_pca_is_turned_to_the_layer_before() -> None:
     np.testing.assert_allclose(distances(turned["b"]), distances(alone["b"]), atol=1e-5)
 
 
+@pytest.mark.long
 def test_umap_follows_repeats_and_tells_kinds_apart() -> None:
     counts = {"a": grouped_counts(MANY), "b": grouped_counts(MANY, seed=1)}
     places = embed_layers(counts, 7)

@@ -92,6 +92,7 @@ def _key(graphs: dict[str, Any], kind: str) -> Any:
     return (of_class.astype(np.int64) * 100 + graphs[f"{kind}_layer"]) * 10_000 + graphs[f"{kind}_channel"]
 
 
+@pytest.mark.long
 def test_published_data_round_trip(shared_data: Path, real_store: Path, tmp_path: Path) -> None:
     export(real_store, tmp_path / "to", "summit")
     for target in range(1000):

@@ -213,6 +213,7 @@ np.savez(sys.argv[2], **hop(given["maps"])._asdict())
 """
 
 
+@pytest.mark.long
 def test_narrower_vectors_give_the_same(tmp_path: Path) -> None:
     """Without the processor's own vector instructions, as on machines that have only short ones."""
     rng = np.random.default_rng(0)

@@ -113,6 +113,7 @@ def test_the_file_that_torchvision_downloads_is_known(
     assert loaded(f"torchvision:{name}", "DEFAULT", (3, size, size)).digest == network.digest
 
 
+@pytest.mark.long
 def test_a_worker_builds_the_network_that_was_asked_for(tmp_path: Path) -> None:
     """By key and `transform_input` too, which stand in the specification."""
     original = transforming("googlenet", num_classes=7, aux_logits=False, transform_input=True)

@@ -273,7 +273,7 @@ CHANGES: tuple[dict[str, object], ...] = (
 @pytest.mark.parametrize(
     ("state", "change"),
     [
-        pytest.param(state, change, marks=[] if (i + 2 * j) % 5 == 0 else pytest.mark.long)
+        pytest.param(state, change, marks=[] if (i + 2 * j) % 8 == 0 else pytest.mark.long)
         for i, state in enumerate(STATES)
         for j, change in enumerate(CHANGES)
     ],

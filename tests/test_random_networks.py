@@ -107,7 +107,7 @@ class Network(nn.Module):
 NETWORKS = st.lists(st.tuples(st.integers(0, len(PARTS) - 1), st.sampled_from([1, 2, 4])), min_size=2, max_size=4)
 
 
-@settings(max_examples=20, deadline=None, derandomize=True)
+@settings(max_examples=10, deadline=None, derandomize=True)
 @given(parts=NETWORKS, hidden=st.sets(st.integers(0, 3)))
 def test_random_networks(parts: list[tuple[int, int]], hidden: set[int]) -> None:
     module = with_random_weights(Network(parts))

@@ -83,6 +83,7 @@ def test_predictions_are_those_of_plain_torch(config: RunConfig, logits: Any, sh
     np.testing.assert_allclose(tree["images/true_probability"].values, true, rtol=1e-3, atol=1e-6)
 
 
+@pytest.mark.long
 def test_verify_finds_nothing_wrong(config: RunConfig) -> None:
     report = verify_store(config.out, 3)
     assert report.right, "\n".join(report.lines())
