@@ -15,7 +15,6 @@ def test_sources_are_ranked_by_what_they_add_to_the_own_logit() -> None:
     rng = np.random.default_rng(0)
     weight, bias = rng.integers(-2, 3, (5, 7)).astype(np.float32), rng.normal(size=5).astype(np.float32)
     hop, source = np.array([0, 1, 0, -1, 1, 0, 0], np.int16), np.array([4, 0, 2, -1, 3, 1, 0], np.int16)
-    weight[:, 3] = 0  # comes from no layer
     pooled, outputs = rng.integers(0, 3, (6, 7)).astype(np.float32), np.array([0, 4, 2, 2, 1, 3], np.int32)
     row = measure_class_row(ClassStep(Value("pool", 1), weight, bias, hop, source), pooled, outputs, k=4)
     np.testing.assert_allclose(
@@ -23,7 +22,9 @@ def test_sources_are_ranked_by_what_they_add_to_the_own_logit() -> None:
     )
     for image, output in enumerate(outputs):
         added = pooled[image] * weight[output]
-        best = sorted((i for i in range(7) if added[i] > 0), key=lambda i: (-added[i], hop[i], source[i]))[:4]
+        best = sorted(
+            (i for i in range(7) if added[i] > 0 and hop[i] >= 0), key=lambda i: (-added[i], hop[i], source[i])
+        )[:4]
         missing = 4 - len(best)
         assert row.ranking.hop[image, 0].tolist() == [*hop[best], *[-1] * missing]
         assert row.ranking.source[image, 0].tolist() == [*source[best], *[-1] * missing]

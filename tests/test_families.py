@@ -36,13 +36,11 @@ def test_a_few_families(name: str) -> None:
     check(name)
 
 
-#: Left to `benchmarks/families.py`: slow, or much like another one. Of rdnet_tiny and starnet_s050 contributions add
-#: up, but channels behind norms and gates are held for misplaced at this size of the image.
+#: Left to `benchmarks/families.py`: slow, or much like another one.
 SLOW = {
     "timm:nasnetalarge", "timm:pnasnet5large", "timm:inception_resnet_v2", "timm:inception_v4", "timm:inception_v3",
     "timm:densenet121", "timm:dm_nfnet_f0", "timm:convformer_s18", "timm:efficientnet_b0", "timm:resnet50d",
-    "timm:vgg11_bn", "timm:hrnet_w18_small", "timm:legacy_xception", "timm:rdnet_tiny", "timm:repghostnet_050",
-    "timm:starnet_s050", "torchvision:efficientnet_b0",
+    "timm:vgg11_bn", "timm:hrnet_w18_small", "timm:legacy_xception", "timm:repghostnet_050",
     "torchvision:efficientnet_v2_s", "torchvision:convnext_tiny", "torchvision:resnet50", "torchvision:vgg11",
     "torchvision:resnext50_32x4d", "torchvision:squeezenet1_0", "torchvision:regnet_y_400mf", "timm:resnet18",
 }  # fmt: skip

@@ -100,7 +100,7 @@ def skip() -> tuple[Skip, TracedNetwork]:
     ]
     layers = tuple(Layer(name, 6, 5, 6, True, Window((1, 1), (1, 1), (0, 0))) for name in ("lower", "upper"))
     values = {"lower": lower, "upper": upper}
-    return module, TracedNetwork(exported, 4, LayerGraph(layers, tuple(hops)), values, tuple(steps), (), {}, {}, {})
+    return module, TracedNetwork(exported, 4, LayerGraph(layers, tuple(hops)), values, tuple(steps), (), {}, {}, {}, {})
 
 
 def _of(hop: int, sources: Iterable[int]) -> tuple[NDArray[np.int16], NDArray[np.int16]]:

@@ -65,7 +65,12 @@ def residual(batch_size: int = 2) -> Traced:
     images = torch.zeros(batch_size, 3, 8, 8)
     traced = torch.export.export(module, (images,)).run_decompositions().module()
     assert isinstance(traced, fx.GraphModule)
-    return Traced(module, TracedNetwork(traced, batch_size, _layer_graph(), VALUES, _steps(module), (), *_sums(module)))
+    return Traced(
+        module,
+        TracedNetwork(
+            traced, batch_size, _layer_graph(), VALUES, _steps(module), (), *_sums(module), {"mul": "sigmoid"}
+        ),
+    )
 
 
 VALUES = {

@@ -35,14 +35,15 @@ def measure_class_row(
     k
         Sources kept; only those above 0, ties to the lower hop, then the lower source.
     """
+    added = pooled * step.weight[outputs]
     order = np.lexsort((step.source, step.hop))
-    added = (pooled * step.weight[outputs])[:, order]
-    best = np.argsort(-added, axis=1, kind="stable")[:, :k]
-    value = np.take_along_axis(added, best, 1)
+    order = order[step.hop[order] >= 0]  # what comes from no layer adds to the logit, but is no source
+    hop, source, ranked = step.hop[order], step.source[order], added[:, order]
+    best = np.argsort(-ranked, axis=1, kind="stable")[:, :k]
+    value = np.take_along_axis(ranked, best, 1)
     ranking = empty_ranking(len(pooled), 1, k)
-    kept = (value > 0) & (step.hop[order][best] >= 0)
     ranks = slice(best.shape[1])
-    ranking.hop[:, 0, ranks] = np.where(kept, step.hop[order][best], -1)
-    ranking.source[:, 0, ranks] = np.where(kept, step.source[order][best], -1)
-    ranking.value[:, 0, ranks] = np.where(kept, value, 0)
+    ranking.hop[:, 0, ranks] = np.where(value > 0, hop[best], -1)
+    ranking.source[:, 0, ranks] = np.where(value > 0, source[best], -1)
+    ranking.value[:, 0, ranks] = np.where(value > 0, value, 0)
     return ClassRow(added.sum(1) + step.bias[outputs], ranking)

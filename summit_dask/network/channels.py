@@ -107,6 +107,8 @@ class Channels:
         Of each visible layer's value, the labels that it has from below.
     own
         Of each visible layer's value, the base that its channels are above it.
+    factors
+        Of each gate, the operand that is its factor.
     """
 
     graph: NetworkGraph
@@ -117,6 +119,7 @@ class Channels:
     mixes: dict[fx.Node, fx.Node] = field(default_factory=dict)
     inside: dict[fx.Node, Labels] = field(default_factory=dict)
     own: dict[fx.Node, int] = field(default_factory=dict)
+    factors: dict[fx.Node, fx.Node] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for node in self.graph.nodes:
@@ -293,7 +296,9 @@ class Channels:
             return self._sum(node, [(first.index, Operand(ordered[0])), (other.index, Operand(ordered[1], second))])
         if name in ("mul", "div"):
             chosen = self._map_of(node, one, two)
-            return None if chosen is None else self._kept(self.of(chosen), "gate")
+            if chosen is not None:
+                self.factors[node] = two if chosen is one else one
+                return self._kept(self.of(chosen), "gate")
         return None
 
     def _same_channels(self, several: Sequence[Labels]) -> bool:

@@ -21,8 +21,7 @@ from torch.nn import functional
 
 from summit_dask.facts.errors import TraceError
 from summit_dask.facts.layergraph import as_index
-from summit_dask.network.double import channels_first, graph_in_double, in_double, shown_by, value_at
-from summit_dask.network.export import first_tensor
+from summit_dask.network.double import channels_first, graph_in_double, in_double, shown_by
 from summit_dask.network.provenance import misplaced_channels
 from summit_dask.network.traced import PreActivation, Step, TracedNetwork
 
@@ -80,6 +79,8 @@ def check_completeness(module: nn.Module, network: TracedNetwork) -> tuple[Compl
     """
     outputs = _outputs(network)
     nearest = {node for pre in _all_pre_activations(network) for node in _nearest(_node(network, pre), outputs)}
+    if network.class_step is not None:
+        nearest.add(_output(network).name)
     images = _images(network.module)
     real = _real_outputs(module, images[:1], {path: node for node, path in outputs.items() if node in nearest})
     run = _Rebuilding(network, {node: (outputs[node], value) for node, value in real.items()})
@@ -88,17 +89,15 @@ def check_completeness(module: nn.Module, network: TracedNetwork) -> tuple[Compl
         misplaced = misplaced_channels(network, images.float())
     influenced = [layer for layer in network.layer_graph.influenced if not layer.of_class]
     found = tuple(run.found(layer.name, misplaced.get(layer.name, ())) for layer in influenced)
-    return found if network.class_step is None else (*found, _class_row(module, network, images))
+    return found if network.class_step is None else (*found, _class_row(network, run))
 
 
-def _class_row(module: nn.Module, network: TracedNetwork, images: Float64[Tensor, "image colour y x"]) -> Completeness:
+def _class_row(network: TracedNetwork, run: "_Rebuilding") -> Completeness:
     """The logits that the row of the class adds up, against the module's own outputs."""
     step = network.class_step
     assert step is not None
-    pooled = value_at(graph_in_double(network.module), step.input.node, images)[:1]
-    logits = functional.linear(pooled, torch.from_numpy(step.weight).double(), torch.from_numpy(step.bias).double())
-    with torch.inference_mode():
-        real = first_tensor(in_double(module)(images[:1]))
+    weight, bias = torch.from_numpy(step.weight).double(), torch.from_numpy(step.bias).double()
+    logits, real = functional.linear(run.pooled, weight, bias), run.real[_output(network).name][1]
     if bool((real >= 0).all()) and abs(float(real.sum()) - 1) < TOLERANCE:  # probabilities tell logits but for a shift
         logits = logits.softmax(1)
     difference = float((logits - real).abs().max()) / max(float(real.abs().max()), 1e-12)
@@ -110,9 +109,14 @@ def _class_row(module: nn.Module, network: TracedNetwork, images: Float64[Tensor
 
 def _outputs(network: TracedNetwork) -> dict[str, str]:
     """Nodes that are a module's output, with the path of the innermost such module."""
-    (output,) = network.module.graph.find_nodes(op="output")[0].all_input_nodes
     paths = sorted(network.module_outputs, key=len)
-    return {output.name: ""} | {network.module_outputs[path]: path for path in paths}
+    return {_output(network).name: ""} | {network.module_outputs[path]: path for path in paths}
+
+
+def _output(network: TracedNetwork) -> fx.Node:
+    """The node whose value the network gives."""
+    (output,) = network.module.graph.output_node().all_input_nodes
+    return output
 
 
 def _all_pre_activations(network: TracedNetwork) -> Iterator[PreActivation]:
@@ -185,10 +189,13 @@ class _Rebuilding(fx.Interpreter):
         self.steps: dict[str, list[tuple[Step, Tensor]]] = {}  # those of each layer, with their contributions' sum
         self.rebuilt: dict[str, dict[fx.Node, Any]] = {}  # by layer: what depends on its rebuilt pre-activation
         self.differences: dict[str, dict[str, float]] = {}
+        self.pooled = torch.empty(0)  # what the row of the class sees
 
     def run_node(self, n: fx.Node) -> Any:
         """See `fx.Interpreter`."""
         value = super().run_node(n)
+        if self.network.class_step is not None and n.name == self.network.class_step.input.node:
+            self.pooled = value[:1]
         for step in (*self.network.steps, *self.network.unranked):
             if step.input.node == n.name:
                 self.steps.setdefault(step.target, []).append((step, contributions(step, value[:1])))

@@ -29,27 +29,6 @@ def graph_in_double(traced: fx.GraphModule) -> fx.GraphModule:
     return own
 
 
-def value_at(module: fx.GraphModule, name: str, images: Tensor) -> Tensor:
-    """The value of one node of a graph."""
-    run = _Until(module, name)
-    with torch.inference_mode():
-        run.run(images)
-    return run.value
-
-
-class _Until(fx.Interpreter):
-    def __init__(self, module: fx.GraphModule, name: str) -> None:
-        super().__init__(module)
-        self.name = name
-        self.value = torch.empty(0)
-
-    def run_node(self, n: fx.Node) -> Any:
-        value = super().run_node(n)
-        if n.name == self.name:
-            self.value = value
-        return value
-
-
 def channels_first(value: Tensor, place: Value) -> Tensor:
     """A node's value as (image, channel, ...), a view of it."""
     return value.movedim(place.axis, 1)

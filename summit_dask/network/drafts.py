@@ -1,6 +1,6 @@
 """Steps before their hops have names and numbers: in parts, in order, with the rows that each source reaches."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -32,9 +32,11 @@ class Draft:
     sources: list[tuple[HopKey, int] | None]
     notes: tuple[str, ...]
 
-    def hop_keys(self, order: Mapping[fx.Node, int]) -> list[HopKey]:
+    def hop_keys(self, graph: NetworkGraph) -> list[HopKey]:
         """Its hops, by the layers they come from, input side first."""
-        return sorted({source[0] for source in self.sources if source}, key=lambda key: (order[key[0]], key[1]))
+        keys = {source[0] for source in self.sources if source}
+        order = {layer: i for i, layer in enumerate(graph.in_order(layer for layer, _ in keys))}
+        return sorted(keys, key=lambda key: (order[key[0]], key[1]))
 
 
 def by_part(graph: NetworkGraph, operand: Operand, terms: list[Term]) -> Iterator[tuple[Operand, int, list[Term]]]:

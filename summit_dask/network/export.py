@@ -7,7 +7,7 @@ a number. What module an operation came from stands in its metadata.
 """
 
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import redirect_stderr
 from dataclasses import dataclass
 from io import StringIO
@@ -23,11 +23,11 @@ from summit_dask.network.operations import (
     Kind,
     described,
     does_nothing,
-    in_out_of_place,
     is_random,
     kind,
     operation,
     operation_name,
+    reshaping,
 )
 
 #: Largest difference between the outputs of the graph and the module, as a share of the largest output.
@@ -61,6 +61,11 @@ class NetworkGraph:
         """All nodes, in the order they are computed."""
         return tuple(self.module.graph.nodes)
 
+    def in_order(self, nodes: Iterable[fx.Node]) -> list[fx.Node]:
+        """Some of the nodes, each once, in the order they are computed."""
+        wanted = set(nodes)
+        return [node for node in self.module.graph.nodes if node in wanted]
+
     @property
     def image(self) -> fx.Node:
         """The network's input."""
@@ -78,7 +83,7 @@ class NetworkGraph:
 
     def owner(self, node: fx.Node) -> str:
         """Path of the innermost module in whose `forward` the node is; empty for the network itself."""
-        return next((path for path, _ in reversed(module_stack(node).values())), "")
+        return owner(node)
 
     def describe(self, node: fx.Node) -> str:
         """The node in a message: module and operation."""
@@ -128,6 +133,11 @@ def module_stack(node: fx.Node) -> dict[str, tuple[str, str]]:
     stack = node.meta.get("nn_module_stack") or {}
     return {key: (path.partition("@")[0], str(getattr(cls, "__name__", cls)).rpartition(".")[2])
             for key, (path, cls) in stack.items()}  # fmt: skip
+
+
+def owner(node: fx.Node) -> str:
+    """Path of the innermost module in whose `forward` a node is; empty for the network itself."""
+    return next((path for path, _ in reversed(module_stack(node).values())), "")
 
 
 def attribute(module: nn.Module, path: str) -> Tensor:
@@ -183,9 +193,8 @@ def _plain(traced: fx.GraphModule) -> fx.GraphModule:
     traced.graph.set_codegen(fx.graph.CodeGen())
     if random := next((n for n in traced.graph.nodes if is_random(n)), None):
         raise TraceError(
-            f"The network is random: the operation '{operation(random)}' in "
-            f"{module_name(next((p for p, _ in reversed(module_stack(random).values())), ''))} gives something else "
-            f"each time ({_user_line(random)}). Remove it, or switch it off in eval mode."
+            f"The network is random: the operation '{operation(random)}' in {module_name(owner(random))} gives "
+            f"something else each time ({_user_line(random)}). Remove it, or switch it off in eval mode."
         )
     return traced
 
@@ -220,7 +229,7 @@ def _simplified(traced: fx.GraphModule) -> NetworkGraph:
     folds = _fold_batch_norms(traced)
     for node in traced.graph.nodes:
         if node.op == "call_function":
-            node.target = in_out_of_place(node.target)
+            node.target = reshaping(node.target)
     traced.graph.eliminate_dead_code()
     traced.delete_all_unused_submodules()
     traced.graph.lint()

@@ -112,8 +112,8 @@ def _thinned(graph: NetworkGraph, layers: Sequence[str]) -> tuple[str, ...]:
 
 
 def _in_order(graph: NetworkGraph, paths: Sequence[str]) -> tuple[str, ...]:
-    order = {node: i for i, node in enumerate(graph.nodes)}
-    return tuple(sorted(paths, key=lambda path: order[graph.returned[path][0]]))
+    place = {node: i for i, node in enumerate(graph.in_order(graph.returned[path][0] for path in paths))}
+    return tuple(sorted(paths, key=lambda path: place[graph.returned[path][0]]))
 
 
 def _n_linear_steps(graph: NetworkGraph, path: str) -> int:

@@ -26,7 +26,7 @@ def visible_layers(graph: NetworkGraph, entries: Sequence[str]) -> dict[fx.Node,
         if node in named:
             raise ConfigError(f"The layers {named[node]!r} and {name!r} are the same activation; name one of them.")
         named[node] = name
-    return {node: named[node] for node in graph.nodes if node in named}
+    return {node: named[node] for node in graph.in_order(named)}
 
 
 def layer_value(graph: NetworkGraph, path: str) -> fx.Node:

@@ -12,6 +12,7 @@ NORM            keeps them, though each value depends on the other channels or p
 BATCH_NORM      scales and shifts each by constants
 MOVE            gives them other places: concatenation, split, permutation, reshaping
 REDUCE          combines along axes: over positions it keeps channels, over channels it adds them
+ITEM            one of several results of an operation
 MIXES           anything else: influences can't be followed through it
 ==============  ==================================================================================
 
@@ -160,7 +161,7 @@ def _pair(value: Any) -> tuple[int, int]:
     return sizes[0], sizes[-1]
 
 
-def in_out_of_place(target: Callable[..., Any]) -> Callable[..., Any]:
-    """A view fails on maps that are laid out channels last; reshaping gives the same values."""
+def reshaping(target: Callable[..., Any]) -> Callable[..., Any]:
+    """What to call for a view, which fails on maps that are laid out channels last; anything else as it is."""
     views = (torch.ops.aten.view.default, torch.ops.aten._unsafe_view.default)
     return torch.ops.aten.reshape.default if target in views else target

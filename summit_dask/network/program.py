@@ -60,6 +60,7 @@ def save_program(network: TracedNetwork, path: Path) -> None:
             for layer, parts in network.pre_activations.items()
         },
         "module_outputs": dict(network.module_outputs),
+        "factors": dict(network.factors),
         "class_step": network.class_step and _plain_class_step(network.class_step, tensors),
     }
     plain = {name: tensor.detach().contiguous().clone() for name, tensor in tensors.items()}
@@ -108,6 +109,7 @@ def _network(facts: dict[str, Any], tensors: dict[str, Tensor]) -> TracedNetwork
             for layer, parts in facts["pre_activations"].items()
         },
         module_outputs=facts["module_outputs"],
+        factors=facts["factors"],
         class_step=facts["class_step"] and _class_step(facts["class_step"], tensors),
     )
 

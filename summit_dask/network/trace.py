@@ -140,6 +140,7 @@ class _Assembly:
                 for path, nodes in self.graph.returned.items()
                 if len(nodes) == 1 and path not in self.graph.folded
             },
+            factors={gate.name: factor.name for gate, factor in self.walk.channels.factors.items()},
             class_step=class_step,
         )
 
@@ -168,9 +169,8 @@ class _Assembly:
 
     def _drafts(self, value: fx.Node, terms: Sequence[Term]) -> Iterator[Draft]:
         """Steps into a layer, in order of computation."""
-        order = {node: i for i, node in enumerate(self.graph.nodes)}
         linear = [term for term in terms if term.step is not None]
-        for step in sorted({term.step for term in linear if term.step is not None}, key=order.__getitem__):
+        for step in self.graph.in_order(term.step for term in linear if term.step is not None):
             yield self._linear_draft(value, step, [term for term in linear if term.step is step])
         others = [term for term in terms if term.operand is not None]
         for operand in dict.fromkeys(term.operand for term in others if term.operand is not None):
@@ -227,10 +227,9 @@ class _Assembly:
         return sources
 
     def _add_steps(self, drafts: Iterable[Draft], used: set[str]) -> None:
-        order = {node: i for i, node in enumerate(self.graph.nodes)}
         n_hops = 0
         for draft in (part for whole in drafts for part in by_origin(whole)):
-            keys = draft.hop_keys(order)
+            keys = draft.hop_keys(self.graph)
             indices = {key: n_hops + i for i, key in enumerate(keys)}
             n_hops += len(keys)
             target = self.names[draft.target]
@@ -293,15 +292,14 @@ class _Assembly:
             sources=self._sources(self.walk.sources(node, step).tolist()),
             notes=labels.notes if labels else (),
         )
-        order = {value: i for i, value in enumerate(self.graph.nodes)}
-        keys = draft.hop_keys(order)
+        keys = draft.hop_keys(self.graph)
         self.hops += [self._hop(draft, key, name, len(keys) == 1, used) for key in keys]
         hop = np.array([keys.index(source[0]) if source else -1 for source in draft.sources], np.int16)
         weight = step.weight.detach().float().numpy()
         bias = np.zeros(len(weight), np.float32) if step.bias is None else step.bias.detach().float().numpy()
         return ClassStep(
             input=draft.input.value,
-            weight=np.where(hop >= 0, weight, np.float32(0)),
+            weight=weight,
             bias=bias,
             hop=hop,
             source=np.array([source[1] if source else -1 for source in draft.sources], np.int16),
@@ -311,9 +309,10 @@ class _Assembly:
 
     def _bias(self, value: fx.Node, terms: Sequence[Term]) -> Tensor:
         bias = torch.zeros(self.graph.shape(value)[self.walk.axis(value)], dtype=torch.float64)
+        steps = {term.step: linear_step(self.graph, term.step) for term in terms if term.step is not None}
         for term in terms:
-            step = linear_step(self.graph, term.step) if term.step is not None else None
-            own = float(step.bias.detach()[term.row]) if step is not None and step.bias is not None else 0.0
+            step = steps.get(term.step) if term.step is not None else None
+            own = float(step.bias[term.row]) if step is not None and step.bias is not None else 0.0
             bias[term.channel] += own * term.scale + term.shift
         return bias
 

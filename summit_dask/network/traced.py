@@ -76,7 +76,7 @@ class ClassStep:
     input
         Its input, (image, source): pooled channels.
     weight, bias
-        A row for each of the network's outputs, float32; weights are 0 for sources that come from no layer.
+        A row for each of the network's outputs, float32.
     hop, source
         As those of a `Step`.
     """
@@ -138,6 +138,8 @@ class TracedNetwork:
         By layer that steps lead to: what contributions and bias add up to.
     module_outputs
         By path of a module that is called once: the node whose value it returns.
+    factors
+        By gate, both as nodes' names: the operand that is taken as found.
     class_step
         What leads to the class itself, where that is the top row of the layer graph.
     """
@@ -151,4 +153,5 @@ class TracedNetwork:
     bias: Mapping[str, Tensor]
     pre_activations: Mapping[str, tuple[PreActivation, ...]]
     module_outputs: Mapping[str, str]
+    factors: Mapping[str, str]
     class_step: ClassStep | None = None

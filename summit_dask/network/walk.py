@@ -7,7 +7,7 @@ becomes a hidden layer, and the walk goes on from there::
                                   └─ visible layer below
 
 A and the identity lead into the visible layer; B's output is a hidden layer, to which B leads. What comes from the
-image alone is left out.
+image alone is added up too, but is no hop.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -92,8 +92,7 @@ class Walk:
 
     def layers(self) -> list[fx.Node]:
         """Value nodes of all layers, input side first."""
-        known = {*self.visible, *self.hidden}
-        return [node for node in self.graph.nodes if node in known]
+        return self.graph.in_order({*self.visible, *self.hidden})
 
     def labels(self, value: fx.Node) -> Labels:
         """Labels of a layer's channels, as they come from below.
@@ -117,18 +116,23 @@ class Walk:
         """What each channel of a layer is; None: from the image alone, or constant."""
         if value in self.visible and not any(n in self.above for n in value.all_input_nodes):
             return [None] * self.graph.shape(value)[self.axis(value)]
-        labels = self._along(value, self.labels(value), self.axis(value))
-        return [self._row(label) for label in labels.tolist()]
+        return [self._row(label) for label in self._own_labels(value)]
+
+    def _own_labels(self, value: fx.Node) -> list[int]:
+        """One label for each channel of a layer, as they come from below."""
+        found: list[int] = self._along(value, self.labels(value), self.axis(value)).tolist()
+        return found
 
     def terms(self, value: fx.Node) -> Iterator[Term]:
         """All that the channels of a layer add up."""
-        axis = self.axis(value)
-        for channel, row in enumerate(self.rows(value)):
+        axis, rows = self.axis(value), self.rows(value)
+        labels = self._own_labels(value) if any(rows) else []
+        for channel, row in enumerate(rows):
             if row is None:
                 continue
             if self.is_passed_on(value, row):
-                label = int(self._along(value, self.labels(value), axis)[channel])
-                yield Term(channel, 1.0, 0.0, operand=Operand(value), axis=axis, place=channel, label=label)
+                whole = Operand(value)
+                yield Term(channel, 1.0, 0.0, operand=whole, axis=axis, place=channel, label=labels[channel])
             else:
                 yield from self._of_base(channel, row, row.scale * row.sign, row.shift * row.sign)
 
@@ -197,9 +201,10 @@ class Walk:
 
     def _needed(self, value: fx.Node) -> Iterator[int]:
         """Bases that have to be layers for this one's hops."""
-        for step in dict.fromkeys(term.step for term in self.terms(value) if term.step is not None):
+        terms = list(self.terms(value))
+        for step in dict.fromkeys(term.step for term in terms if term.step is not None):
             yield from self._sources_of(step)
-        for term in self.terms(value):
+        for term in terms:
             row = self._row(term.label)
             if row is not None:
                 yield row.base
