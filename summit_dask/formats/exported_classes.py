@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from summit_dask.arrays.embedding import embed_layers
 from summit_dask.facts import schema
 from summit_dask.formats import front_end
+from summit_dask.formats.graph_parts import without_class
 from summit_dask.formats.job import Job, Remarks
 from summit_dask.formats.names import selector_word, unique
 from summit_dask.formats.original_classes import ClassEntry
@@ -108,7 +109,7 @@ def _counts(job: Job) -> Counts:
     if "matrices" in store.group:
         return {name: store.read(f"matrices/{layer}/activation_count") for layer, name in job.names.items()}
     if job.front_end and "graphs" in store.group:
-        graphs = [front_end.without_class(graph, store.layer_graph) for graph in read_graphs(store)]
+        graphs = [without_class(graph, store.layer_graph) for graph in read_graphs(store)]
         return front_end.counts_of_nodes(graphs, job.layer_graph)
     return {}
 

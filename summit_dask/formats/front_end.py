@@ -11,7 +11,7 @@ An export that was changed like this is for looking at; it can't be imported aga
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from summit_dask.arrays.graph.attribution import ClassGraph
 from summit_dask.facts.layergraph import Layer, LayerGraph
 from summit_dask.formats import original_network
+from summit_dask.formats.graph_parts import within
 from summit_dask.formats.job import Remarks
 from summit_dask.formats.original_classes import ClassEntry
 
@@ -88,34 +89,13 @@ def shown_graph(graph: ClassGraph, layer_graph: LayerGraph, n_images: int) -> Cl
     n_images
         Images of the class; 0 if unknown.
     """
-    shown = _within(graph, np.array([shown_channels(layer) for layer in layer_graph.layers]))
+    shown = within(graph, np.array([shown_channels(layer) for layer in layer_graph.layers]))
     return replace(
         shown,
         node_count=scaled(shown.node_count, n_images),
         node_source_influence=scaled(shown.node_source_influence, n_images),
         edge_influence=scaled(shown.edge_influence, n_images),
     )
-
-
-def without_class(graph: ClassGraph, layer_graph: LayerGraph) -> ClassGraph:
-    """The graph without the row of the class, which the original doesn't know."""
-    return _within(graph, np.array([0 if layer.of_class else layer.channels for layer in layer_graph.layers]))
-
-
-def _within(graph: ClassGraph, limit: NDArray[np.int64]) -> ClassGraph:
-    """The graph of the channels below each layer's limit."""
-    is_node = graph.node_channel < limit[graph.node_layer]
-    is_source = graph.node_source_channel < limit[graph.node_source_layer]
-    is_edge = graph.edge_source_channel < limit[graph.edge_source_layer]
-    is_edge &= graph.edge_target_channel < limit[graph.edge_target_layer]
-    known = replace(graph, node_source_channel=np.where(is_source, graph.node_source_channel, -1))
-    return replace(known, **_rows(known, "node_", is_node), **_rows(known, "edge_", is_edge))
-
-
-def _rows(graph: ClassGraph, prefix: str, kept: NDArray[np.bool_]) -> dict[str, Any]:
-    """Some rows of all columns of a table."""
-    names = [field.name for field in fields(graph) if field.name.startswith(prefix)]
-    return {name: getattr(graph, name)[kept] for name in names}
 
 
 def all_layers(graph: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from summit_dask.arrays.graph.edges import edges_between
 from summit_dask.facts import schema
 from summit_dask.formats import front_end, original_network
 from summit_dask.formats.exported_classes import class_table, targets
+from summit_dask.formats.graph_parts import without_class
 from summit_dask.formats.job import Job, Remarks
 from summit_dask.formats.original_classes import ClassEntry, entry_json, name_text
 from summit_dask.formats.original_graphs import graph_json, layer_below, leads_past
@@ -78,7 +79,7 @@ def _write_graphs(job: Job) -> Remarks:
     n_images = job.store.read("classes/n_images").tolist()
     n_edges = n_past = 0
     for index, whole in job.graphs():
-        stored = front_end.without_class(whole, job.store.layer_graph)
+        stored = without_class(whole, job.store.layer_graph)
         n_edges += stored.edge_influence.size
         n_past += int(leads_past(stored, job.store.layer_graph).sum())
         graph = stored if job.imported else _sources_below(job.store, index, stored)

@@ -33,9 +33,6 @@ from summit_dask.store.pictures import add_pictures, made_with
 from summit_dask.store.progress import Progress, duration, say
 from summit_dask.store.store import Store
 
-#: Images that the network is exported for; the parts that paint take any number.
-_EXPORTED = 2
-
 #: Steps that are timed to say how long all will take.
 _TRIAL_STEPS = 4
 
@@ -149,7 +146,8 @@ def paint(store: Store, connect: Connect, wanted: Wanted, kinds: Sequence[Kind],
     ]
     if todo:
         workers = connect()
-        with installed(workers.client, VisualiserPlugin(store.path, key, spec), spec.model) as plugin:
+        visualisers = VisualiserPlugin(store.path, key, spec, store.header.run.config.batch_size)
+        with installed(workers.client, visualisers, spec.model) as plugin:
             _paint_batches(workers, todo, drafts, settings, plugin)
     _collect(store, drafts, key)
     store.finish("pictures", key)
@@ -211,14 +209,14 @@ def _drafts_folder(store: Store) -> Path:
 class VisualiserPlugin(NetworkPlugin):
     """Builds the network on every worker, once."""
 
-    def __init__(self, path: Path, key: int, spec: NetworkSpec) -> None:
+    def __init__(self, path: Path, key: int, spec: NetworkSpec, batch_size: int) -> None:
         super().__init__(path, key)
-        self.spec = spec
+        self.path, self.spec, self.batch_size = path, spec, batch_size
 
     def prepare(self, worker: Worker) -> None:
         """See `NetworkPlugin`."""
         prepare_process()
-        self.network = built(self.spec, _EXPORTED)
+        self.network = built(self.spec, self.batch_size, self.path)
 
     def visualiser(self, layer: str, settings: Settings) -> Visualiser:
         """Of one layer."""
