@@ -25,6 +25,7 @@ from summit_dask.facts.errors import StoreBusyError, StoreError, StoreIncomplete
 from summit_dask.facts.layergraph import Convolution, Hop, Layer, LayerGraph, Window
 from summit_dask.questions.query import attribution_graph
 from summit_dask.stages import pipeline
+from summit_dask.stages.init import init
 from summit_dask.store.header import Header
 from summit_dask.store.layout import CHUNK_BYTES, cut, partition_size
 from summit_dask.store.lock import holding
@@ -458,10 +459,10 @@ def test_a_full_disk_ends_in_a_message_and_more_room_goes_on_to_the_same_store(
     monkeypatch.setattr(
         sys, "argv", ["summit-dask", "run", *(f"--{n.replace('_', '-')}={getattr(config, n)}" for n in names)]
     )
-    whole = used_by_a_run(disk, config, client)
+    laid_out, whole = used_by_a_run(disk, config, client)
     done = []
-    for share in (0.1, 0.25, 0.26, 0.27, 0.28, 0.3, 0.4, 0.8, 0.9, 0.97):
-        resize(disk, int(share * whole))
+    for share in (-0.5, -0.1, 0.05, 0.1, 0.3, 0.8, 0.97):
+        resize(disk, int(laid_out + share * (whole - laid_out if share > 0 else laid_out)))
         with pytest.raises(SystemExit) as end:
             cli.main()
         error = capsys.readouterr().err
@@ -477,9 +478,11 @@ def test_a_full_disk_ends_in_a_message_and_more_room_goes_on_to_the_same_store(
     assert ours == theirs
 
 
-def used_by_a_run(disk: Path, config: RunConfig, client: Client) -> int:
-    """Kilobytes that a whole run takes; nothing of it stays."""
+def used_by_a_run(disk: Path, config: RunConfig, client: Client) -> tuple[int, int]:
+    """Kilobytes that a store takes when laid out and when whole; nothing of it stays."""
+    init(config)
+    laid_out = used(disk)
     run_here(config, client)
     whole = used(disk)
     shutil.rmtree(config.out)
-    return whole
+    return laid_out, whole
