@@ -85,9 +85,10 @@ def build(network: Network, data: Path, batch_size: int) -> tuple[TracedNetwork,
     preprocessing = Preprocessing(network.resize, size)
     if not network.scaled:
         preprocessing = Preprocessing(network.resize, size, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
-    if network.weights:
+    file = data / "models" / f"{network.weights}.safetensors"
+    if file.is_file():
         model = network.model if network.model.startswith("torchvision:") else str(data / network.model)
-        found = find_network(model, str(data / "models" / f"{network.weights}.safetensors"))
+        found = find_network(model, str(file))
         module = load_network(found, preprocessing.input_size).module
     else:
         torch.manual_seed(0)
@@ -146,7 +147,7 @@ def cost(name: str, data: Path, batch_size: int, rounds: int, compiled: bool) ->
     batch = pixels(data, NETWORKS[name], preprocessing, batch_size)
     extractor = Extractor(traced, preprocessing, OPTIONS)
     maxima = Extractor(replace(traced, steps=()), preprocessing, OPTIONS)
-    images = extractor._normalised(batch)
+    images = extractor._normalised(torch.from_numpy(batch))
     variants: dict[str, Callable[[], object]] = {
         "bare": lambda: extractor.module(images),
         "maxima": lambda: maxima(batch),
@@ -174,7 +175,7 @@ def cost_by_step(name: str, data: Path, batch_size: int, rounds: int) -> list[Ro
     traced, preprocessing = build(NETWORKS[name], data, batch_size)
     batch = pixels(data, NETWORKS[name], preprocessing, batch_size)
     extractor = Extractor(traced, preprocessing, OPTIONS)
-    images = extractor._normalised(batch)
+    images = extractor._normalised(torch.from_numpy(batch))
     seconds: list[list[float]] = [[] for _ in traced.steps]
 
     def timed(seconds: list[float], kernel: Callable[..., object]) -> Callable[..., object]:
@@ -206,7 +207,7 @@ def against_original(name: str, data: Path, rounds: int) -> list[Row]:
     alone, _ = build(NETWORKS[name], data, 1)
     batch = pixels(data, NETWORKS[name], preprocessing, 8)
     extractor = Extractor(traced, preprocessing, OPTIONS)
-    images = extractor._normalised(batch)
+    images = extractor._normalised(torch.from_numpy(batch))
     originals = {stride: Original(alone, stride) for stride in (3, 1)}
     with torch.inference_mode():
         check(originals[1](images[:1]).influences, alone, everything(extractor, batch))
@@ -252,7 +253,7 @@ def peak_megabytes(name: str, data: Path, batch_size: int, variant: str) -> floa
             if variant == "everything":
                 everything(extractor, batch)
             else:
-                extractor.module(extractor._normalised(batch))
+                extractor.module(extractor._normalised(torch.from_numpy(batch)))
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
 

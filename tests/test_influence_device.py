@@ -11,28 +11,62 @@ import torch
 from hypothesis import Phase, given, settings
 
 from summit_dask.arrays.activations import channel_extremes
-from summit_dask.arrays.influence.device import DeviceStep, device_extremes, plain_peaks
+from summit_dask.arrays.influence.device import DeviceStep, device_extremes
 from summit_dask.arrays.influence.maximum import Strongest
 from summit_dask.facts.errors import NumericalError
 from summit_dask.facts.layergraph import Convolution
 from tests.test_influence import Case, cases, verify_strongest
 
-INTERPRETED = """
+#: Runs the kernels against the plain forms, on a GPU or, slowly, in Triton's interpreter.
+KERNELS = """
 import torch
-from summit_dask.arrays.influence.device import plain_peaks
-from summit_dask.arrays.influence.triton import fused_peaks, lay_out
+from summit_dask.arrays.influence import device, triton
 from summit_dask.facts.layergraph import Convolution
 
 torch.manual_seed(0)
+where = "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def same(got, expected):
+    torch.testing.assert_close([part.cpu() for part in got], list(expected))
+
+
 for convolution, targets, size in [
     (Convolution((3, 3), (1, 1), (1, 1)), 33, (8, 9)),
     (Convolution((3, 2), (2, 1), (1, 0), (1, 2), groups=2), 8, (9, 7)),
-    (Convolution((1, 1), (2, 2)), 2, (3, 3)),
+    (Convolution((3, 3), (1, 1), (1, 1), groups=4), 4, (5, 5)),
+    (Convolution((5, 5)), 3, (5, 5)),
 ]:
-    maps = torch.randn(1, 4, *size)
+    maps = torch.randn(2, 4, *size)
     weight = torch.randn(targets, 4 // convolution.groups, *convolution.kernel)
-    fused = fused_peaks(maps, lay_out(weight, convolution.groups), convolution)
-    torch.testing.assert_close(fused, plain_peaks(maps, weight, convolution))
+    laid_out = triton.lay_out(weight, convolution.groups).to(where)
+    peaks = device.plain_peaks(maps, weight, convolution)
+    fused = triton.fused_peaks(maps.to(where), laid_out, convolution)
+    same([fused], [peaks])
+    peaks = (4 * peaks).round()  # ties
+    for k in (1, 3, 9):
+        got = triton.strongest_of_peaks(peaks.to(where), convolution.groups, k)
+        same(got, device._ranked(peaks, convolution.groups, k))
+
+for shape in [(2, 5, 3, 7), (1, 70, 13, 11), (3, 33, 1, 1), (1, 3, 90, 91)]:
+    maps = torch.randint(-3, 4, shape).float()
+    for laid in (maps, maps.contiguous(memory_format=torch.channels_last), maps[:, :, ::2, ::3]):
+        same(triton.extremes(laid.to(where)), device.device_extremes(laid))
+
+maps = torch.zeros(1, 3, 9, 11)
+maps[0, 0, 4, 4], maps[0, 1, 8, 10] = torch.nan, torch.inf
+maximum, _, minimum = triton.extremes(maps.to(where))
+torch.testing.assert_close(maximum.cpu(), torch.tensor([[torch.nan, torch.inf, 0]]), equal_nan=True)
+torch.testing.assert_close(minimum.cpu(), torch.tensor([[torch.nan, 0, 0]]), equal_nan=True)
+
+for targets, sources, groups in [(7, 5, 1), (6, 4, 2), (3, 1, 3), (9, 2100, 1)]:
+    found = device.device_extremes(torch.randint(-2, 3, (2, groups * sources, 2, 2)).float())
+    weight = torch.randint(-2, 3, (targets, sources)).float()
+    high, low, weight_there = (part.to(where) for part in (found.maximum, found.minimum, weight))
+    same(
+        triton.strongest_of_extremes(high, low, weight_there, groups, 5),
+        device._ranked(device._closed(found, weight, groups), groups, 5),
+    )
 """
 
 
@@ -73,19 +107,6 @@ def test_weights_that_are_not_finite_are_an_error_that_names_the_step(bad: float
 
 
 @pytest.mark.skipif(not find_spec("triton"), reason="Triton is not installed")
-def test_triton_kernel_in_the_interpreter() -> None:
-    environment = {**os.environ, "TRITON_INTERPRET": "1"}
-    subprocess.run([sys.executable, "-c", INTERPRETED], check=True, env=environment)
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
-def test_triton_kernel_on_a_gpu() -> None:
-    from summit_dask.arrays.influence.triton import fused_peaks, lay_out
-
-    convolution = Convolution((3, 3), (1, 1), (1, 1))
-    maps, weight = torch.randn(4, 96, 28, 28, device="cuda"), torch.randn(208, 96, 3, 3, device="cuda")
-    got, expected = (
-        fused_peaks(maps, lay_out(weight, 1), convolution),
-        plain_peaks(maps.cpu(), weight.cpu(), convolution),
-    )
-    torch.testing.assert_close(got.cpu(), expected)
+def test_triton_kernels_in_the_interpreter_or_on_a_gpu() -> None:
+    interpreted = {} if torch.cuda.is_available() else {"TRITON_INTERPRET": "1"}
+    subprocess.run([sys.executable, "-c", KERNELS], check=True, env={**os.environ, **interpreted})

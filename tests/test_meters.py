@@ -25,17 +25,23 @@ OPTIONS = ExtractOptions(model="tests:none", images=Path("none"), k=3)
 PREPROCESSING = Preprocessing(resize=None, crop=(SIDE, SIDE))
 
 
+def measured_by(
+    on_device: bool, network: TracedNetwork, preprocessing: Preprocessing, options: ExtractOptions
+) -> Extractor:
+    """An extractor whose values a host measures, or what measures them on a GPU."""
+    with pytest.MonkeyPatch.context() as patch:
+        if on_device:
+            patch.setattr("summit_dask.measure.extractor.make_meter", DeviceMeter)
+        return Extractor(network, preprocessing, options)
+
+
 def extractor(on_device: bool, spoilt: bool = False) -> Extractor:
     torch.manual_seed(1)
     network = TinyInception().eval().requires_grad_(False)
     if spoilt:
         network.lower.one[1].weight.data[2] = torch.inf
-    made = Extractor(
-        trace_network(network, ("lower", "upper"), PREPROCESSING.input_size, OPTIONS.batch_size), PREPROCESSING, OPTIONS
-    )
-    if on_device:
-        made._meter = DeviceMeter(made._steps, OPTIONS.k, torch.device("cpu"))
-    return made
+    traced = trace_network(network, ("lower", "upper"), PREPROCESSING.input_size, OPTIONS.batch_size)
+    return measured_by(on_device, traced, PREPROCESSING, OPTIONS)
 
 
 def test_the_device_s_numbers_are_the_host_s() -> None:
@@ -113,9 +119,7 @@ def test_steps_into_the_same_channels_compete(on_device: bool, identity: bool) -
     module, network = skip()
     options = OPTIONS.replaced(k=4, identity=identity)
     grey = Preprocessing(None, (5, 6), (0.5,) * 3, (0.2,) * 3)
-    ready = Extractor(network, grey, options)
-    if on_device:
-        ready._meter = DeviceMeter(ready._steps, 4, torch.device("cpu"))
+    ready = measured_by(on_device, network, grey, options)
     pixels = np.random.default_rng(0).integers(0, 256, (3, 5, 6, 3), np.uint8)
     found = ready(pixels).rankings["upper"]
     with torch.no_grad():

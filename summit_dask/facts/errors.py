@@ -86,6 +86,10 @@ class ClusterError(SummitError):
     """The Dask cluster can't be reached or lacks what is needed."""
 
 
+class DeviceMemoryError(SummitError):
+    """A GPU's memory is too small for what was asked."""
+
+
 class NumericalError(SummitError):
     """A value is NaN, infinite or too large for its place."""
 

@@ -8,12 +8,13 @@ images. Or it runs compiled, and then all that is to be measured of one batch is
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float32, Int32, UInt8
-from numpy.typing import NDArray
+from torch import Tensor
 
 from summit_dask.arrays.activations import Extremes
 from summit_dask.arrays.influence.maximum import Strongest
@@ -21,8 +22,10 @@ from summit_dask.arrays.influence.merge import Places, Ranking, empty_ranking, m
 from summit_dask.facts.config import MeasureOptions
 from summit_dask.facts.errors import NumericalError
 from summit_dask.facts.preprocessing import Preprocessing
+from summit_dask.measure.batches import DeviceBatches
 from summit_dask.measure.classrow import measure_class_row
-from summit_dask.measure.meters import Measured, make_meter, to_host
+from summit_dask.measure.memory import on_device
+from summit_dask.measure.meters import DeviceMeter, Measured, answers_as_arrays, arrays_of, make_meter, tensors_of
 from summit_dask.measure.probabilities import gives_probabilities
 from summit_dask.measure.running import Run, compiled_run, interpreted_run
 from summit_dask.network.traced import Step, TracedNetwork, Value
@@ -53,6 +56,8 @@ class Extractor:
     ------
     ModelError
         If it can't be compiled here.
+    DeviceMemoryError
+        If a batch doesn't fit on the GPU.
 
     Attributes
     ----------
@@ -68,10 +73,19 @@ class Extractor:
         device: str = "cpu",
         compiled: bool = False,
     ) -> None:
-        self.layer_graph, self._device = network.layer_graph, torch.device(device)
-        self.batch_size, self._k = network.batch_size, options.k
+        self._device = torch.device(device)
+        self._on_device = partial(on_device, network, self._device)
+        with self._on_device():
+            self._set_up(network, preprocessing, options, compiled)
+
+    def _set_up(
+        self, network: TracedNetwork, preprocessing: Preprocessing, options: MeasureOptions, compiled: bool
+    ) -> None:
+        self.layer_graph, self._k = network.layer_graph, options.k
+        self.batch_size = network.batch_size
         self.module = network.module.to(self._device).to(memory_format=torch.channels_last)
-        shape = (network.batch_size, *preprocessing.input_size)
+        self._input_size = preprocessing.input_size
+        shape = (network.batch_size, *self._input_size)
         self._gives_probabilities = gives_probabilities(self.module, shape, self._device)
         self._mean = torch.tensor(preprocessing.mean, device=self._device).view(1, -1, 1, 1)
         self._std = torch.tensor(preprocessing.std, device=self._device).view(1, -1, 1, 1)
@@ -81,7 +95,16 @@ class Extractor:
         self._meter = make_meter(self._steps, options.k, self._device)
         self._measured = {value.node: value for value in self._values_to_measure()}
         self._steps_at = _steps_by_node(self._steps)
-        self._run = self._compiled(preprocessing) if compiled else interpreted_run(self.module, list(self._measured))
+        self._run = self._compiled() if compiled else interpreted_run(self.module, list(self._measured))
+        self._batches = None
+        if isinstance(self._meter, DeviceMeter):
+            with torch.inference_mode(), self._device_in_use():
+                self._batches = DeviceBatches(self._device_work, self._no_images(), self._device)
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether it runs on a GPU."""
+        return self._device.type == "cuda"
 
     def __call__(
         self, pixels: UInt8[np.ndarray, "image height width colour"], outputs: Int32[np.ndarray, " image"] | None = None
@@ -114,39 +137,64 @@ class Extractor:
         Callable
             Waits for the batch, then gives what `__call__` gives and raises what it raises.
         """
-        found, n_images = Measured(), len(pixels)
-        with torch.inference_mode(), self._device_in_use():
-            images = self._normalised(pixels)
-            given = self._run(images, lambda node, value: self._measure(node, value, n_images, found))[:n_images]
-            fetched = self._meter.fetch(found)
-            probabilities = given if self._gives_probabilities else given.softmax(1)
-            last = [to_host(part) for part in (given.isfinite().all(), probabilities.float())]
-            pooled = found.pooled if found.pooled is None else to_host(found.pooled)
-            done = self._mark()
+        with self._on_device(), torch.inference_mode(), self._device_in_use():
+            fetch = self._begun(self._whole_batch(pixels), len(pixels))
 
         def answer() -> Extraction:
-            if done:
-                done.synchronize()
-            answer = self._answer(self._meter.collected(fetched), *last)
-            return answer if pooled is None or outputs is None else self._with_class_row(answer, pooled, outputs)
+            found = fetch()
+            answer = self._answer(found)
+            return (
+                answer
+                if outputs is None or found.pooled is None
+                else self._with_class_row(answer, found.pooled, outputs)
+            )
 
         return answer
 
-    def _answer(self, found: Measured, finite: torch.Tensor, probabilities: torch.Tensor) -> Extraction:
+    def _begun(self, batch: Tensor, n_images: int) -> Callable[[], Measured]:
+        """Measure at once, or have a device begin to; gives what waits for the arrays."""
+        batches = self._batches
+        if batches is None:
+            found = self._measured_batch(batch, n_images)
+            return lambda: answers_as_arrays(found)
+        flat, done = batches(batch)
+
+        def fetch() -> Measured:
+            if done:
+                done.synchronize()
+            return arrays_of(self._template, batches.parts(flat), n_images)
+
+        return fetch
+
+    def _device_work(self, batch: Tensor) -> list[Tensor]:
+        """Measure on the device."""
+        self._template = self._measured_batch(batch, self.batch_size)
+        return tensors_of(self._template)
+
+    def _measured_batch(self, batch: UInt8[Tensor, "image height width colour"], n_images: int) -> Measured:
+        """All that is measured of the first images of a whole batch, arrays or tensors."""
+        found = Measured()
+        images = self._normalised(batch)
+        given = self._run(images, lambda node, value: self._measure(node, value, n_images, found))[:n_images]
+        found.finite = given.isfinite().all().int()
+        found.probabilities = (given if self._gives_probabilities else given.softmax(1)).float()
+        return found
+
+    def _answer(self, found: Measured) -> Extraction:
         self._check_finite(found.extremes)  # names the layer that is not finite, before the outputs are looked at
-        if not finite:
+        if not found.finite:
             raise NumericalError("The network's outputs hold NaN or infinity; check weights and preprocessing.")
         names = [layer.name for layer in self.layer_graph.with_maps]
         extremes = {name: found.extremes[self._values[name].node] for name in names}
-        return Extraction(extremes, self._rankings(len(probabilities), found.strongest), probabilities.numpy())
+        return Extraction(extremes, self._rankings(len(found.probabilities), found.strongest), found.probabilities)
 
     def _with_class_row(
-        self, measured: Extraction, pooled: torch.Tensor, outputs: Int32[np.ndarray, " image"]
+        self, measured: Extraction, pooled: Float32[np.ndarray, "image source"], outputs: Int32[np.ndarray, " image"]
     ) -> Extraction:
         """The row of the class beside what was measured."""
         assert self._class_step is not None
         name = self.layer_graph.visible[-1].name
-        row = measure_class_row(self._class_step, pooled.numpy(), outputs, self._k)
+        row = measure_class_row(self._class_step, pooled, outputs, self._k)
         logit = row.logit[:, None]
         extremes = Extremes(logit, np.zeros(logit.shape, np.int32), logit)
         return replace(
@@ -180,30 +228,28 @@ class Extractor:
         inputs = [f"the input of {step.name}" for step in self._steps if step.input.node == node]
         return (layers + inputs + ["the input of the last linear layer"])[0]
 
-    def _mark(self) -> torch.cuda.Event | None:
-        """A mark in the GPU's work, to wait for; None where there is nothing to wait for."""
-        if self._device.type != "cuda":
-            return None
-        event = torch.cuda.Event()
-        event.record()
-        return event
-
     def _device_in_use(self) -> AbstractContextManager[Any]:
         """Triton starts its kernels on the thread's current GPU, whichever the tensors lie on."""
-        return torch.cuda.device(self._device) if self._device.type == "cuda" else nullcontext()
+        return torch.cuda.device(self._device) if self.on_gpu else nullcontext()
 
-    def _compiled(self, preprocessing: Preprocessing) -> Run:
-        colours, height, width = preprocessing.input_size
-        images = self._normalised(np.zeros((self.batch_size, height, width, colours), np.uint8))
-        return compiled_run(self.module, list(self._measured), images)
+    def _compiled(self) -> Run:
+        return compiled_run(self.module, list(self._measured), self._normalised(self._no_images()))
 
-    def _normalised(self, pixels: NDArray[np.uint8]) -> torch.Tensor:
-        """A whole batch as the network takes it, zeros where images are missing."""
+    def _no_images(self) -> UInt8[Tensor, "image height width colour"]:
+        """A whole batch of zeros."""
+        colours, height, width = self._input_size
+        return torch.zeros((self.batch_size, height, width, colours), dtype=torch.uint8)
+
+    def _whole_batch(
+        self, pixels: UInt8[np.ndarray, "some height width colour"]
+    ) -> UInt8[Tensor, "image height width colour"]:
+        """Filled up with zeros where images are missing."""
         missing = self.batch_size - len(pixels)
-        host = torch.from_numpy(np.pad(pixels, ((0, missing), (0, 0), (0, 0), (0, 0))) if missing else pixels)
-        if self._device.type == "cuda":
-            host = host.pin_memory()  # else copying would wait for the batch before
-        colours = host.to(self._device, non_blocking=True).permute(0, 3, 1, 2).float().div_(255)
+        return torch.from_numpy(np.pad(pixels, ((0, missing), (0, 0), (0, 0), (0, 0))) if missing else pixels)
+
+    def _normalised(self, batch: UInt8[Tensor, "image height width colour"]) -> Tensor:
+        """As the network takes it, (image, colour, y, x)."""
+        colours = batch.to(self._device).permute(0, 3, 1, 2).float().div_(255)
         return colours.sub_(self._mean).div_(self._std)
 
     def _values_to_measure(self) -> Iterator[Value]:
@@ -212,7 +258,7 @@ class Extractor:
             yield self._class_step.input
         yield from (step.input for step in self._steps)
 
-    def _measure(self, node: str, value: torch.Tensor, n_images: int, found: Measured) -> None:
+    def _measure(self, node: str, value: Tensor, n_images: int, found: Measured) -> None:
         if self._class_step is not None and node == self._class_step.input.node:
             found.pooled = value[:n_images]
         self._meter.measure(self._measured[node], value[:n_images], self._steps_at.get(node, ()), found)

@@ -4,8 +4,8 @@ A meter turns a network's value into maps, finds their extremes once, and ranks 
 it is. What the GPU finds stays there until the batch is through.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -14,7 +14,7 @@ from jaxtyping import Float32
 from torch import Tensor
 
 from summit_dask.arrays.activations import Extremes, channel_extremes
-from summit_dask.arrays.influence.device import DeviceExtremes, DeviceStep, DeviceStrongest, device_extremes
+from summit_dask.arrays.influence.device import DeviceExtremes, DeviceStep, device_extremes
 from summit_dask.arrays.influence.maximum import Strongest, needs_maps, prepare_step
 from summit_dask.facts.layergraph import as_index
 from summit_dask.network.traced import Step, Value
@@ -22,11 +22,16 @@ from summit_dask.network.traced import Step, Value
 
 @dataclass
 class Measured:
-    """What was found in one batch: extremes by node, strongest sources by the step's place, pooled channels."""
+    """What was found in one batch: extremes by node, strongest sources by the step's place, what the network answers.
+
+    Arrays where a host measured, tensors where a device did.
+    """
 
     extremes: dict[str, Any] = field(default_factory=dict)
     strongest: dict[int, Any] = field(default_factory=dict)
-    pooled: Tensor | None = None
+    pooled: Any = None
+    probabilities: Any = None
+    finite: Any = None
 
 
 @runtime_checkable
@@ -35,14 +40,6 @@ class Meter(Protocol):
 
     def measure(self, value: Value, tensor: Tensor, steps: Sequence[int], found: Measured) -> None:
         """Note the extremes of a value and the strongest sources of the steps whose input it is."""
-
-    def fetch(self, found: Measured) -> Measured:
-        """Begin to bring everything into main memory; whoever looks at it waits for the device first."""
-        ...
-
-    def collected(self, found: Measured) -> Measured:
-        """What was fetched as arrays: `Extremes` and `Strongest`."""
-        ...
 
 
 class HostMeter:
@@ -64,14 +61,6 @@ class HostMeter:
         extremes = found.extremes[value.node] = channel_extremes(maps)
         for i in steps:
             found.strongest[i] = self._kernels[i](*_ordered(self._steps[i], maps, extremes))
-
-    def fetch(self, found: Measured) -> Measured:
-        """See `Meter`; nothing to do."""
-        return found
-
-    def collected(self, found: Measured) -> Measured:
-        """See `Meter`."""
-        return found
 
 
 class DeviceMeter:
@@ -101,24 +90,31 @@ class DeviceMeter:
                 own = DeviceExtremes(*(part[:, order] for part in extremes))
                 found.strongest[i] = self._steps[i](maps[:, order], own)
 
-    def fetch(self, found: Measured) -> Measured:
-        """See `Meter`."""
-        extremes = {node: DeviceExtremes(*map(to_host, parts)) for node, parts in found.extremes.items()}
-        return Measured(extremes, {i: DeviceStrongest(*map(to_host, parts)) for i, parts in found.strongest.items()})
 
-    def collected(self, found: Measured) -> Measured:
-        """See `Meter`."""
-        extremes = {
-            node: Extremes(e.maximum.numpy(), e.position.int().numpy(), e.minimum.numpy())
-            for node, e in found.extremes.items()
-        }
-        strongest = {i: Strongest(s.source.numpy(), s.value.numpy()) for i, s in found.strongest.items()}
-        return Measured(extremes, strongest)
+def answers_as_arrays(found: Measured) -> Measured:
+    """What the network itself gave a host as arrays too."""
+    pooled = None if found.pooled is None else found.pooled.numpy()
+    return replace(found, pooled=pooled, probabilities=found.probabilities.numpy())
 
 
-def to_host(tensor: Tensor) -> Tensor:
-    """A copy in main memory that may still be under way; whoever looks at it waits for the device first."""
-    return tensor.to("cpu", non_blocking=True)
+def tensors_of(found: Measured) -> list[Tensor]:
+    """All that a device found, in a fixed order."""
+    parts = [*found.extremes.values(), *found.strongest.values()]
+    pooled = [] if found.pooled is None else [found.pooled]
+    return [tensor for part in parts for tensor in part] + [*pooled, found.probabilities, found.finite]
+
+
+def arrays_of(found: Measured, tensors: Iterable[Tensor], n_images: int) -> Measured:
+    """The same as arrays of so many images, from tensors in main memory that lie as `tensors_of` gave them."""
+    arrays = (tensor.numpy() for tensor in tensors)
+
+    def next_of_images(number: int) -> Iterator[np.ndarray[Any, Any]]:
+        return (next(arrays)[:n_images] for _ in range(number))
+
+    extremes = {node: Extremes(*next_of_images(3)) for node in found.extremes}
+    strongest = {i: Strongest(*next_of_images(2)) for i in found.strongest}
+    pooled = None if found.pooled is None else next(arrays)[:n_images]
+    return Measured(extremes, strongest, pooled, next(arrays)[:n_images], next(arrays))
 
 
 def make_meter(steps: Sequence[Step], k: int, device: torch.device) -> Meter:

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from dask.system import CPU_COUNT
 from jaxtyping import Int32, UInt8
 from numpy.typing import NDArray
 
@@ -27,6 +29,7 @@ from summit_dask.measure.extractor import Extraction, Extractor
 #: Values by address, as `Store.write` takes them.
 Arrays = dict[str, NDArray[Any]]
 
+#: Of a worker on the CPU, of which there is one a core; a GPU's own are counted below.
 DECODING_THREADS = 2
 BATCHES_AHEAD = 2
 
@@ -68,7 +71,9 @@ def extract_partition(
     """
     buffers = _Buffers(extractor.layer_graph, partition, options)
     begun: deque[tuple[int, NDArray[np.bool_], Callable[[], Extraction]]] = deque()
-    for start, pixels, reasons in decoded_batches(preprocessing, partition.files, extractor.batch_size):
+    for start, pixels, reasons in decoded_batches(
+        preprocessing, partition.files, extractor.batch_size, decoding_threads(extractor)
+    ):
         readable = np.array([not reason for reason in reasons])
         buffers.note_reading(start, readable, reasons)
         if readable.any():
@@ -78,6 +83,11 @@ def extract_partition(
     for batch in begun:
         buffers.fill(*batch)
     return buffers.values
+
+
+def decoding_threads(extractor: Extractor) -> int:
+    """A GPU takes what all cores of its share of the machine can decode."""
+    return max(DECODING_THREADS, CPU_COUNT // torch.cuda.device_count()) if extractor.on_gpu else DECODING_THREADS
 
 
 class _Buffers:
@@ -148,7 +158,7 @@ def file_sizes(files: Sequence[Path]) -> NDArray[np.int64]:
 
 
 def decoded_batches(
-    preprocessing: Preprocessing, files: Sequence[Path], batch_size: int
+    preprocessing: Preprocessing, files: Sequence[Path], batch_size: int, n_threads: int
 ) -> Iterator[tuple[int, UInt8[np.ndarray, "image height width colour"], list[str]]]:
     """Pixels of the files in batches, decoded ahead in threads.
 
@@ -157,7 +167,7 @@ def decoded_batches(
     start, pixels, reasons
         Place of the batch's first image; zeros and a reason where a file is unreadable, else an empty reason.
     """
-    with ThreadPoolExecutor(DECODING_THREADS, "decode") as pool:
+    with ThreadPoolExecutor(n_threads, "decode") as pool:
         waiting: deque[list[Future[Any]]] = deque()
         starts = range(0, len(files), batch_size)
         ahead = iter(starts)

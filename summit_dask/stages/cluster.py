@@ -214,10 +214,10 @@ def n_workers(client: Client) -> int:
     return len(client.scheduler_info(n_workers=-1)["workers"])
 
 
-def resources(client: Client) -> dict[str, float]:
-    """What a task that runs the network asks for: a GPU where any worker offers one, else nothing.
+def resources(client: Client, share: float = 1.0) -> dict[str, float]:
+    """What a task that runs the network asks for: so much of a GPU where any worker offers one, else nothing.
 
     A task that asks for a resource nobody has would wait for ever, so the workers are asked first.
     """
     workers = client.scheduler_info(n_workers=-1)["workers"].values()
-    return {GPU: 1.0} if any(worker.get("resources", {}).get(GPU) for worker in workers) else {}
+    return {GPU: share} if any(worker.get("resources", {}).get(GPU) for worker in workers) else {}

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from distributed import Worker, get_worker
+from distributed import Worker, get_worker, secede
 
 from summit_dask.facts import schema
 from summit_dask.facts.config import ResultOptions
@@ -22,6 +22,9 @@ from summit_dask.store.status import fingerprints
 from summit_dask.store.store import Store
 
 COMPILED_SECONDS = 2.0
+
+#: Of a GPU that a task asks for. One measures, while what others have measured is written: at most three of them.
+GPU_SHARE = 0.25
 
 
 def extract(store: Store, options: ResultOptions, connect: Connect) -> None:
@@ -59,7 +62,8 @@ def measure(store: Store, cluster: Cluster, todo: Sequence[int], key: int, plugi
     unreadable = 0
     with Progress("extract", "images", n_images, n_images - sum(sizes.values())) as progress:
         client = cluster.client
-        futures = client.map(extract_task, todo, plugin_name=plugin, run=key, pure=False, resources=resources(client))
+        asked = resources(client, GPU_SHARE)
+        futures = client.map(extract_task, todo, plugin_name=plugin, run=key, pure=False, resources=asked)
         for index, lost in finished(cluster, futures, todo):
             unreadable += lost
             progress.add(sizes[index])
@@ -95,6 +99,8 @@ def extract_task(index: int, plugin_name: str, run: int) -> int:
     arrays = extract_partition(plugin.extractor, store.network.preprocessing, images, options)
     if (arrays["images/status"] == schema.UNREADABLE).all():
         raise _blind(store.images_root, images, str(arrays["images/reason"][0]))
+    if plugin.extractor.on_gpu:
+        secede()  # writing needs the GPU no more; the next partition can begin
     for address, values in arrays.items():
         store.write(address, values, rows.start)
     store.mark_done(index, run)

@@ -2,8 +2,8 @@
 
 The same numbers as `activations` and `influence` give, for maps laid out (image, channel, y, x). On a CUDA device a
 Triton kernel sums and takes the maximum in registers; no tensor of every source, target and position is ever made.
-Elsewhere a plain form does the same in small pieces. Sums are of float32 products: no TF32, which would change ranks.
-The network's own forward pass has to be kept from TF32 by its caller.
+Elsewhere a plain form does the same in small pieces. Sums are of float32 products, or nearly: no plain TF32, which
+would change ranks. torch's own convolutions have to be kept from TF32 by the caller.
 """
 
 from functools import cached_property
@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float32, Int32, Int64
+from jaxtyping import Float32, Int32
 from torch import Tensor
 from torch.nn import functional
 
@@ -29,7 +29,7 @@ class DeviceExtremes(NamedTuple):
     """As `activations.Extremes`, on the device."""
 
     maximum: Float32[Tensor, "image channel"]
-    position: Int64[Tensor, "image channel"]
+    position: Int32[Tensor, "image channel"]
     minimum: Float32[Tensor, "image channel"]
 
 
@@ -49,13 +49,22 @@ def device_extremes(maps: Maps) -> DeviceExtremes:
     >>> maximum.item(), position.item(), minimum.item()
     (5.0, 1, -1.0)
     """
+    if _fused(maps.device):
+        from summit_dask.arrays.influence.triton import extremes
+
+        return DeviceExtremes(*extremes(maps))
     flat = maps.flatten(2)
     maximum = flat.amax(2)
     n_positions = flat.shape[2]
-    positions = torch.arange(n_positions, device=maps.device)
+    positions = torch.arange(n_positions, dtype=torch.int32, device=maps.device)
     # Which of several equal maxima `max` points at is not defined on a GPU.
     position = torch.where(flat == maximum[..., None], positions, n_positions).amin(2)
     return DeviceExtremes(maximum, position, flat.amin(2))
+
+
+def _fused(device: torch.device) -> bool:
+    """Whether our own kernels run there; Triton is made for Linux only."""
+    return device.type == "cuda" and find_spec("triton") is not None
 
 
 class DeviceStep:
@@ -101,21 +110,22 @@ class DeviceStep:
         self.convolution = convolution
         self.k = k
         self.weight = None if weight is None else weight.to(device)
-        # Triton is made for Linux only.
-        self._fused = torch.device(device).type == "cuda" and find_spec("triton") is not None
+        self._fused = _fused(torch.device(device))
 
     def __call__(self, maps: Maps, extremes: DeviceExtremes | None = None) -> DeviceStrongest:
         """The strongest sources; `extremes` are those of `maps`. Finite values are the caller's to check, once a batch.
 
         Descending influence, ties to the lower source, only above 0; elsewhere source -1 and value 0.
         """
-        if self.convolution is None:
-            peaks = self._carried(extremes or device_extremes(maps))
-            return _ranked(peaks[..., None], torch.arange(peaks.shape[1], device=maps.device), self.k)
-        assert self.weight is not None
-        targets, sources = self.weight.shape[:2]
-        group = torch.arange(targets, device=maps.device) // (targets // self.convolution.groups)
-        return _ranked(self._peaks(maps, extremes), group * sources, self.k)
+        c = self.convolution
+        if c is None:
+            carried = self._carried(extremes or device_extremes(maps))
+            return _ranked(carried[..., None], carried.shape[1], self.k)
+        if c.kernel == (1, 1) and c.padding == (0, 0):
+            if c.stride != (1, 1):
+                maps, extremes = maps[:, :, :: c.stride[0], :: c.stride[1]], None
+            return self._closed(extremes or device_extremes(maps), c.groups)
+        return self._ranked(self._peaks(maps), c.groups)
 
     def _carried(self, extremes: DeviceExtremes) -> Float32[Tensor, "image channel"]:
         """Of an identity: each channel's scaled maximum."""
@@ -124,16 +134,32 @@ class DeviceStep:
         scale = self.weight[:, 0, 0, 0]
         return torch.maximum(scale * extremes.maximum, scale * extremes.minimum)
 
-    def _peaks(self, maps: Maps, extremes: DeviceExtremes | None) -> Peaks:
-        assert self.convolution is not None and self.weight is not None
-        c = self.convolution
-        if c.kernel == (1, 1) and c.stride == (1, 1) and c.padding == (0, 0):
-            return _closed(extremes or device_extremes(maps), self.weight[:, :, 0, 0], c.groups)
+    def _closed(self, extremes: DeviceExtremes, groups: int) -> DeviceStrongest:
+        """Of a 1x1 hop."""
+        assert self.weight is not None
+        weight = self.weight[:, :, 0, 0]
         if not self._fused:
-            return plain_peaks(maps, self.weight, c)
+            return _ranked(_closed(extremes, weight, groups), groups, self.k)
+        from summit_dask.arrays.influence.triton import strongest_of_extremes
+
+        return DeviceStrongest(*strongest_of_extremes(extremes.maximum, extremes.minimum, weight, groups, self.k))
+
+    def _peaks(self, maps: Maps) -> Peaks:
+        assert self.convolution is not None and self.weight is not None
+        if self.weight.shape[1] == 1:  # a channel by itself: its contribution is the whole sum
+            return device_extremes(convolved(maps, self.weight, self.convolution)).maximum[..., None]
+        if not self._fused:
+            return plain_peaks(maps, self.weight, self.convolution)
         from summit_dask.arrays.influence.triton import fused_peaks
 
-        return fused_peaks(maps, self._laid_out, c)
+        return fused_peaks(maps, self._laid_out, self.convolution)
+
+    def _ranked(self, peaks: Peaks, groups: int) -> DeviceStrongest:
+        if not self._fused:
+            return _ranked(peaks, groups, self.k)
+        from summit_dask.arrays.influence.triton import strongest_of_peaks
+
+        return DeviceStrongest(*strongest_of_peaks(peaks, groups, self.k))
 
     @cached_property
     def _laid_out(self) -> Tensor:
@@ -143,16 +169,17 @@ class DeviceStep:
         return lay_out(self.weight, self.convolution.groups)
 
 
-def _ranked(peaks: Peaks, first: Int64[Tensor, " target"], k: int) -> DeviceStrongest:
-    """The k largest; `first` is the source of each target's first column."""
+def _ranked(peaks: Peaks, groups: int, k: int) -> DeviceStrongest:
+    """The k largest of each row."""
     # `topk` is far faster than a stable sort, but leaves ties open. Floats above 0 are ordered as their bits are, so
     # both go into one number:   bits of the influence | how many sources come after this one
-    sources = peaks.shape[2]
+    targets, sources = peaks.shape[1:]
     after = torch.arange(sources - 1, -1, -1, device=peaks.device)
     bits = torch.where(peaks > 0, peaks, 0).view(torch.int32).long()
     best = (bits << 32 | after).topk(min(k, sources), dim=2).values
     value = (best >> 32).int().view(torch.float32)
     column = sources - 1 - (best & 0xFFFFFFFF)
+    first = torch.arange(targets, device=peaks.device) // (targets // groups) * sources
     source = torch.where(value > 0, column + first[:, None], -1).int()
     return DeviceStrongest(source, value)
 
@@ -165,6 +192,14 @@ def _closed(extremes: DeviceExtremes, weight: Float32[Tensor, "target source_in_
     low = extremes.minimum.reshape(images, groups, 1, sources)
     grouped = weight.reshape(groups, targets // groups, sources)
     return torch.maximum(grouped * high, grouped * low).reshape(images, targets, sources)
+
+
+def convolved(
+    maps: Maps, weight: Tensor, convolution: Convolution
+) -> Float32[Tensor, "image target out_height out_width"]:
+    """The hop's own sum over sources, without bias."""
+    c = convolution
+    return functional.conv2d(maps, weight, None, c.stride, c.padding, c.dilation, c.groups)
 
 
 def plain_peaks(maps: Maps, weight: Tensor, convolution: Convolution) -> Peaks:

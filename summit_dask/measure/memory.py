@@ -1,0 +1,91 @@
+"""What a batch takes on a GPU, and what is said when it doesn't fit."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from math import prod
+
+import torch
+from torch import fx
+
+from summit_dask.facts.errors import DeviceMemoryError
+from summit_dask.network.traced import Step, TracedNetwork
+
+#: Share of the free memory that may be used: the libraries' own working space is not counted, nor are gaps.
+_USABLE = 0.7
+
+_FLOAT = 4
+
+
+@contextmanager
+def on_device(network: TracedNetwork, device: torch.device) -> Iterator[None]:
+    """Say which batch would fit if a GPU's memory runs out inside the block.
+
+    Raises
+    ------
+    DeviceMemoryError
+        Names the GPU, the batch size that was asked for, and one that should fit.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        free, total = torch.cuda.mem_get_info(device)
+        free += torch.cuda.memory_reserved(device)  # all that is not somebody else's
+        name = torch.cuda.get_device_name(device)
+        raise DeviceMemoryError(
+            f"A batch of {network.batch_size} images doesn't fit in the memory of {device} ({name}, "
+            f"{total / 1e9:.1f} GB, {free / 1e9:.1f} GB of it not used by other programs). {_remedy(network, free)}"
+        ) from error
+
+
+def _remedy(network: TracedNetwork, free: int) -> str:
+    fitting = batch_that_fits(network, free)
+    if fitting < 1:
+        return "Not even one image should fit: free memory on it, or run on the CPU with CUDA_VISIBLE_DEVICES=''."
+    return (
+        f"{fitting} {'image' if fitting == 1 else 'images'} should fit: give --batch-size {fitting} and a new --out "
+        "(results depend a little on the batch size, so a store keeps its own)."
+    )
+
+
+def batch_that_fits(network: TracedNetwork, free: int) -> int:
+    """Number of images that should fit beside the weights, roughly; less than `batch_size`."""
+    weights = _bytes_of(network.module.parameters()) + _bytes_of(network.module.buffers())
+    weights += _bytes_of(step.weight for step in network.steps if step.weight is not None)
+    room = max(0.0, _USABLE * free - weights)
+    each = (_peak_of_values(network.module) + _largest_step(network)) / network.batch_size
+    return min(int(room / each), network.batch_size - 1)
+
+
+def _bytes_of(tensors: Iterable[torch.Tensor]) -> int:
+    return sum(tensor.nbytes for tensor in tensors)
+
+
+def _peak_of_values(module: fx.GraphModule) -> int:
+    """Most bytes that values take together, each from where it is computed to where it is last needed."""
+    sizes = {node: prod(node.meta["val"].shape) * _FLOAT for node in module.graph.nodes if _is_value(node)}
+    last = {used: node for node in module.graph.nodes for used in node.all_input_nodes}  # later users overwrite
+    ends: dict[fx.Node, int] = {}
+    for node, end in last.items():
+        ends[end] = ends.get(end, 0) + sizes.get(node, 0)
+    held = peak = 0
+    for node in module.graph.nodes:
+        held += sizes.get(node, 0)
+        peak = max(peak, held)
+        held -= ends.get(node, 0)
+    return peak
+
+
+def _is_value(node: fx.Node) -> bool:
+    """Not a weight, nor a node that gives several values."""
+    return node.op in ("placeholder", "call_function") and isinstance(node.meta.get("val"), torch.Tensor)
+
+
+def _largest_step(network: TracedNetwork) -> int:
+    """Most bytes that a step's influences and its input, laid out anew, take."""
+    shapes = {node.name: node.meta["val"].shape for node in network.module.graph.nodes if _is_value(node)}
+    return max((_bytes_of_step(step, shapes[step.input.node]) for step in network.steps), default=0)
+
+
+def _bytes_of_step(step: Step, shape: torch.Size) -> int:
+    influences = shape[0] * prod(step.weight.shape[:2]) if step.convolution and step.weight is not None else 0
+    return (influences + prod(shape)) * _FLOAT
