@@ -93,6 +93,14 @@ def test_runs_the_part_below_without_its_last_relu(node: str) -> None:
         assert (out[:, :6] >= 0).all()
 
 
+def test_a_part_takes_any_number_of_images_whatever_shapes_are_written_out() -> None:
+    layers = nn.Sequential(nn.Conv2d(3, 6, 3, padding=1), nn.LocalResponseNorm(5), nn.Conv2d(6, 4, 1), nn.Flatten())
+    module = network_graph(layers.eval().requires_grad_(False), (3, SIDE, SIDE), 2).module
+    node = next(n.name for n in module.graph.nodes if "conv" in n.name and n.meta["val"].shape[1] == 4)
+    images = torch.rand(3, 3, SIDE, SIDE)
+    torch.testing.assert_close(part_below(module, node)(images), layers[:3](images))
+
+
 def test_unknown_node() -> None:
     with pytest.raises(ModelError, match="no node 'mixed'"):
         part_below(network(), "mixed")

@@ -62,8 +62,8 @@ def _open_batch(graph: fx.Graph, module: fx.GraphModule) -> None:
     n_images = image.meta["val"].shape[0]
     for node in graph.nodes:
         sizes = node.args[1] if operation(node) in ("reshape", "expand") else ()
-        if sizes and sizes[0] == n_images and -1 not in sizes[1:]:
-            node.args = (node.args[0], [-1, *sizes[1:]], *node.args[2:])
+        if sizes and sizes[0] == n_images:
+            node.args = (node.args[0], [-1, *node.meta["val"].shape[1:]], *node.args[2:])
 
 
 def _ancestors(target: fx.Node) -> set[fx.Node]:
