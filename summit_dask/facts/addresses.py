@@ -44,8 +44,13 @@ def measured_arrays(layer_graph: LayerGraph, options: MeasureOptions) -> dict[st
         address: variable
         for address, variable in by_address.items()
         if variable.dims[0] == "image" and variable.members
-        if not variable.option or getattr(options, variable.option)
+        if is_kept(variable, options)
     }
+
+
+def is_kept(variable: Variable, options: MeasureOptions) -> bool:
+    """Whether a run with these options keeps a variable."""
+    return all(getattr(options, name) for name in variable.options)
 
 
 def own_lengths(layer_graph: LayerGraph, address: str) -> dict[str, int]:

@@ -138,7 +138,10 @@ class MeasureOptions(Options):
     )
     k: int = _option(5, "strongest sources kept per channel and image", ge=1, le=100)
     identity: bool = _option(True, "rank the identities of skip connections with the other sources")
-    influence_values: bool = _option(True, "store the influences beside their sources")
+    influences: bool = _option(True, "keep each channel's strongest sources by the paper's influence")
+    contributions: bool = _option(True, "keep what adds most to each channel where it is largest, and what lowers it")
+    relevance: bool = _option(False, "keep each channel's activation times gradient: one backward pass more")
+    influence_values: bool = _option(True, "store influences and contributions beside their sources")
     batch_size: int = _option(8, "images in one forward pass", ge=1)
     compile: bool | None = _option(
         None, "run the network compiled (needs a C++ compiler); by itself where there are so many images that it pays"

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from summit_dask.facts.errors import StoreError, suggestion
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 
 #: Values of /images status.
 PENDING, READ, UNREADABLE = 0, 1, 2
@@ -46,7 +46,7 @@ STRING = np.dtypes.StringDType()
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """One array: where it is, what it is; `option` is the option of a run without which it is left out."""
+    """One array: where it is, what it is; `options` are those of a run without which it is left out."""
 
     group: str
     name: str
@@ -55,7 +55,7 @@ class Variable:
     meaning: str
     units: str = "1"
     fill: int | float | str = 0
-    option: str = ""
+    options: tuple[str, ...] = ()
 
     @property
     def head(self) -> str:
@@ -85,6 +85,27 @@ _CHANNEL = ("channel",)
 _EXAMPLE = ("channel", "rank")
 _BOX = "what the channel saw, in the original's pixels: top, left, bottom, right; the last two are outside"
 _BYTES = "encoded pictures, one after the other (JPEG, PNG or WebP; see `encoded`)"
+
+
+
+def _ranking(head: str, prefix: str, what: str) -> tuple[Variable, ...]:
+    """Hop, source and value of each channel's k first."""
+    group, dims, options = f"{head}/{{influenced}}", ("image", "channel", "rank"), (head,)
+    by = "which of the layer's incoming hops the source comes by; -1: no source"
+    source = f"source channel of the rank-th {what}; -1: no source"
+    value = "the contribution, where the channel's own maximum is; 0: none"
+    return (
+        Variable(group, f"{prefix}hop", dims, "int8", by, fill=-1, options=options),
+        Variable(group, f"{prefix}source", dims, "int16", source, fill=-1, options=options),
+        Variable(group, f"{prefix}value", dims, "float16", value, options=(*options, "influence_values")),
+    )
+
+
+def _source_count(name: str, option: str, what: str) -> Variable:
+    """Counts by hop."""
+    meaning = f"images in which the source is among {what}; channels are the hop's own targets, in its order"
+    return Variable("matrices/{hop}", name, ("class", "channel", "source"), "int32", meaning, options=(option,))
+
 
 VARIABLES: tuple[Variable, ...] = (
     Variable("", "image", _IMAGE, "int64", "place of the image in the store: by class, then path"),
@@ -126,6 +147,7 @@ VARIABLES: tuple[Variable, ...] = (
         "int8",
         "which of the layer's incoming hops the source comes by; -1: no source",
         fill=-1,
+        options=("influences",),
     ),
     Variable(
         "influences/{influenced}",
@@ -134,6 +156,7 @@ VARIABLES: tuple[Variable, ...] = (
         "int16",
         "source channel of the rank-th largest positive influence; -1: no source",
         fill=-1,
+        options=("influences",),
     ),
     Variable(
         "influences/{influenced}",
@@ -141,16 +164,30 @@ VARIABLES: tuple[Variable, ...] = (
         ("image", "channel", "rank"),
         "float16",
         "the influence; 0: none",
-        option="influence_values",
+        options=("influences", "influence_values"),
+    ),
+    *_ranking("contributions", "", "largest positive contribution"),
+    *_ranking("contributions", "inhibitor_", "most negative contribution"),
+    Variable(
+        "relevances/{visible}",
+        "value",
+        ("image", "channel"),
+        "float32",
+        "activation times gradient of the image's own logit, summed over positions",
+        options=("relevance",),
     ),
     Variable("matrices/{visible}", "activation_count", ("class", "channel"), "int32", "images that use the channel"),
     Variable(
-        "matrices/{hop}",
-        "influence_count",
-        ("class", "channel", "source"),
+        "matrices/{visible}",
+        "relevance_count",
+        ("class", "channel"),
         "int32",
-        "images in which the source is among the channel's strongest; channels are the hop's own targets, in its order",
+        "images for which the channel is relevant",
+        options=("relevance",),
     ),
+    _source_count("influence_count", "influences", "its largest influences"),
+    _source_count("contribution_count", "contributions", "what adds most to it"),
+    _source_count("inhibition_count", "contributions", "what lowers it most"),
     Variable("graphs", "node_class", _NODE, "int32", "place of the node's class in /classes"),
     Variable("graphs", "node_layer", _NODE, "int16", "place of the node's layer in the layer graph"),
     Variable("graphs", "node_channel", _NODE, "int32", "channel of the node"),

@@ -23,7 +23,7 @@ from summit_dask.arrays.matrices import (
     tree_reduce,
 )
 from summit_dask.facts import schema
-from summit_dask.facts.addresses import addresses
+from summit_dask.facts.addresses import addresses, is_kept
 from summit_dask.facts.config import CountOptions, ResultOptions
 from summit_dask.facts.layergraph import Hop, LayerGraph
 from summit_dask.stages.cluster import Connect
@@ -38,8 +38,9 @@ GROUP = "matrices"
 def reduce(store: Store, options: ResultOptions, connect: Connect) -> None:
     """Count A, I and the classes' images from the stored values."""
     cluster = connect()
-    for address, _ in addresses(store.layer_graph, GROUP):
-        store.lay_out(address)
+    for address, variable in addresses(store.layer_graph, GROUP):
+        if is_kept(variable, options):
+            store.lay_out(address)
     write_statistics(store)
     influenced = store.layer_graph.influenced
     with Progress("reduce", "layers", len(influenced) + len(store.layer_graph.visible)) as progress:
