@@ -58,3 +58,22 @@ def merged(
             hop[n, channel, rank], source[n, channel, rank] = place
             value[n, channel, rank] = -negative
     return hop, source, value
+
+
+def contributions(
+    maps: NDArray[np.float32], weight: NDArray[np.float32], convolution: Convolution, position: NDArray[np.int32]
+) -> NDArray[np.float64]:
+    """What every source adds to a target at the target's own position, (image, target, source); 0 for position -1."""
+    c = convolution
+    targets, sources, kh, kw = weight.shape
+    (py, px), (dy, dx) = c.padding, c.dilation
+    padded = np.pad(maps.astype(np.float64), ((0, 0), (py, py), (px, px), (0, 0)))
+    _, width = c.made(maps.shape[1:3])
+    result = np.zeros((len(maps), targets, c.groups * sources))
+    for n, j in np.argwhere(position >= 0):
+        group = j * c.groups // targets
+        own = slice(group * sources, (group + 1) * sources)
+        y, x = np.multiply(np.divmod(position[n, j], width), c.stride)
+        patch = padded[n, y : y + dy * (kh - 1) + 1 : dy, x : x + dx * (kw - 1) + 1 : dx, own]
+        result[n, j, own] = np.einsum("yxi,iyx->i", patch, weight[j].astype(np.float64))
+    return result

@@ -251,9 +251,13 @@ def _write_values(store: Store, made: Made, rng: np.random.Generator) -> None:
         sources = min(made.layer_graph.layer(hop.source).channels for hop in hops)
         source = rng.integers(0, sources, (n, layer.channels, 3), dtype=np.int16)
         hop = np.array([next(i for i, h in enumerate(hops) if c in h.targets) for c in range(layer.channels)])
-        store.write(f"influences/{layer.name}/source", source)
-        store.write(f"influences/{layer.name}/hop", np.broadcast_to(hop[:, None], source.shape).astype(np.int8))
-        store.write(f"influences/{layer.name}/value", np.ones(source.shape, np.float16))
+        by_hop = np.broadcast_to(hop[:, None], source.shape).astype(np.int8)
+        for ranking in ("influences/{}/", "contributions/{}/", "contributions/{}/inhibitor_"):
+            address = ranking.format(layer.name)
+            store.write(f"{address}source", source)
+            store.write(f"{address}hop", by_hop)
+            store.write(f"{address}value", np.ones(source.shape, np.float16))
+            source = np.ascontiguousarray(sources - 1 - source)  # other ones in each
     for partition in range(store.header.n_partitions):
         store.mark_done(partition, FINGERPRINT)
 

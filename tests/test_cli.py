@@ -314,7 +314,7 @@ def half_made(path: Path) -> None:
         (nothing, "store.zarr"),
         (a_file, "is a file, no store"),
         (Path.mkdir, "no Zarr group"),
-        (another_version, "format 99; this version reads format 3"),
+        (another_version, "format 99; this version reads format 4"),
         (another_kind, "no summit-dask store"),
         (another_zarr, "no Zarr group"),
         (damaged, "zarr.json is damaged"),

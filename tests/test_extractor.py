@@ -173,9 +173,9 @@ def test_neither_order_nor_batches_show(network: TinyInception, files: list[Path
 def test_influence_values_can_be_left_out(network: TinyInception, files: list[Path]) -> None:
     without = measured(network, files, influence_values=False)
     whole = measured(network, files)
-    assert {key for key in whole if key not in without} == {
-        f"influences/{layer.name}/value" for layer in extractor(network).layer_graph.influenced
-    }
+    ranked = ("influences/{}/value", "contributions/{}/value", "contributions/{}/inhibitor_value")
+    layers = [layer.name for layer in extractor(network).layer_graph.influenced]
+    assert {key for key in whole if key not in without} == {r.format(name) for r in ranked for name in layers}
     assert all((values == whole[key]).all() for key, values in without.items())
 
 

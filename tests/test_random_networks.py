@@ -18,6 +18,7 @@ from summit_dask.measure.extractor import Extractor
 from summit_dask.network.completeness import TOLERANCE, check_completeness
 from summit_dask.network.trace import trace_network
 from summit_dask.network.traced import Step, TracedNetwork
+from tests.test_contribution import ALL, measured_by, verify_decomposition
 from tests.tracing import with_random_weights
 
 torch.set_num_threads(1)
@@ -117,6 +118,7 @@ def test_random_networks(parts: list[tuple[int, int]], hidden: set[int]) -> None
     for found in check_completeness(module, traced):
         assert found.difference <= TOLERANCE, (found, parts, layers)
     check_rankings(traced)
+    verify_decomposition(traced, measured_by(traced, ALL))
 
 
 def check_rankings(traced: TracedNetwork) -> None:

@@ -82,6 +82,7 @@ def test_a_new_store_holds_what_the_registry_says(tmp_path: Path) -> None:
         "activations/a.0": 4,
         "activations/b": 6,
         "influences/b": 6,
+        "contributions/b": 6,
     }
     for group, channels in expected.items():
         head, _, member = group.partition("/")
@@ -169,7 +170,8 @@ def test_every_chunk_and_shard_index_ends_in_a_checksum(finished: RunConfig) -> 
 def test_the_bytes_that_are_said_are_those_of_the_arrays(finished: RunConfig) -> None:
     store = Store.open(finished.out)
     arrays = dict(store.group.members(max_depth=None))
-    held = [a for name, a in arrays.items() if hasattr(a, "shape") and name.startswith(("activations", "influences"))]
+    measured = ("activations", "influences", "contributions")
+    held = [a for name, a in arrays.items() if hasattr(a, "shape") and name.startswith(measured)]
     per_image = sum(int(np.prod(a.shape[1:])) * a.dtype.itemsize for a in held)
     assert bytes_per_image(store.layer_graph, finished) == per_image
 
@@ -350,7 +352,7 @@ def test_what_is_no_store_of_this_version_is_refused(tmp_path: Path, opened: Any
     shutil.rmtree(path)
     store = made(path)
     store.group.update_attributes({"summit_format": 2})
-    with pytest.raises(StoreVersionError, match="store format 2; this version reads format 3"):
+    with pytest.raises(StoreVersionError, match="store format 2; this version reads format 4"):
         opened(path)
 
 

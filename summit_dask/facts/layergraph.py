@@ -86,6 +86,18 @@ class Convolution:
     dilation: tuple[int, int] = (1, 1)
     groups: int = 1
 
+    def made(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Height and width of what the kernel makes of a map of this height and width.
+
+        Examples
+        --------
+        >>> Convolution(kernel=(3, 3), stride=(2, 2), padding=(1, 1)).made((7, 8))
+        (4, 4)
+        """
+        ends = zip(size, self.kernel, self.stride, self.padding, self.dilation, strict=True)
+        height, width = ((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in ends)
+        return height, width
+
 
 #: Channels of a layer, none twice: evenly spaced, or any (those that a shuffle or a split leaves).
 Channels = range | tuple[int, ...]

@@ -87,7 +87,6 @@ _BOX = "what the channel saw, in the original's pixels: top, left, bottom, right
 _BYTES = "encoded pictures, one after the other (JPEG, PNG or WebP; see `encoded`)"
 
 
-
 def _ranking(head: str, prefix: str, what: str) -> tuple[Variable, ...]:
     """Hop, source and value of each channel's k first."""
     group, dims, options = f"{head}/{{influenced}}", ("image", "channel", "rank"), (head,)

@@ -70,7 +70,12 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         name="extract",
         command="extract",
-        groups={"activations": "values of single images", "influences": "sources of single images"},
+        groups={
+            "activations": "values of single images",
+            "influences": "sources of single images",
+            "contributions": "what adds to channels in single images",
+            "relevances": "relevance of single images",
+        },
         after=None,
         options=ExtractOptions,
         summary="Run the network over the images that are not done yet",

@@ -24,26 +24,27 @@ class DeviceBatches:
     Parameters
     ----------
     work
-        Takes a batch on the device; gives tensors there of float32 or int32.
+        Takes a batch on the device, one tensor or more; gives tensors there of float32 or int32.
     batch
-        Any batch in main memory, for its shape.
+        Any batch in main memory, for its shapes.
     device
         Where to work; only on a GPU is anything recorded.
     """
 
-    def __init__(self, work: Callable[[Tensor], Sequence[Tensor]], batch: Tensor, device: torch.device) -> None:
-        self._work, self._input, self._lock = work, batch.to(device), Lock()
+    def __init__(self, work: Callable[..., Sequence[Tensor]], batch: Sequence[Tensor], device: torch.device) -> None:
+        self._work, self._inputs, self._lock = work, [part.to(device, copy=True) for part in batch], Lock()
         self._graph: torch.cuda.CUDAGraph | None = None
         if device.type == "cuda":
             self._record()
         else:
             self._do()
 
-    def __call__(self, batch: Tensor) -> tuple[Int32[Tensor, " number"], torch.cuda.Event | None]:
+    def __call__(self, *batch: Tensor) -> tuple[Int32[Tensor, " number"], torch.cuda.Event | None]:
         """Begin with a batch; the results in main memory, there when the event has come."""
-        on_gpu = self._input.is_cuda
+        on_gpu = self._inputs[0].is_cuda
         with self._lock:
-            self._input.copy_(batch.pin_memory() if on_gpu else batch, non_blocking=True)
+            for here, part in zip(self._inputs, batch, strict=True):
+                here.copy_(part.pin_memory() if on_gpu else part, non_blocking=True)
             if self._graph is None:
                 self._do()
             else:
@@ -58,7 +59,7 @@ class DeviceBatches:
 
     def _do(self) -> None:
         """The work itself, or what is recorded of it."""
-        tensors = self._work(self._input)
+        tensors = self._work(*self._inputs)
         self._like = [(tensor.dtype, tensor.shape) for tensor in tensors]
         self._flat = torch.cat([tensor.contiguous().view(torch.int32).flatten() for tensor in tensors])
 

@@ -13,10 +13,11 @@ from summit_dask.network.traced import ClassStep
 
 
 class ClassRow(NamedTuple):
-    """Each image's own logit, and the sources that add most to it."""
+    """Each image's own logit, the sources that add most to it, and those that lower it most (sizes above 0)."""
 
     logit: Float32[np.ndarray, " image"]
     ranking: Ranking
+    inhibitors: Ranking
 
 
 def measure_class_row(
@@ -38,12 +39,23 @@ def measure_class_row(
     added = pooled * step.weight[outputs]
     order = np.lexsort((step.source, step.hop))
     order = order[step.hop[order] >= 0]  # what comes from no layer adds to the logit, but is no source
-    hop, source, ranked = step.hop[order], step.source[order], added[:, order]
-    best = np.argsort(-ranked, axis=1, kind="stable")[:, :k]
-    value = np.take_along_axis(ranked, best, 1)
-    ranking = empty_ranking(len(pooled), 1, k)
+    places = step.hop[order], step.source[order]
+    logit = added.sum(1) + step.bias[outputs]
+    return ClassRow(logit, _ranked(added[:, order], *places, k), _ranked(-added[:, order], *places, k))
+
+
+def _ranked(
+    size: Float32[np.ndarray, "image source"],
+    hop: Int[np.ndarray, " source"],
+    source: Int[np.ndarray, " source"],
+    k: int,
+) -> Ranking:
+    """The k largest above 0."""
+    best = np.argsort(-size, axis=1, kind="stable")[:, :k]
+    value = np.take_along_axis(size, best, 1)
+    ranking = empty_ranking(len(size), 1, k)
     ranks = slice(best.shape[1])
     ranking.hop[:, 0, ranks] = np.where(value > 0, hop[best], -1)
     ranking.source[:, 0, ranks] = np.where(value > 0, source[best], -1)
     ranking.value[:, 0, ranks] = np.where(value > 0, value, 0)
-    return ClassRow(added.sum(1) + step.bias[outputs], ranking)
+    return ranking

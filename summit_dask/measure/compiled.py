@@ -12,7 +12,7 @@ from scipy.sparse import csr_array
 from summit_dask.arrays.activations import select_channels
 from summit_dask.arrays.graph.attribution import class_graph
 from summit_dask.arrays.graph.edges import ClassCounts
-from summit_dask.arrays.influence import maximum, merge
+from summit_dask.arrays.influence import contribution, maximum, merge
 from summit_dask.arrays.matrices import count_selected, count_sources
 from summit_dask.facts.layergraph import Convolution, Hop, Layer, LayerGraph, Window
 
@@ -27,6 +27,7 @@ def compile_kernels() -> float:
     with FileLock(_LOCK):
         maximum.warm_up()
         merge.warm_up()
+        contribution.warm_up()
         _count_and_rank()
     return time.monotonic() - start
 

@@ -5,7 +5,7 @@ value is dropped when the network no longer needs it. So memory is that of the f
 images. Or it runs compiled, and then all that is to be measured of one batch is there at once.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -26,17 +26,25 @@ from summit_dask.measure.batches import DeviceBatches
 from summit_dask.measure.classrow import measure_class_row
 from summit_dask.measure.memory import on_device
 from summit_dask.measure.meters import DeviceMeter, Measured, answers_as_arrays, arrays_of, make_meter, tensors_of
+from summit_dask.measure.plan import make_plan
 from summit_dask.measure.probabilities import gives_probabilities
+from summit_dask.measure.relevance import RelevanceRun
 from summit_dask.measure.running import Run, compiled_run, interpreted_run
-from summit_dask.network.traced import Step, TracedNetwork, Value
+from summit_dask.network.traced import Step, TracedNetwork
 
 
 @dataclass(frozen=True)
 class Extraction:
-    """What one batch gives: extremes by visible layer, strongest sources by layer, probabilities of the outputs."""
+    """What one batch gives: extremes by visible layer, sources by layer, probabilities of the outputs.
+
+    Sources by influence, by contribution, and those that lower a channel most (sizes above 0); empty if not asked for.
+    """
 
     extremes: Mapping[str, Extremes]
     rankings: Mapping[str, Ranking]
+    contributions: Mapping[str, Ranking]
+    inhibitors: Mapping[str, Ranking]
+    relevances: Mapping[str, Float32[np.ndarray, "image channel"]]
     probabilities: Float32[np.ndarray, "image output"]
 
 
@@ -90,16 +98,19 @@ class Extractor:
         self._mean = torch.tensor(preprocessing.mean, device=self._device).view(1, -1, 1, 1)
         self._std = torch.tensor(preprocessing.std, device=self._device).view(1, -1, 1, 1)
         self._values, self._class_step = network.values, network.class_step
-        self._steps = [step for step in network.steps if options.identity or step.convolution is not None]
-        self._places = [_places(step) for step in self._steps]
-        self._meter = make_meter(self._steps, options.k, self._device)
-        self._measured = {value.node: value for value in self._values_to_measure()}
-        self._steps_at = _steps_by_node(self._steps)
-        self._run = self._compiled() if compiled else interpreted_run(self.module, list(self._measured))
+        self._plan = make_plan(network, options)
+        self._places = [_places(step) for step in self._plan.steps]
+        self._meter = make_meter(self._plan, self._device)
+        self._run = self._compiled() if compiled else interpreted_run(self.module, list(self._plan.values))
+        self._relevance = None
+        if options.relevance:
+            layers = {layer.name: self._values[layer.name] for layer in self.layer_graph.with_maps}
+            self._relevance = RelevanceRun(self.module, frozenset(self._plan.values), layers)
         self._batches = None
         if isinstance(self._meter, DeviceMeter):
-            with torch.inference_mode(), self._device_in_use():
-                self._batches = DeviceBatches(self._device_work, self._no_images(), self._device)
+            with self._no_gradients(), self._device_in_use():
+                example = self._no_images(), torch.zeros(self.batch_size, dtype=torch.int32)
+                self._batches = DeviceBatches(self._device_work, example, self._device)
 
     @property
     def on_gpu(self) -> bool:
@@ -137,8 +148,10 @@ class Extractor:
         Callable
             Waits for the batch, then gives what `__call__` gives and raises what it raises.
         """
-        with self._on_device(), torch.inference_mode(), self._device_in_use():
-            fetch = self._begun(self._whole_batch(pixels), len(pixels))
+        missing = self.batch_size - len(pixels)
+        own = np.zeros(len(pixels), np.int32) if outputs is None else outputs
+        with self._on_device(), self._no_gradients(), self._device_in_use():
+            fetch = self._begun(self._whole_batch(pixels), torch.from_numpy(np.pad(own, (0, missing))), len(pixels))
 
         def answer() -> Extraction:
             found = fetch()
@@ -151,13 +164,13 @@ class Extractor:
 
         return answer
 
-    def _begun(self, batch: Tensor, n_images: int) -> Callable[[], Measured]:
+    def _begun(self, batch: Tensor, outputs: Tensor, n_images: int) -> Callable[[], Measured]:
         """Measure at once, or have a device begin to; gives what waits for the arrays."""
         batches = self._batches
         if batches is None:
-            found = self._measured_batch(batch, n_images)
+            found = self._measured_batch(batch, outputs, n_images)
             return lambda: answers_as_arrays(found)
-        flat, done = batches(batch)
+        flat, done = batches(batch, outputs)
 
         def fetch() -> Measured:
             if done:
@@ -166,16 +179,24 @@ class Extractor:
 
         return fetch
 
-    def _device_work(self, batch: Tensor) -> list[Tensor]:
+    def _device_work(self, batch: Tensor, outputs: Tensor) -> list[Tensor]:
         """Measure on the device."""
-        self._template = self._measured_batch(batch, self.batch_size)
+        self._template = self._measured_batch(batch, outputs, self.batch_size)
         return tensors_of(self._template)
 
-    def _measured_batch(self, batch: UInt8[Tensor, "image height width colour"], n_images: int) -> Measured:
+    def _measured_batch(
+        self, batch: UInt8[Tensor, "image height width colour"], outputs: Int32[Tensor, " image"], n_images: int
+    ) -> Measured:
         """All that is measured of the first images of a whole batch, arrays or tensors."""
         found = Measured()
         images = self._normalised(batch)
-        given = self._run(images, lambda node, value: self._measure(node, value, n_images, found))[:n_images]
+        look = partial(self._measure, n_images, found)
+        if self._relevance is None:
+            given = self._run(images, look)[:n_images]
+        else:
+            given, relevance = self._relevance(images, outputs, look)
+            given = given[:n_images]
+            found.relevance = {layer: values[:n_images] for layer, values in relevance.items()}
         found.finite = given.isfinite().all().int()
         found.probabilities = (given if self._gives_probabilities else given.softmax(1)).float()
         return found
@@ -184,9 +205,18 @@ class Extractor:
         self._check_finite(found.extremes)  # names the layer that is not finite, before the outputs are looked at
         if not found.finite:
             raise NumericalError("The network's outputs hold NaN or infinity; check weights and preprocessing.")
+        for layer, values in found.relevance.items():
+            if not np.isfinite(values).all():
+                raise NumericalError(
+                    f"Relevance of {layer} holds NaN or infinity: an operation above it has no gradient at its value. "
+                    "Run without --relevance."
+                )
         names = [layer.name for layer in self.layer_graph.with_maps]
         extremes = {name: found.extremes[self._values[name].node] for name in names}
-        return Extraction(extremes, self._rankings(len(found.probabilities), found.strongest), found.probabilities)
+        n_images = len(found.probabilities)
+        both = [{i: pair[side] for i, pair in found.contributions.items()} for side in (0, 1)]
+        rankings, added, lowering = (self._rankings(n_images, own) for own in (found.strongest, *both))
+        return Extraction(extremes, rankings, added, lowering, found.relevance, found.probabilities)
 
     def _with_class_row(
         self, measured: Extraction, pooled: Float32[np.ndarray, "image source"], outputs: Int32[np.ndarray, " image"]
@@ -197,20 +227,27 @@ class Extractor:
         row = measure_class_row(self._class_step, pooled, outputs, self._k)
         logit = row.logit[:, None]
         extremes = Extremes(logit, np.zeros(logit.shape, np.int32), logit)
+        plan = self._plan
+        added = {name: row.ranking}
         return replace(
             measured,
             extremes={**measured.extremes, name: extremes},
-            rankings={**measured.rankings, name: row.ranking},
+            rankings={**measured.rankings, **(added if plan.influences else {})},
+            contributions={**measured.contributions, **(added if plan.contributions else {})},
+            inhibitors={**measured.inhibitors, **({name: row.inhibitors} if plan.contributions else {})},
+            relevances={**measured.relevances, **({name: logit} if self._relevance else {})},
         )
 
     def _rankings(self, n_images: int, strongest: Mapping[int, Strongest]) -> dict[str, Ranking]:
-        """Of every layer that hops lead to, the steps into it merged."""
+        """Of every layer that hops lead to, the steps into it merged; none where nothing was ranked."""
+        if not strongest:
+            return {}
         rankings = {
             layer.name: empty_ranking(n_images, layer.channels, self._k)
             for layer in self.layer_graph.influenced
             if not layer.of_class
         }
-        for i, step in enumerate(self._steps):
+        for i, step in enumerate(self._plan.steps):
             merge(strongest[i], self._places[i], rankings[step.target])
         return rankings
 
@@ -225,15 +262,19 @@ class Extractor:
     def _name(self, node: str) -> str:
         """What a measured node is called in messages: the layer whose value it is, or the step that it feeds."""
         layers = [name for name, value in self._values.items() if value.node == node]
-        inputs = [f"the input of {step.name}" for step in self._steps if step.input.node == node]
+        inputs = [f"the input of {step.name}" for step in self._plan.steps if step.input.node == node]
         return (layers + inputs + ["the input of the last linear layer"])[0]
 
     def _device_in_use(self) -> AbstractContextManager[Any]:
         """Triton starts its kernels on the thread's current GPU, whichever the tensors lie on."""
         return torch.cuda.device(self._device) if self.on_gpu else nullcontext()
 
+    def _no_gradients(self) -> AbstractContextManager[Any]:
+        """Tensors of inference mode can take part in no backward pass."""
+        return torch.inference_mode() if self._relevance is None else torch.no_grad()
+
     def _compiled(self) -> Run:
-        return compiled_run(self.module, list(self._measured), self._normalised(self._no_images()))
+        return compiled_run(self.module, list(self._plan.values), self._normalised(self._no_images()))
 
     def _no_images(self) -> UInt8[Tensor, "image height width colour"]:
         """A whole batch of zeros."""
@@ -252,24 +293,10 @@ class Extractor:
         colours = batch.to(self._device).permute(0, 3, 1, 2).float().div_(255)
         return colours.sub_(self._mean).div_(self._std)
 
-    def _values_to_measure(self) -> Iterator[Value]:
-        yield from (self._values[layer.name] for layer in self.layer_graph.with_maps)
-        if self._class_step is not None:
-            yield self._class_step.input
-        yield from (step.input for step in self._steps)
-
-    def _measure(self, node: str, value: Tensor, n_images: int, found: Measured) -> None:
+    def _measure(self, n_images: int, found: Measured, node: str, value: Tensor) -> None:
         if self._class_step is not None and node == self._class_step.input.node:
             found.pooled = value[:n_images]
-        self._meter.measure(self._measured[node], value[:n_images], self._steps_at.get(node, ()), found)
-
-
-def _steps_by_node(steps: Sequence[Step]) -> dict[str, list[int]]:
-    """Places of the steps whose input each node is."""
-    places: dict[str, list[int]] = {}
-    for i, step in enumerate(steps):
-        places.setdefault(step.input.node, []).append(i)
-    return places
+        self._meter.measure(self._plan.values[node], value[:n_images], found)
 
 
 def _places(step: Step) -> Places:

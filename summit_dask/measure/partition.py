@@ -122,16 +122,24 @@ class _Buffers:
             self.values[f"activations/{name}/value"][rows] = extremes.maximum[readable]
             self.values[f"activations/{name}/position"][rows] = extremes.position[readable]
         for name, ranking in result.rankings.items():
-            self._fill_ranking(rows, readable, name, ranking)
+            self._fill_ranking(rows, readable, name, f"influences/{name}/", ranking)
+        for name, ranking in result.contributions.items():
+            self._fill_ranking(rows, readable, name, f"contributions/{name}/", ranking)
+        for name, ranking in result.inhibitors.items():
+            lowering = ranking._replace(value=-ranking.value)
+            self._fill_ranking(rows, readable, name, f"contributions/{name}/inhibitor_", lowering)
+        for name, relevance in result.relevances.items():
+            self.values[f"relevances/{name}/value"][rows] = relevance[readable]
         self._fill_predictions(rows, result.probabilities[readable])
 
-    def _fill_ranking(self, rows: NDArray[np.int64], readable: NDArray[np.bool_], layer: str, ranking: Ranking) -> None:
-        group = f"influences/{layer}"
-        self.values[f"{group}/hop"][rows] = ranking.hop[readable]
-        self.values[f"{group}/source"][rows] = ranking.source[readable]
-        if f"{group}/value" in self.values:
+    def _fill_ranking(
+        self, rows: NDArray[np.int64], readable: NDArray[np.bool_], layer: str, address: str, ranking: Ranking
+    ) -> None:
+        self.values[f"{address}hop"][rows] = ranking.hop[readable]
+        self.values[f"{address}source"][rows] = ranking.source[readable]
+        if f"{address}value" in self.values:
             hops = [hop.name for hop in self.graph.incoming(layer)]
-            self.values[f"{group}/value"][rows] = _as_half(ranking.value[readable], ranking.hop[readable], hops)
+            self.values[f"{address}value"][rows] = _as_half(ranking.value[readable], ranking.hop[readable], hops)
 
     def _fill_predictions(self, rows: NDArray[np.int64], probabilities: NDArray[np.float32]) -> None:
         n_ranks = self.values["images/predicted"].shape[1]
@@ -142,11 +150,12 @@ class _Buffers:
 
 
 def _as_half(values: NDArray[np.float32], hop: NDArray[np.int8], names: Sequence[str]) -> NDArray[np.float16]:
-    largest = float(values.max(initial=0))
+    sizes = np.abs(values)
+    largest = float(sizes.max(initial=0))
     if largest > float(np.finfo(np.float16).max):
-        name = names[int(hop.flat[values.argmax()])]
+        name = names[int(hop.flat[sizes.argmax()])]
         raise NumericalError(
-            f"An influence of hop {name} is {largest:g}, more than float16 holds (65504); "
+            f"An influence or contribution by hop {name} is {largest:g}, more than float16 holds (65504); "
             "run with --no-influence-values, which keeps the sources alone."
         )
     return values.astype(np.float16)

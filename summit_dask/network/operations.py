@@ -115,6 +115,11 @@ def is_bounded(node: fx.Node) -> bool:
     return operation(node) in _BOUNDED
 
 
+def is_probability(node: fx.Node) -> bool:
+    """Whether an operation makes logits into probabilities, or their logarithms."""
+    return operation(node) in ("_softmax", "_log_softmax", "sigmoid")
+
+
 def is_relu(node: fx.Node) -> bool:
     """Whether a node cuts off what is negative: ReLU, also with an upper end."""
     name = operation(node)

@@ -12,18 +12,21 @@ import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
 
+from summit_dask.arrays.activations import select_channels
 from summit_dask.arrays.graph.attribution import ClassGraph, class_graph
 from summit_dask.arrays.graph.checks import verify_graph
 from summit_dask.arrays.graph.edges import ClassCounts
 from summit_dask.arrays.graph.pagerank import pagerank, personalisation, whole_graph
+from summit_dask.arrays.matrices import count_selected, count_sources, sources_by_hop
+from summit_dask.facts import schema
 from summit_dask.facts.config import ResultOptions
 from summit_dask.measure.extractor import Extractor
 from summit_dask.measure.partition import extract_partition
 from summit_dask.network.build import built, built_beside
 from summit_dask.network.completeness import check_completeness
 from summit_dask.questions.layers import wrong_of
-from summit_dask.questions.query import count_images
 from summit_dask.stages.extract import partition_of
+from summit_dask.stages.reduce import RANKED, USED, Count, kept
 from summit_dask.stages.workers import prepare_process
 from summit_dask.store.counts import read_counts, readable_classes
 from summit_dask.store.graphs import read_graph
@@ -101,6 +104,13 @@ COMPARED: Mapping[str, Compare] = {
     "influences/hop": _nearly_all,
     "influences/source": _nearly_all,
     "influences/value": _near,
+    "contributions/hop": _nearly_all,
+    "contributions/source": _nearly_all,
+    "contributions/value": _near,
+    "contributions/inhibitor_hop": _nearly_all,
+    "contributions/inhibitor_source": _nearly_all,
+    "contributions/inhibitor_value": _near,
+    "relevances/value": _near,
 }
 
 
@@ -133,17 +143,42 @@ def equal(name: str, stored: NDArray[Any], again: NDArray[Any]) -> str | None:
 
 
 def counts(store: Store, classes: NDArray[np.int64]) -> Findings:
-    """A and I of some classes, counted from the stored maxima and sources."""
+    """All counts of some classes, counted again from the values of their images."""
     options = store.header.run.config
-    labels = store.read("images/class_index")
+    readable = store.read("images/status") == schema.READ
     for index in classes.tolist():
-        excluded = options.excluded_by_layer()
-        again = count_images(store.read, store.layer_graph, labels == index, options.mass, excluded)
-        (stored,) = read_counts(store.read, store.layer_graph, slice(index, index + 1))
-        for name, values in stored.activation.items():
-            yield equal(f"class {index}, A of {name}", values, again.activation[name])
-        for name, matrix in stored.influence.items():
-            yield equal(f"class {index}, I of {name}", matrix.toarray(), again.influence[name].toarray())
+        rows = readable & (store.read("images/class_index") == index)
+        for count in kept(USED, options):
+            yield from _used(store, count, rows, index)
+        for count in kept(RANKED, options):
+            yield from _ranked(store, count, rows, index)
+
+
+def _used(store: Store, count: Count, rows: NDArray[np.bool_], index: int) -> Findings:
+    """Channels that the images use, of every visible layer."""
+    options = store.header.run.config
+    for layer in store.layer_graph.visible:
+        values = store.read(count.address(layer.name, "value"))[rows]
+        used = select_channels(values, options.mass, options.excluded_channels(layer.name))
+        again = count_selected(used, np.zeros(len(used), np.int32), 1)
+        yield equal(f"class {index}, {count.name} of {layer.name}", _of_class(store, count, layer.name, index), again)
+
+
+def _ranked(store: Store, count: Count, rows: NDArray[np.bool_], index: int) -> Findings:
+    """Sources of every hop."""
+    graph = store.layer_graph
+    for layer in graph.influenced:
+        source, by_hop = (store.read(count.address(layer.name, name))[rows] for name in ("source", "hop"))
+        for place, hop in enumerate(graph.incoming(layer.name)):
+            own = sources_by_hop(source[:, hop.rows], by_hop[:, hop.rows], place)
+            again = count_sources(own, np.zeros(len(own), np.int32), 1, graph.layer(hop.source).channels)
+            stored = _of_class(store, count, hop.name, index)
+            yield equal(f"class {index}, {count.name} of {hop.name}", stored, again.toarray().reshape(stored.shape))
+
+
+def _of_class(store: Store, count: Count, member: str, index: int) -> NDArray[np.int32]:
+    """One class's row of a matrix, the class axis kept."""
+    return store.read(f"matrices/{member}/{count.name}", slice(index, index + 1))
 
 
 def graphs(store: Store, classes: NDArray[np.int64]) -> Findings:

@@ -122,6 +122,9 @@ def _facts(options: ResultOptions, images: ImageSet, outputs: Outputs, layer_gra
         "k": options.k,
         "identity": options.identity,
         "influence_values": options.influence_values,
+        "influences": options.influences,
+        "contributions": options.contributions,
+        "relevance": options.relevance,
         "batch_size": options.batch_size,
     }
 
@@ -139,6 +142,13 @@ def compiles(options: ExtractOptions, n_images: int, layer_graph: LayerGraph) ->
             "The option 'compile' needs a C++ compiler, and neither CXX nor the system's usual one is found. "
             "Install one (g++, clang++), or leave the option out."
         )
+    if options.compile and options.relevance:
+        raise ConfigError(
+            "The options 'compile' and 'relevance' can't go together: a compiled network has no backward pass. Leave "
+            "one of them out."
+        )
+    if options.relevance:
+        return False
     if options.compile is not None:
         return options.compile
     return n_images >= pays_from(layer_graph) and compiler() is not None

@@ -1,4 +1,4 @@
-"""The reduce stage: per-image values of the store become counts per class (A and I), on Dask workers.
+"""The reduce stage: per-image values of the store become counts per class, on Dask workers.
 
 A layer at a time: every partition of its sources is read once and counted for all of the layer's hops;
 sparse counts are added in a tree; the last task writes the matrix, some classes at a time.
@@ -24,7 +24,7 @@ from summit_dask.arrays.matrices import (
 )
 from summit_dask.facts import schema
 from summit_dask.facts.addresses import addresses, is_kept
-from summit_dask.facts.config import CountOptions, ResultOptions
+from summit_dask.facts.config import CountOptions, MeasureOptions, ResultOptions
 from summit_dask.facts.layergraph import Hop, LayerGraph
 from summit_dask.stages.cluster import Connect
 from summit_dask.stages.tasks import computed
@@ -42,14 +42,45 @@ def reduce(store: Store, options: ResultOptions, connect: Connect) -> None:
         if is_kept(variable, options):
             store.lay_out(address)
     write_statistics(store)
-    influenced = store.layer_graph.influenced
-    with Progress("reduce", "layers", len(influenced) + len(store.layer_graph.visible)) as progress:
-        for task in count_activations(store, options):
+    tasks = [task for count in kept(USED, options) for task in count_channels(store, count, options)]
+    layers = [(count, layer.name) for count in kept(RANKED, options) for layer in store.layer_graph.influenced]
+    with Progress("reduce", "layers", len(tasks) + len(layers)) as progress:
+        for task in tasks:
             computed(cluster, [task])
             progress.add(1)
-        for layer in influenced:
-            computed(cluster, count_influences(store, layer.name))
+        for count, layer in layers:
+            computed(cluster, count_ranked(store, count, layer))
             progress.add(1)
+
+
+@dataclass(frozen=True)
+class Count:
+    """A count of the registry, and where the values of single images that are counted lie.
+
+    Of a layer L, `values` and a name: activations/L/value, or contributions/L/inhibitor_ and source, hop.
+    """
+
+    name: str
+    values: str
+
+    def address(self, layer: str, name: str) -> str:
+        """Of one layer's values."""
+        head, _, prefix = self.values.partition("/")
+        return f"{head}/{layer}/{prefix}{name}"
+
+
+#: By the channels that an image uses, and by the sources of its channels.
+USED = (Count("activation_count", "activations"), Count("relevance_count", "relevances"))
+RANKED = (
+    Count("influence_count", "influences"),
+    Count("contribution_count", "contributions"),
+    Count("inhibition_count", "contributions/inhibitor_"),
+)
+
+
+def kept(counts: Sequence[Count], options: MeasureOptions) -> list[Count]:
+    """Those that a run with these options keeps."""
+    return [count for count in counts if is_kept(schema.variable(f"{GROUP}/-/{count.name}"), options)]
 
 
 @dataclass(frozen=True)
@@ -57,33 +88,33 @@ class PartitionReader:
     """Reads one layer's values of a partition, with the class of each image (-1: unreadable)."""
 
     path: Path
+    count: Count
     layer: str
 
-    def activations(self, partition: int) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-        """Channel maxima (image, channel)."""
+    def values(self, partition: int) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+        """Of each channel (image, channel)."""
         store = Store.open(self.path)
         rows = store.partition(partition)
-        return store.read(f"activations/{self.layer}/value", rows), readable_classes(store.read, rows)
+        return store.read(self.count.address(self.layer, "value"), rows), readable_classes(store.read, rows)
 
     def sources(self, partition: int) -> tuple[NDArray[np.int16], NDArray[np.int8], NDArray[np.int32]]:
         """Strongest sources and their hops (image, channel, rank)."""
         store = Store.open(self.path)
         rows = store.partition(partition)
-        source = store.read(f"influences/{self.layer}/source", rows)
-        hop = store.read(f"influences/{self.layer}/hop", rows)
+        source, hop = (store.read(self.count.address(self.layer, name), rows) for name in ("source", "hop"))
         return source, hop, readable_classes(store.read, rows)
 
 
-def count_activations(store: Store, options: CountOptions) -> list[Delayed]:
-    """One task a visible layer that writes its A; nothing is computed yet."""
-    write = delayed(_write_activation, pure=False)
+def count_channels(store: Store, count: Count, options: CountOptions) -> list[Delayed]:
+    """One task a visible layer that writes which channels images use; nothing is computed yet."""
+    write = delayed(_write_used, pure=False)
     header = store.header
     return [
         write(
             store.path,
-            layer.name,
+            f"{GROUP}/{layer.name}/{count.name}",
             activation_counts(
-                PartitionReader(store.path, layer.name).activations,
+                PartitionReader(store.path, count, layer.name).values,
                 header.n_partitions,
                 header.n_classes,
                 options.mass,
@@ -94,17 +125,17 @@ def count_activations(store: Store, options: CountOptions) -> list[Delayed]:
     ]
 
 
-def count_influences(store: Store, layer: str) -> list[Delayed]:
-    """One task a hop into the layer that writes its I; nothing is computed yet."""
+def count_ranked(store: Store, count: Count, layer: str) -> list[Delayed]:
+    """One task a hop into the layer that writes its sources' counts; nothing is computed yet."""
     graph = store.layer_graph
     hops = graph.incoming(layer)
-    read = PartitionReader(store.path, layer)
+    read = PartitionReader(store.path, count, layer)
     n_classes = store.header.n_classes
-    count = delayed(_count_partition, pure=False, traverse=False, nout=len(hops))
-    blocks = [count(read, partition, graph, n_classes) for partition in range(store.header.n_partitions)]
-    write = delayed(_write_influence, pure=False)
+    count_one = delayed(_count_partition, pure=False, traverse=False, nout=len(hops))
+    blocks = [count_one(read, partition, graph, n_classes) for partition in range(store.header.n_partitions)]
+    write = delayed(_write_ranked, pure=False)
     return [
-        write(store.path, hop, tree_reduce([block[index] for block in blocks], add_counts))
+        write(store.path, hop, count.name, tree_reduce([block[index] for block in blocks], add_counts))
         for index, hop in enumerate(hops)
     ]
 
@@ -127,14 +158,13 @@ def _own_sources(
     return source[:, own.rows] if alone else sources_by_hop(source[:, own.rows], by_hop[:, own.rows], index)
 
 
-def _write_activation(path: Path, layer: str, counts: NDArray[np.int32]) -> None:
-    store = Store.open(path, writable=True, renewed=GROUP)
-    store.write(f"{GROUP}/{layer}/activation_count", counts)
+def _write_used(path: Path, address: str, counts: NDArray[np.int32]) -> None:
+    Store.open(path, writable=True, renewed=GROUP).write(address, counts)
 
 
-def _write_influence(path: Path, hop: Hop, counts: csr_array) -> None:
+def _write_ranked(path: Path, hop: Hop, name: str, counts: csr_array) -> None:
     store = Store.open(path, writable=True, renewed=GROUP)
-    address = f"{GROUP}/{hop.name}/influence_count"
+    address = f"{GROUP}/{hop.name}/{name}"
     n_classes = store.header.n_classes
     step = store.rows_per_shard(address)
     for start in range(0, n_classes, step):

@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float32, Int32
+from jaxtyping import Float32, Int, Int32
 from torch import Tensor
 from torch.nn import functional
 
@@ -65,6 +65,13 @@ def device_extremes(maps: Maps) -> DeviceExtremes:
 def _fused(device: torch.device) -> bool:
     """Whether our own kernels run there; Triton is made for Linux only."""
     return device.type == "cuda" and find_spec("triton") is not None
+
+
+class DeviceContributions(NamedTuple):
+    """As `contribution.Contributions`, on the device."""
+
+    strongest: DeviceStrongest
+    inhibitors: DeviceStrongest
 
 
 class DeviceStep:
@@ -126,6 +133,21 @@ class DeviceStep:
                 maps, extremes = maps[:, :, :: c.stride[0], :: c.stride[1]], None
             return self._closed(extremes or device_extremes(maps), c.groups)
         return self._ranked(self._peaks(maps), c.groups)
+
+    def contributions(self, maps: Maps, position: Int32[Tensor, "image target"]) -> DeviceContributions:
+        """What the sources add to each target at its position on what the step makes; -1: nothing."""
+        c = self.convolution
+        height, width = maps.shape[2:]
+        made = (height, width) if c is None else c.made((height, width))
+        at = position.clamp(max=0) if made == (1, 1) else position
+        if c is None:
+            found = picked(maps, at.clamp(min=0)[:, :, None])[:, :, 0]
+            found = found if self.weight is None else found * self.weight[:, 0, 0, 0]
+            total, groups = torch.where(at < 0, 0, found)[..., None], maps.shape[1]
+        else:
+            assert self.weight is not None
+            total, groups = contributions_at(maps, self.weight, c, at), c.groups
+        return DeviceContributions(self._ranked(total, groups), self._ranked(-total, groups))
 
     def _carried(self, extremes: DeviceExtremes) -> Float32[Tensor, "image channel"]:
         """Of an identity: each channel's scaled maximum."""
@@ -192,6 +214,33 @@ def _closed(extremes: DeviceExtremes, weight: Float32[Tensor, "target source_in_
     low = extremes.minimum.reshape(images, groups, 1, sources)
     grouped = weight.reshape(groups, targets // groups, sources)
     return torch.maximum(grouped * high, grouped * low).reshape(images, targets, sources)
+
+
+def contributions_at(
+    maps: Maps, weight: Tensor, convolution: Convolution, position: Int32[Tensor, "image target"]
+) -> Peaks:
+    """What every source of a target's group adds to it at the target's own position; 0 where that is -1."""
+    c = convolution
+    images, channels, height, width = maps.shape
+    targets, sources, kh, kw = weight.shape
+    row, column = position // c.made((height, width))[1], position % c.made((height, width))[1]
+    by_group = maps.reshape(images * c.groups, channels // c.groups, height, width)
+    total = torch.zeros(images, targets, sources, device=maps.device)
+    for ky in range(kh):
+        for kx in range(kw):
+            y = row * c.stride[0] - c.padding[0] + ky * c.dilation[0]
+            x = column * c.stride[1] - c.padding[1] + kx * c.dilation[1]
+            inside = (position >= 0) & (y >= 0) & (y < height) & (x >= 0) & (x < width)
+            at = torch.where(inside, y * width + x, 0).reshape(images * c.groups, 1, -1)
+            pixels = picked(by_group, at).transpose(1, 2).reshape(images, targets, sources)
+            total += torch.where(inside[..., None], pixels * weight[:, :, ky, kx], 0)
+    return total
+
+
+def picked(maps: Maps, position: Int[Tensor, " image #channel target"]) -> Float32[Tensor, "image channel target"]:
+    """Values of each channel at some positions of its map."""
+    index = position.long().expand(-1, maps.shape[1], -1)
+    return maps.flatten(2).gather(2, index)
 
 
 def convolved(

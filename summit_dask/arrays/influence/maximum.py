@@ -79,8 +79,7 @@ def prepare_step(convolution: Convolution | None, weight: Weight | None, k: int,
     >>> kernel(maps).source, kernel(maps).value
     (array([[[ 0, -1]]], dtype=int32), array([[[6., 0.]]], dtype=float32))
     """
-    if weight is not None and not np.isfinite(weight).all():
-        raise NumericalError(f"Weights of {name} hold NaN or infinity; expected finite values. Check the weights file.")
+    check_weight(weight, name)
     if convolution is None:
         return _Identity(weight, name)
     assert weight is not None
@@ -89,6 +88,18 @@ def prepare_step(convolution: Convolution | None, weight: Weight | None, k: int,
     if convolution.kernel == (1, 1):
         return _Closed(convolution, weight, k, name)
     return _Patches(convolution, weight, k, name)
+
+
+def check_weight(weight: Weight | None, name: str) -> None:
+    """Refuse a weight that is NaN or infinite.
+
+    Raises
+    ------
+    NumericalError
+        Names the step.
+    """
+    if weight is not None and not np.isfinite(weight).all():
+        raise NumericalError(f"Weights of {name} hold NaN or infinity; expected finite values. Check the weights file.")
 
 
 def needs_maps(convolution: Convolution | None) -> bool:

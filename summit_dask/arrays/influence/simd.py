@@ -132,6 +132,22 @@ def lanes_above(typing, values, least, first):
 
 @intrinsic
 @no_type_check
+def lanes_beyond(typing, values, first, high, low):
+    """Bits of those of 16 values, from `first` on, that are above `high` or below minus `low`."""
+
+    def emit(context, builder, signature, arguments):
+        values = _array(context, builder, signature, arguments, 0)
+        value = _load(builder, _element(builder, values.data, arguments[1]))
+        above = builder.fcmp_ordered(">", value, _spread(builder, arguments[2]))
+        below = builder.fcmp_ordered("<", value, _spread(builder, builder.fneg(arguments[3])))
+        bits = builder.bitcast(builder.or_(above, below), ir.IntType(LANES))
+        return builder.zext(bits, _INDEX)
+
+    return types.int64(values, first, types.float32, types.float32), emit
+
+
+@intrinsic
+@no_type_check
 def least_lane(typing, values, first):
     """Smallest of 16 values, from `first` on.
 

@@ -124,8 +124,7 @@ def fused_peaks(
     c = convolution
     images, _, height, width = maps.shape
     groups, sources, _, per_group = laid_out.shape
-    out_h = _positions(height, c, 0)
-    out_w = _positions(width, c, 1)
+    out_h, out_w = c.made((height, width))
     peaks = torch.empty(images, groups, per_group, sources, device=maps.device)
     taps, positions, lanes = _tile(c.kernel[0] * c.kernel[1], out_h * out_w, per_group)
     grid = (images * groups * sources, triton.cdiv(per_group, lanes))
@@ -140,12 +139,6 @@ def _tile(taps: int, positions: int, targets: int) -> tuple[int, int, int]:
     wanted = (taps, min(positions, _POSITIONS), min(targets, _TARGETS))
     sizes = [max(_LEAST, triton.next_power_of_2(size)) for size in wanted]
     return sizes[0], sizes[1], sizes[2]
-
-
-def _positions(size: int, convolution: Convolution, axis: int) -> int:
-    """Positions of the kernel along one axis of a map."""
-    reach = convolution.dilation[axis] * (convolution.kernel[axis] - 1) + 1
-    return (size + 2 * convolution.padding[axis] - reach) // convolution.stride[axis] + 1
 
 
 @triton.jit
