@@ -1,11 +1,12 @@
 """Cost of the complete extraction as a multiple of the bare forward pass.
 
     python benchmarks/extraction_cost.py [--data FOLDER] [--networks NAME ...] [--compile] [--memory]
-                                        [--steps] [--original]
+                                        [--relevance] [--steps] [--original]
 
 Bare: the network as it is run here, batch norms folded, channels last, inference mode. Maxima: also extremes and
-positions of the visible layers' channels. Everything: from pixels to extremes, positions, strongest sources of all
-layers, predictions and the selection of channels by mass. No decoding, no writing. `--compile` adds bare and everything
+positions of the visible layers' channels. Influences, contributions: the sources of all layers by one measure, from
+pixels to the selection of channels by mass. Everything: both. No decoding, no writing. `--relevance` adds everything
+with relevance. `--compile` adds bare and everything
 of the compiled network, still as multiples of the bare pass that is not compiled. `--original` adds the original's
 procedure (`original.py`) at its own stride of 3 and at 1, on single images.
 
@@ -23,7 +24,8 @@ import json
 import multiprocessing
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
@@ -141,25 +143,32 @@ def spread(ratios: list[float]) -> Row:
     return {"ratio": middle, "low": low, "high": high}
 
 
-def cost(name: str, data: Path, batch_size: int, rounds: int, compiled: bool) -> list[Row]:
+def cost(name: str, data: Path, batch_size: int, rounds: int, compiled: bool, relevance: bool) -> list[Row]:
     """Ratios of one network's variants to the bare forward pass."""
     traced, preprocessing = build(NETWORKS[name], data, batch_size)
     batch = pixels(data, NETWORKS[name], preprocessing, batch_size)
     extractor = Extractor(traced, preprocessing, OPTIONS)
-    maxima = Extractor(replace(traced, steps=()), preprocessing, OPTIONS)
+    maxima = Extractor(traced, preprocessing, OPTIONS.replaced(influences=False, contributions=False))
     images = extractor._normalised(torch.from_numpy(batch))
     variants: dict[str, Callable[[], object]] = {
         "bare": lambda: extractor.module(images),
         "maxima": lambda: maxima(batch),
         "everything": lambda: everything(extractor, batch),
     }
+    for kept, left_out in (("influences", "contributions"), ("contributions", "influences")):
+        alone = Extractor(traced, preprocessing, OPTIONS.replaced(**{left_out: False}))
+        variants[f"{kept} alone"] = partial(everything, alone, batch)
+    if relevance:
+        outputs = np.zeros(len(batch), np.int32)
+        relevant = Extractor(traced, preprocessing, OPTIONS.replaced(relevance=True))
+        variants["everything and relevance"] = lambda: relevant(batch, outputs)
     if compiled:
         start = time.perf_counter()
         faster = Extractor(traced, preprocessing, OPTIONS, compiled=True)
         report({"network": name, "compile_or_load_s": time.perf_counter() - start})
         variants["bare, compiled"] = lambda: faster._run(images, lambda *_: None)
         variants["everything, compiled"] = lambda: everything(faster, batch)
-    with torch.inference_mode():
+    with torch.no_grad():  # tensors of inference mode can take part in no backward pass
         times = interleaved(variants, rounds)
     facts = {"network": name, "weights": "real" if NETWORKS[name].weights else "random"}
     bare = 1000 * median(t["bare"] for t in times) / batch_size
@@ -284,6 +293,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--memory", action="store_true", help="also the peak memory")
+    parser.add_argument("--relevance", action="store_true", help="also the relevance of channels")
     parser.add_argument("--compile", action="store_true", help="also the compiled network")
     parser.add_argument("--steps", action="store_true", help="also each linear step of the first network")
     parser.add_argument("--original", action="store_true", help="also the original's procedure, on the first network")
@@ -292,7 +302,13 @@ def main() -> None:
     keep_freed_memory()  # as workers do; the bare pass gains from it too
     report({"compile_or_load_s": warm_up()})
     size, rounds = options.batch, options.rounds
-    tables = [[row for name in options.networks for row in cost(name, options.data, size, rounds, options.compile)]]
+    tables = [
+        [
+            row
+            for name in options.networks
+            for row in cost(name, options.data, size, rounds, options.compile, options.relevance)
+        ]
+    ]
     if options.memory:
         tables.append([memory(name, options.data, options.batch) for name in options.networks])
     if options.steps:

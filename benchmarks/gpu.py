@@ -12,7 +12,6 @@ import argparse
 import json
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
@@ -96,7 +95,7 @@ def cost(name: str, data: Path, device: str, batch_size: int, rounds: int, profi
     network, preprocessing = build(NETWORKS[name], data, batch_size)
     batch = pixels(data, NETWORKS[name], preprocessing, batch_size)
     extractor = Extractor(network, preprocessing, OPTIONS, device)
-    maxima = Extractor(replace(network, steps=()), preprocessing, OPTIONS, device)
+    maxima = Extractor(network, preprocessing, OPTIONS.replaced(influences=False, contributions=False), device)
     images = extractor._normalised(torch.from_numpy(batch))
     with torch.inference_mode():
         variants: dict[str, Callable[[], object]] = {

@@ -93,6 +93,20 @@ def test_the_tree_has_every_name_that_is_promised(tree: xr.DataTree) -> None:
     assert {"summit_format", "layer_graph", "run"} <= set(tree.attrs)
 
 
+def test_a_run_of_other_measures_holds_what_it_was_asked_for_and_passes_every_check(
+    tmp_path: Path, client: Client
+) -> None:
+    config = tiny_config(tmp_path, relevance=True, influences=False)
+    run_here(config, client, "extract", "reduce")
+    tree = open_store(config.out)
+    assert "influences" not in tree and "influence_count" not in tree["matrices/upper.one.0.weight"]
+    relevant, used = (tree[f"matrices/upper/{kind}_count"].values for kind in ("relevance", "activation"))
+    assert relevant.sum(1).all() and (relevant != used).any()
+    checks = {check.name: check for check in verify_store(config.out, 4).checks}
+    assert not checks["images measured again"].wrong and not checks["counts of classes"].wrong
+    assert not checks["arrays as registered"].wrong
+
+
 def test_a_second_run_changes_no_byte(finished: RunConfig, client: Client) -> None:
     before = bytes_of(finished.out)
     assert pending(run_here(finished, client)) == ()

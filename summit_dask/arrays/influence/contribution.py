@@ -18,7 +18,7 @@ from numba import njit
 
 from summit_dask.arrays.influence.kernels import MARGIN
 from summit_dask.arrays.influence.maximum import Maps, Strongest, Weight, check_weight
-from summit_dask.arrays.influence.simd import LANES, lanes_beyond
+from summit_dask.arrays.influence.simd import LANES, lanes_beyond, largest_but, weigh
 from summit_dask.facts.layergraph import Convolution
 
 
@@ -101,21 +101,24 @@ class _Summed:
     """A convolution, or a fully connected layer on a map that it covers whole."""
 
     def __init__(self, convolution: Convolution, weight: Weight, k: int) -> None:
-        self.convolution, self.k = convolution, k
-        # (target, tap, source): a tap's sources lie together, as a pixel's channels do.
-        self.weights = np.ascontiguousarray(weight.reshape(*weight.shape[:2], -1).swapaxes(1, 2))
+        self.convolution, self.k, self.shape = convolution, k, weight.shape
+        # (target, tap, source): a tap's sources lie together, as a pixel's channels do; whole vectors of them.
+        self.missing = -weight.shape[1] % LANES
+        by_tap = weight.reshape(*weight.shape[:2], -1).swapaxes(1, 2)
+        self.weights = np.ascontiguousarray(np.pad(by_tap, ((0, 0), (0, 0), (0, self.missing))))
 
     def __call__(self, maps: Maps, position: Position) -> Contributions:
         c = self.convolution
-        targets, _, sources = self.weights.shape
+        targets, sources = self.shape[:2]
         made = c.made(maps.shape[1:3])
-        position = _on_map(position, made)
         shape = (len(maps), targets, min(self.k, sources))
         found = [np.full(shape, -1, np.int32), np.zeros(shape, np.float32)]
         found += [np.full(shape, -1, np.int32), np.zeros(shape, np.float32)]
-        rank_contributions(
-            maps, self.weights, c.groups, c.kernel, c.stride, c.padding, c.dilation, position, made[1], *found
-        )
+        # A vector of the last sources reaches beyond them, into what is multiplied with 0.
+        wide = np.pad(maps, ((0, 0), (0, 0), (0, 0), (0, self.missing))) if self.missing else maps
+        geometry = (c.groups, c.kernel, c.stride, c.padding, c.dilation)
+        ranks = [part.reshape(-1) for part in found]
+        rank_contributions(wide, self.weights, *geometry, sources, _on_map(position, made), made[1], shape[2], *ranks)
         return Contributions(Strongest(*found[:2]), Strongest(*found[2:]))
 
 
@@ -137,106 +140,71 @@ def _alone(value: Float32[np.ndarray, "image target"]) -> Strongest:
     return Strongest(source[:, :, None], np.maximum(value, 0).astype(np.float32)[:, :, None])
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"nnan", "nsz", "contract"})
+@njit(cache=True, nogil=True, error_model="numpy")
 @no_type_check
 def rank_contributions(
-    maps, weights, groups, kernel, stride, padding, dilation, position, width, source, value, inhibitor, lowered
-):
+    maps, weights, groups, kernel, stride, padding, dilation, sources, position, width, k,
+    source, value, inhibitor, lowered,
+):  # fmt: skip
     """Rank the sources of every target at its own position.
 
-    maps (image, y, x, channel) · weights (target, tap, source of its group) · position (image, target) · the rest
-    (image, target, rank), -1 and 0
+    maps (image, y, x, channel) · weights (target, tap, source of its group, whole vectors) · position (image, target)
+    · the rest (image * target * rank), -1 and 0
     """
-    targets, _, sources = weights.shape
-    total = np.zeros(-(-sources // LANES) * LANES, np.float32)  # whole vectors, 0 where there is no source
-    most = np.empty((2, LANES), np.float32)
+    images, map_height, map_width, channels = maps.shape
+    targets, taps, vector = weights.shape
+    pixels, weight = maps.reshape(-1), weights.reshape(-1)
+    offsets, slices = np.empty(taps, np.int64), np.empty(taps, np.int64)
+    total = np.empty(vector, np.float32)
+    high, low = np.empty(LANES, np.float32), np.empty(LANES, np.float32)
     for j in range(targets):
         first = j // (targets // groups) * sources
-        for n in range(len(maps)):
+        for n in range(images):
             at = position[n, j]
             if at < 0:
                 continue
-            y = at // width * stride[0] - padding[0]
-            x = at % width * stride[1] - padding[1]
-            _sum_taps(maps[n], weights[j], first, y, x, kernel, dilation, total[:sources])
-            _rank(total, most, first, source[n, j], value[n, j], inhibitor[n, j], lowered[n, j])
-
-
-@njit(error_model="numpy", fastmath={"nnan", "nsz", "contract"})
-@no_type_check
-def _sum_taps(maps, weights, first, y, x, kernel, dilation, total):
-    """What each source brings through all taps of a kernel that begins at a pixel; there is nothing beyond the map."""
-    height, width, _ = maps.shape
-    sources = len(total)
-    total[:] = 0
-    for ky in range(kernel[0]):
-        row = y + ky * dilation[0]
-        if row < 0 or row >= height:
-            continue
-        for kx in range(kernel[1]):
-            column = x + kx * dilation[1]
-            if column < 0 or column >= width:
-                continue
-            pixel = maps[row, column, first : first + sources]
-            tap = weights[ky * kernel[1] + kx]
-            for i in range(sources):
-                total[i] += pixel[i] * tap[i]
-
-
-@njit(error_model="numpy", fastmath={"nnan", "nsz", "contract"})
-@no_type_check
-def _rank(total, most, first, source, value, inhibitor, lowered):
-    """Put the largest and the most negative of some numbers into a target's ranks; `most` is memory to work in."""
-    _largest_by_lane(total, most[0], most[1])
-    k = len(value)
-    high = _floor(most[0], k)
-    low = _floor(most[1], k)
-    for start in range(0, len(total), LANES):
-        beyond = lanes_beyond(total, start, high, low)
-        i = start
-        while beyond:
-            if beyond & 1:
-                if total[i] > value[k - 1]:
-                    _insert(source, value, first + i, total[i])
-                elif -total[i] > lowered[k - 1]:
-                    _insert(inhibitor, lowered, first + i, -total[i])
-            beyond >>= 1
-            i += 1
-
-
-@njit(error_model="numpy", fastmath={"nnan", "nsz", "contract"})
-@no_type_check
-def _largest_by_lane(total, high, low):
-    """Of every 16th number the largest, and the largest size of a negative one; 0 at least."""
-    high[:] = 0
-    low[:] = 0
-    for start in range(0, len(total), LANES):
-        for lane in range(LANES):
-            new = total[start + lane]
-            high[lane] = new if new > high[lane] else high[lane]
-            low[lane] = -new if -new > low[lane] else low[lane]
-
-
-@njit(error_model="numpy", fastmath={"nnan", "nsz", "contract"})
-@no_type_check
-def _floor(lanes, k):
-    """A lower bound of the k-th largest of all numbers: the k-th largest of the lanes', which are used up."""
-    largest = np.float32(0)
-    for _ in range(k):
-        largest = np.float32(0)
-        for lane in range(LANES):
-            largest = lanes[lane] if lanes[lane] > largest else largest
-        for lane in range(LANES):
-            lanes[lane] = 0 if lanes[lane] == largest else lanes[lane]
-    return largest * MARGIN
+            # The taps that lie on the map: there is nothing beyond it.
+            n_taps = 0
+            top = at // width * stride[0] - padding[0]
+            left = at % width * stride[1] - padding[1]
+            for ky in range(kernel[0]):
+                y = top + ky * dilation[0]
+                for kx in range(kernel[1]):
+                    x = left + kx * dilation[1]
+                    if 0 <= y < map_height and 0 <= x < map_width:
+                        offsets[n_taps] = ((n * map_height + y) * map_width + x) * channels
+                        slices[n_taps] = (j * taps + ky * kernel[1] + kx) * vector
+                        n_taps += 1
+            weigh(pixels, first, offsets, weight, slices, n_taps, total, high, low)
+            _rank(total, high, low, first, k, (n * targets + j) * k, source, value, inhibitor, lowered)
 
 
 @njit(error_model="numpy")
 @no_type_check
-def _insert(source, value, new, size):
+def _rank(total, high, low, first, k, place, source, value, inhibitor, lowered):
+    """Put the largest and the most negative numbers into the ranks that begin at a place."""
+    # The k-th largest lane is a lower bound of the k-th largest number.
+    above = largest_but(high, k - 1) * MARGIN if k <= LANES else np.float32(0)
+    below = largest_but(low, k - 1) * MARGIN if k <= LANES else np.float32(0)
+    for start in range(0, len(total), LANES):
+        beyond = lanes_beyond(total, start, above, below)
+        i = start
+        while beyond:
+            if beyond & 1:
+                if total[i] > value[place + k - 1]:
+                    _insert(source, value, place, k, first + i, total[i])
+                elif -total[i] > lowered[place + k - 1]:
+                    _insert(inhibitor, lowered, place, k, first + i, -total[i])
+            beyond >>= 1
+            i += 1
+
+
+@njit(error_model="numpy")
+@no_type_check
+def _insert(source, value, place, k, new, size):
     """Put a source that beats the last into its rank; they come in ascending order, so ties stay."""
-    rank = len(value) - 1
-    while rank > 0 and size > value[rank - 1]:
+    rank = place + k - 1
+    while rank > place and size > value[rank - 1]:
         value[rank] = value[rank - 1]
         source[rank] = source[rank - 1]
         rank -= 1

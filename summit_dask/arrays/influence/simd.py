@@ -132,6 +132,80 @@ def lanes_above(typing, values, least, first):
 
 @intrinsic
 @no_type_check
+def weigh(typing, pixels, pixel, offsets, weights, slices, n_taps, total, high, low):
+    """Sums of pixels times weights over some taps, by source, and the largest of every lane::
+
+        total[i] = sum over t < n_taps of pixels[pixel + offsets[t] + i] * weights[slices[t] + i]
+        high[lane] = max of 0 and every 16th of total; low[lane] the same of minus total
+
+    The length of `total` is a multiple of 16.
+    """
+    signature = types.void(pixels, pixel, offsets, weights, slices, n_taps, total, high, low)
+    return signature, _emit_weigh
+
+
+@no_type_check
+def _emit_weigh(context, builder, signature, arguments):
+    pixels, offsets, weights, slices, total, high, low = (
+        _array(context, builder, signature, arguments, i) for i in (0, 2, 3, 4, 6, 7, 8)
+    )
+    pixel, n_taps = arguments[1], arguments[5]
+    multiply_add = _multiply_add(builder)
+    zero = _VECTOR([0.0] * LANES)
+    most, least = (cgutils.alloca_once_value(builder, zero) for _ in range(2))
+    added = cgutils.alloca_once(builder, _VECTOR)
+    n_vectors = builder.udiv(builder.extract_value(total.shape, 0), _INDEX(LANES))
+    start = builder.gep(pixels.data, [pixel])
+    with cgutils.for_range(builder, n_vectors, intp=_INDEX) as vector:
+        first = builder.mul(vector.index, _INDEX(LANES))
+        builder.store(zero, added)
+        with cgutils.for_range(builder, n_taps, intp=_INDEX) as tap:
+            offset, own = (builder.load(_element(builder, a.data, tap.index)) for a in (offsets, slices))
+            seen = _load(builder, _element(builder, start, builder.add(offset, first)))
+            weight = _load(builder, _element(builder, weights.data, builder.add(own, first)))
+            builder.store(builder.call(multiply_add, [seen, weight, builder.load(added)]), added)
+        value = builder.load(added)
+        target = _element(builder, total.data, first)
+        builder.store(value, builder.bitcast(target, _VECTOR.as_pointer()), align=4)
+        builder.store(_choose(builder, ">", value, builder.load(most)), most)
+        builder.store(_choose(builder, ">", builder.fneg(value), builder.load(least)), least)
+    for lanes, best in ((high, most), (low, least)):
+        builder.store(builder.load(best), builder.bitcast(lanes.data, _VECTOR.as_pointer()), align=4)
+    return context.get_dummy_value()
+
+
+@intrinsic
+@no_type_check
+def largest_but(typing, values, number):
+    """The largest of 16 values of 0 or more that are left when the largest are taken away so many times.
+
+    Equal ones are taken away together, so that less may be left than there would be one by one.
+    """
+
+    def emit(context, builder, signature, arguments):
+        values = _array(context, builder, signature, arguments, 0)
+        left = cgutils.alloca_once_value(builder, _load(builder, values.data))
+        with cgutils.for_range(builder, arguments[1], intp=_INDEX):
+            lanes = builder.load(left)
+            gone = builder.fcmp_ordered("==", lanes, _largest_everywhere(builder, lanes))
+            builder.store(builder.select(gone, _VECTOR([0.0] * LANES), lanes), left)
+        return builder.extract_element(_largest_everywhere(builder, builder.load(left)), ir.IntType(32)(0))
+
+    return types.float32(values, number), emit
+
+
+@no_type_check
+def _largest_everywhere(builder, vector):
+    """A vector of the largest lane; see `least_lane`."""
+    for distance in (8, 4, 2, 1):
+        turned = [(lane + distance) % LANES for lane in range(LANES)]
+        other = builder.shuffle_vector(vector, vector, _LANE_NUMBERS(turned))
+        vector = _choose(builder, ">", vector, other)
+    return vector
+
+
+@intrinsic
+@no_type_check
 def lanes_beyond(typing, values, first, high, low):
     """Bits of those of 16 values, from `first` on, that are above `high` or below minus `low`."""
 
