@@ -38,6 +38,7 @@ from scipy import sparse
 
 from summit_dask.arrays.graph.attribution import ClassGraph, class_graph
 from summit_dask.arrays.graph.edges import ClassCounts
+from summit_dask.facts.pairs import PAPERS
 from summit_dask.formats.original_network import layer_graph
 from summit_dask.store.graphs import write_graphs
 from summit_dask.store.header import Header
@@ -106,7 +107,7 @@ def make_synthetic(path: Path) -> None:
     _write_counts(store, made, rng)
     graphs = [_graph(made, place) for place in range(PATTERNS)]
     write_graphs(store, [graphs[place % PATTERNS] for place in range(N_CLASSES)])
-    finish(store, "graphs")
+    finish(store, PAPERS.group)
     write_part("embedding", store, made, rng)
     store.consolidate()
     draft.rename(path)

@@ -81,6 +81,12 @@ def choice(name: str, values: Sequence[str]) -> Form:
     return _of_one(name, lambda given: given if given in values else None)
 
 
+def named(name: str, values: Mapping[str, Any]) -> Form:
+    """One of some things, each by its name."""
+    names = {value: key for key, value in values.items()}
+    return _of_one(name, values.get, names.__getitem__)
+
+
 def flag(name: str) -> Form:
     """True, or not said."""
     return _of_one(name, lambda given: True if given == "1" else None, lambda value: "1")

@@ -24,10 +24,11 @@ from summit_dask.arrays.similarity import similarity_to
 from summit_dask.facts import encoded, schema
 from summit_dask.facts.config import ResultOptions
 from summit_dask.facts.layergraph import Channel, Layer, LayerGraph
+from summit_dask.facts.pairs import PAPERS, Nodes, Pair, pair_of
 from summit_dask.facts.run import Run
-from summit_dask.facts.stages import stage_of
+from summit_dask.facts.stages import Stage, stage_of
 from summit_dask.store import status
-from summit_dask.store.graphs import read_graph
+from summit_dask.store.graphs import read_graph, stored_pairs
 from summit_dask.store.places import stamp
 from summit_dask.store.status import makers
 from summit_dask.store.store import Store
@@ -122,22 +123,41 @@ class StoreData:
         stage = stage_of(part)
         if stage is not None and stage.by_partition and not self.read("partitions/fingerprint").any():
             return False
-        if stage is not None and not stage.by_partition and self.store.finished(part) is None:
+        if stage is not None and not stage.by_partition and not self._is_finished(stage, part):
             return False
         return self.store.has(f"{part}/{layer}" if layer else part)
 
+    def _is_finished(self, stage: Stage, part: str) -> bool:
+        return bool(self.pairs) if stage.by_pair else self.store.finished(part) is not None
+
+    @cached_property
+    def pairs(self) -> tuple[Pair, ...]:
+        """Pairs of measures that the store has graphs of."""
+        return stored_pairs(self.store)
+
+    @property
+    def usual_pair(self) -> Pair:
+        """The pair whose graphs are shown unless another is asked for; without graphs that which they could be of."""
+        return self.pairs[0] if self.pairs else self.options.pair
+
     @cached_property
     def outdated(self) -> tuple[str, ...]:
-        """The finished parts that were made with other options than the store's present ones."""
+        """The finished groups that were made with other options than the store's present ones."""
         return status.outdated(self.store)
 
     def why_outdated(self) -> str:
         """Which parts are outdated and what renews them, in plain words; empty if none is."""
         if not self.outdated:
             return ""
-        what = ", ".join(in_words(part) for part in self.outdated)
-        commands = " and ".join(dict.fromkeys(f"'summit-dask {PARTS[part][1]}'" for part in self.outdated))
+        what = ", ".join(in_words(group) for group in self.outdated)
+        commands = " and ".join(dict.fromkeys(f"'summit-dask {self.maker(group)}'" for group in self.outdated))
         return f"Made with other options than this store's present ones: {what}. Run {commands} to renew them."
+
+    def maker(self, group: str) -> str:
+        """The command that makes a group, on this store."""
+        pair = pair_of(group)
+        _, command = PARTS[_outermost(group)]
+        return command if pair in (None, self.options.pair) else f"{command} {pair.flags}"
 
     def why_absent(self, part: str) -> str:
         """What the store lacks and what makes it, in plain words."""
@@ -252,14 +272,14 @@ class StoreData:
 
     # Channels
 
-    def counts(self, layer: str) -> NDArray[np.int32] | None:
-        """A: images of each class that use each channel, (class, channel).
+    def counts(self, layer: str, nodes: Nodes = "activation") -> NDArray[np.int32] | None:
+        """A: images of each class that use each channel, or for which it is relevant, (class, channel).
 
         Where the store has none, the counts of the nodes of its graphs, 0 for all other channels
         (`counts_are_partial`); None without graphs.
         """
-        if self.has("matrices", layer):
-            return self.read(f"matrices/{layer}/activation_count")
+        if self.has("matrices", f"{layer}/{nodes}_count"):
+            return self.read(f"matrices/{layer}/{nodes}_count")
         return self._node_counts(layer) if self.counts_are_partial else None
 
     @cached_property
@@ -270,11 +290,11 @@ class StoreData:
     @kept_with_store(None)
     def _node_counts(self, layer: str) -> NDArray[np.int32]:
         known = self.layer_graph.layer(layer)
-        own = self.read("graphs/node_layer") == self.layer_graph.layers.index(known)
-        of_class = self.read("graphs/node_class")[own]
-        channel = self.read("graphs/node_channel")[own]
+        columns = ("layer", "class", "channel", "count")
+        of_layer, of_class, channel, count = (self.read(f"{self.usual_pair.group}/node_{name}") for name in columns)
+        own = of_layer == self.layer_graph.layers.index(known)
         counts = np.zeros((self.n_classes, known.channels), np.int32)
-        counts[of_class, channel] = self.read("graphs/node_count")[own]
+        counts[of_class[own], channel[own]] = count[own]
         return counts
 
     def embedding(self, layer: str) -> NDArray[np.float32] | None:
@@ -320,12 +340,12 @@ class StoreData:
     # Graphs
 
     @kept_with_store(8)
-    def class_counts(self, class_index: int) -> ClassCounts:
-        """Counts of one class, as far as the store has them."""
-        counts = {layer.name: self.counts(layer.name) for layer in self.layers}
-        activation = {name: values[class_index] for name, values in counts.items() if values is not None}
+    def class_counts(self, class_index: int, pair: Pair = PAPERS) -> ClassCounts:
+        """Counts of one class that graphs of a pair are made of, as far as the store has them."""
+        counts = {layer.name: self.counts(layer.name, pair.nodes) for layer in self.layers}
+        nodes = {name: values[class_index] for name, values in counts.items() if values is not None}
         hops = [hop.name for hop in self.layer_graph.hops if self.has("matrices", hop.name)]
-        return ClassCounts(activation, InfluenceOfClass(self.store, hops, class_index))
+        return ClassCounts(nodes, InfluenceOfClass(self.store, hops, class_index, pair))
 
     @property
     def can_reselect(self) -> bool:
@@ -333,14 +353,15 @@ class StoreData:
         return all(self.has("matrices", hop.name) for hop in self.layer_graph.hops) and bool(self.layer_graph.hops)
 
     @kept_with_store(64)
-    def graph(self, class_index: int, how: Reselection = STORED) -> ClassGraph | None:
-        """Attribution graph of a class: as stored, or made again from the counts."""
+    def graph(self, class_index: int, how: Reselection = STORED, pair: Pair | None = None) -> ClassGraph | None:
+        """Attribution graph of a class: as stored, or made again from the counts; of the usual pair by default."""
+        pair = pair or self.usual_pair
         if how == STORED:
-            return read_graph(self.read, class_index) if self.has("graphs") else None
-        counts = self.class_counts(class_index)
+            return read_graph(self.read, class_index, pair) if pair in self.pairs else None
+        counts = self.class_counts(class_index, pair)
         excluded = self._left_out(how)
         if how.mass is not None:
-            counts = ClassCounts(self._activation_at(class_index, how.mass, excluded), counts.influence)
+            counts = ClassCounts(self._counts_at(class_index, how.mass, excluded, pair), counts.influence)
         options = self.options if how.p is None else self.options.replaced(p=how.p)
         return class_graph(self.layer_graph, counts, excluded, options)
 
@@ -350,20 +371,20 @@ class StoreData:
             result[channel.layer] = (*result.get(channel.layer, ()), channel.index)
         return result
 
-    def _activation_at(
-        self, class_index: int, mass: float, excluded: Mapping[str, tuple[int, ...]]
+    def _counts_at(
+        self, class_index: int, mass: float, excluded: Mapping[str, tuple[int, ...]], pair: Pair
     ) -> Mapping[str, NDArray[np.int32]]:
         # Brings numba, which a page that doesn't ask for another mass need not load.
-        from summit_dask.questions.query import count_activations
+        from summit_dask.questions.query import count_channels
 
         rows = np.zeros(self.store.header.n_images, bool)
         rows[self.images_of(class_index)] = True
-        return count_activations(self.store.read, self.layer_graph, rows & self.is_read, mass, excluded)
+        return count_channels(self.store.read, self.layer_graph, rows & self.is_read, mass, excluded, pair)
 
-    @cached_property
-    def largest_node_count(self) -> int:
+    @kept_with_store(None)
+    def largest_node_count(self, pair: Pair) -> int:
         """The largest count of any node of any class's graph; at least 1."""
-        return max(1, int(self.read("graphs/node_count").max(initial=1))) if self.has("graphs") else 1
+        return max(1, int(self.read(f"{pair.group}/node_count").max(initial=1))) if pair in self.pairs else 1
 
 
 @st.cache_resource(max_entries=4, validate=StoreData.unchanged, show_spinner=False)
@@ -378,9 +399,15 @@ def open_data(path: Path) -> StoreData:
     return StoreData(path)
 
 
-def in_words(part: str) -> str:
-    """What a part of a store is."""
-    return PARTS[part][0]
+def in_words(group: str) -> str:
+    """What a group of a store is; which graphs, if not the paper's."""
+    what, _ = PARTS[_outermost(group)]
+    pair = pair_of(group)
+    return what if pair in (None, PAPERS) else f"{what} with {pair.words}"
+
+
+def _outermost(group: str) -> str:
+    return group.partition("/")[0]
 
 
 def _text(values: NDArray[Any]) -> list[str]:

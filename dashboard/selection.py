@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from dashboard import address
 from summit_dask.facts.layergraph import Channel
+from summit_dask.facts.pairs import PAIRS, Pair
 
 Sort = Literal["similarity", "best", "worst", "name", "images"]
 Scale = Literal["class", "all"]
@@ -78,6 +79,8 @@ class Selection:
         On the page of one channel: whether its sources and targets are those in the class's graph alone.
     misclassified
         On the page of one class: whether the graph beside the class's is that of its misclassified images.
+    pair
+        What the graphs are measured by, where that is not the first pair that the store has graphs of.
     """
 
     store: Annotated[str | None, address.text("store")] = None
@@ -94,6 +97,7 @@ class Selection:
     how: Annotated[Reselection, address.record(Reselection)] = STORED
     alone: Annotated[bool, address.flag("alone")] = False
     misclassified: Annotated[bool, address.flag("misclassified")] = False
+    pair: Annotated[Pair | None, address.named("graphs", {pair.name: pair for pair in PAIRS})] = None
 
     @classmethod
     def from_query(cls, query: address.Query) -> Self:

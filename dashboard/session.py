@@ -104,6 +104,10 @@ def within(wanted: Selection, data: StoreData) -> tuple[Selection, list[str]]:
         top = data.layers[-1].name
         changes["layer"] = top
         missing += [f"There is no layer {wanted.layer!r} in this store; this is {top}."] * bool(wanted.layer)
+    if wanted.pair and wanted.pair not in data.pairs:
+        changes["pair"] = None
+        usual = data.usual_pair.words
+        missing.append(f"This store has no graphs with {wanted.pair.words}; these are with {usual}.")
     nodes = {layer.name: layer.channels for layer in data.layer_graph.visible}
     if wanted.pinned and not _exists(wanted.pinned, nodes):
         changes["pinned"] = None

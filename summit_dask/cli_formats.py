@@ -3,11 +3,12 @@
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import click
 
 from summit_dask.facts.errors import FormatError
+from summit_dask.facts.pairs import Edges, Nodes
 from summit_dask.store.progress import say
 
 if TYPE_CHECKING:
@@ -70,6 +71,8 @@ def import_command(folder: Path, out: Path, classes: Path | None, keep_going: bo
 @click.option("--format", "kind", required=True, type=click.Choice(["summit", "csv", "parquet", "graphml", "json"]))
 @click.option("--class", "classes", multiple=True, help="A class to export, instead of all; may be repeated.")
 @_LAYERS
+@click.option("--nodes", type=click.Choice(get_args(Nodes)), help="What ranks the graphs' channels.")
+@click.option("--edges", type=click.Choice(get_args(Edges)), help="What joins them; default: the first pair there is.")
 @click.option(
     "--front-end",
     is_flag=True,
@@ -77,12 +80,19 @@ def import_command(folder: Path, out: Path, classes: Path | None, keep_going: bo
     "class, layers get the channels that it knows, and pictures that it asks for are copied.",
 )
 def export_command(
-    store: Path, folder: Path, kind: "Format", classes: tuple[str, ...], layers: Path | None, front_end: bool
+    store: Path,
+    folder: Path,
+    kind: "Format",
+    classes: tuple[str, ...],
+    layers: Path | None,
+    front_end: bool,
+    nodes: Nodes | None,
+    edges: Edges | None,
 ) -> None:
     """Write a store's results for other programs; summit: as the original's front end reads them."""
     from summit_dask.formats.exports import export
 
-    report = export(store, folder, kind, classes or None, layer_table(layers), front_end)
+    report = export(store, folder, kind, classes or None, layer_table(layers), front_end, nodes, edges)
     _say_left_out(report.left_out)
     for note in report.notes:
         say(f"note: {note}")

@@ -20,6 +20,7 @@ from summit_dask.arrays.graph.edges import ClassCounts
 from summit_dask.facts import encoded, schema
 from summit_dask.facts.config import ResultOptions
 from summit_dask.facts.layergraph import Convolution, Hop, Layer, LayerGraph, Window
+from summit_dask.facts.pairs import PAPERS, pair_of
 from summit_dask.facts.preprocessing import Preprocessing
 from summit_dask.facts.run import Imported, NetworkSpec, Run
 from summit_dask.facts.stages import stage_of
@@ -149,9 +150,10 @@ def write_part(part: str, store: Store, made: Made, rng: np.random.Generator) ->
 
 def finish(store: Store, group: str) -> None:
     """Say that a stage's group is complete, as the stage would."""
-    prints = store.header.run.stage_fingerprints() or {}
+    run, pair = store.header.run, pair_of(group) or PAPERS
+    run = run.model_copy(update={"config": run.config.replaced(**pair._asdict())})
     stage = stage_of(group)
-    store.finish(group, prints.get(stage.name if stage else "", FINGERPRINT))
+    store.finish(group, (run.stage_fingerprints() or {}).get(stage.name if stage else "", FINGERPRINT))
 
 
 def options() -> ResultOptions:
@@ -281,7 +283,7 @@ def graph_of(made: Made, index: int) -> ClassGraph:
 
 def _write_graphs(store: Store, made: Made, rng: np.random.Generator) -> None:
     write_graphs(store, [graph_of(made, index) for index in range(store.header.n_classes)])
-    finish(store, "graphs")
+    finish(store, PAPERS.group)
 
 
 def _write_embedding(store: Store, made: Made, rng: np.random.Generator) -> None:

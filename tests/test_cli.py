@@ -262,7 +262,7 @@ def test_commands_have_the_options_of_their_stages_and_of_the_cluster_where_they
     cluster = set(ClusterOptions.model_fields)
     assert given["extract"] == {"store", "retry_unreadable", *cluster}
     assert given["reduce"] == {"store", "mass", "excluded", "examples", "thumbnail", *cluster}
-    assert given["graphs"] == {"store", "p", "unified", "directed", *cluster}
+    assert given["graphs"] == {"store", "nodes", "edges", "p", "unified", "directed", *cluster}
     assert given["embed"] == {"store", "seed"}
 
 

@@ -78,7 +78,8 @@ def test_each_option_has_one_stage_and_a_description() -> None:
     assert len(set(names)) == len(names)
     assert sorted([*names, *ClusterOptions.model_fields, "out"]) == sorted(RunConfig.model_fields)
     assert list(RunConfig.model_fields)[: len(names)] == names == list(ResultOptions.model_fields)
-    assert by_stage["reduce"] == ["mass", "excluded"] and by_stage["graphs"] == ["p", "unified", "directed"]
+    assert by_stage["reduce"] == ["mass", "excluded"]
+    assert by_stage["graphs"] == ["nodes", "edges", "p", "unified", "directed"]
     assert all(field.description for field in RunConfig.model_fields.values())
 
 
@@ -95,6 +96,8 @@ def test_what_is_not_given_is_as_the_readme_says() -> None:
         "excluded": (),
         "examples": 10,
         "thumbnail": 96,
+        "nodes": "activation",
+        "edges": "influence",
         "p": 0.075,
         "unified": False,
         "directed": False,
@@ -106,7 +109,7 @@ def test_what_is_not_given_is_as_the_readme_says() -> None:
 def test_a_part_of_the_options_is_their_own() -> None:
     part = GraphOptions.part_of(config(p=0.3, directed=True))
     assert part == GraphOptions(p=0.3, directed=True)
-    assert part.plain() == {"p": 0.3, "unified": False, "directed": True}
+    assert part.plain() == {"nodes": "activation", "edges": "influence", "p": 0.3, "unified": False, "directed": True}
 
 
 @pytest.mark.parametrize("file", sorted((ROOT / "config").glob("*.yaml")), ids=lambda file: file.name)

@@ -21,6 +21,7 @@ from summit_dask.facts.addresses import addresses
 from summit_dask.facts.config import RunConfig
 from summit_dask.facts.errors import StoreError
 from summit_dask.facts.layergraph import Channel
+from summit_dask.facts.pairs import PAPERS
 from summit_dask.facts.stages import stage_named
 from summit_dask.questions.query import attribution_graph
 from summit_dask.store.places import room, stores_in
@@ -209,7 +210,7 @@ def test_without_counts_those_of_the_graphs_are_shown(imported: Path) -> None:
 def test_a_stage_that_is_not_finished_counts_as_absent(tmp_path: Path) -> None:
     make_store(tmp_path / "store", parts={"graphs"})
     assert StoreData(tmp_path / "store").has("graphs")
-    attributes = tmp_path / "store" / "graphs" / "zarr.json"
+    attributes = tmp_path / "store" / PAPERS.group / "zarr.json"
     group = json.loads(attributes.read_text())
     root = json.loads((tmp_path / "store" / "zarr.json").read_text())
     group["attributes"], root["consolidated_metadata"] = {}, None
@@ -226,11 +227,11 @@ def test_what_was_made_with_other_options_is_outdated(tmp_path: Path) -> None:
     with store.changing():
         store.update_run(store.header.run.with_options_of(stage_named("graphs"), options().replaced(p=0.2)))
     outdated = StoreData(tmp_path / "store")
-    assert outdated.outdated == ("graphs",)
+    assert outdated.outdated == (PAPERS.group,)
     assert outdated.why_outdated().endswith("attribution graphs. Run 'summit-dask graphs' to renew them.")
     with store.changing():
         store.update_run(store.header.run.model_copy(update={"config": options().replaced(mass=0.2)}))
-    assert StoreData(tmp_path / "store").outdated == ("matrices", "graphs", "embedding")
+    assert StoreData(tmp_path / "store").outdated == ("matrices", PAPERS.group, "embedding")
 
 
 def test_nothing_of_a_closed_store_is_kept(complete: Path) -> None:

@@ -13,6 +13,7 @@ from dashboard import session
 from dashboard.data import StoreData
 from dashboard.selection import STRETCH, VIEW, Reselection, Selection
 from summit_dask.facts.layergraph import Channel
+from summit_dask.facts.pairs import PAIRS, Pair
 from tests.stores import AWKWARD_NAMES
 
 
@@ -46,6 +47,7 @@ _FIELDS: dict[str, hst.SearchStrategy[Any]] = {
     ),
     "alone": hst.booleans(),
     "misclassified": hst.booleans(),
+    "pair": hst.none() | hst.sampled_from(PAIRS),
 }
 
 #: A selection none of whose fields has its default, and the address that says it.
@@ -64,11 +66,13 @@ _OTHER = Selection(
     Reselection(0.1, 0.25, (Channel("stem", 1), Channel("mixed1", 0)), True),
     True,
     True,
+    Pair("relevance", "contribution"),
 )
 _ITS_ADDRESS = (
     "store=digits.zarr&class=n01440764&layer=stem&channel=3&pin_layer=mixed2&pin_channel=8&sort=worst"
     "&search=crane+%26+co&least_count=2&width=0.5&height=3&scale=all&p=0.1&mass=0.25&out_layer=stem&out_layer=mixed1"
     "&out_channel=1&out_channel=0&keep_excluded=1&alone=1&misclassified=1"
+    "&graphs=relevance-contribution"
 )
 
 
@@ -126,6 +130,8 @@ def test_what_the_address_names_in_vain_is_said(data: StoreData) -> None:
     left_out = (Channel("stem", 8), Channel("stem", 7), Channel("nowhere", 0))
     selection, missing = session.within(Selection(how=Reselection(left_out=left_out)), data)
     assert selection.how.left_out == (Channel("stem", 7),) and missing == []
+    selection, missing = session.within(Selection(pair=Pair("relevance", "influence")), data)
+    assert selection.pair is None and "no graphs with nodes by relevance, edges by influence" in missing[0]
     known = Selection(class_="n00000002", layer="stem", pinned=Channel("stem", 7))
     assert session.within(known, data) == (known, [])
 

@@ -73,7 +73,7 @@ def test_drawing_names_every_node_once_and_every_edge_by_its_ends(data: StoreDat
         assert [tuple(rest) for _, _, *rest in drawn["edges"]] == list(
             zip(graph.edge_influence, graph.edge_identity, strict=True)
         )
-        assert drawn["largest"] == data.read("graphs/node_count").max()
+        assert drawn["largest"] == data.read("graphs/activation-influence/node_count").max()
 
 
 def test_only_the_highest_scores_of_a_large_graph_have_cards(data: StoreData, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -207,7 +207,10 @@ def test_classes_that_use_a_channel(data: StoreData, made: Made, imported: Path)
 def test_neighbours_of_a_channel_add_up_over_the_graphs(
     data: StoreData, sources: bool, own: str, other: str, class_index: int | None
 ) -> None:
-    edges = {name: data.read(f"graphs/edge_{name}") for name in ("class", "influence", *_ends(own), *_ends(other))}
+    edges = {
+        name: data.read(f"graphs/activation-influence/edge_{name}")
+        for name in ("class", "influence", *_ends(own), *_ends(other))
+    }
     rows = np.flatnonzero(edges["class"] == 1)
     first = tuple(int(edges[name][rows[0]]) for name in _ends(own))
     layers = [layer.name for layer in data.layer_graph.layers]

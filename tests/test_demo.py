@@ -43,8 +43,8 @@ def test_the_demo_s_store_is_right(demo: Path, tree: xr.DataTree) -> None:
     report = verify_store(demo / "digits.zarr", 8)
     assert report.right, "\n".join(report.lines())
     assert tuple(tree["classes/name"].values) == NAMES
-    assert set(tree["graphs/node_class"].values) == set(range(10))
-    assert set(tree["graphs/edge_class"].values) == set(range(10))
+    assert set(tree["graphs/activation-influence/node_class"].values) == set(range(10))
+    assert set(tree["graphs/activation-influence/edge_class"].values) == set(range(10))
 
 
 def test_a_second_demo_trains_and_runs_nothing_again(demo: Path, capsys: pytest.CaptureFixture[str]) -> None:

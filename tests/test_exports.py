@@ -202,8 +202,10 @@ def test_own_run_comes_back(own: tuple[Path, stores.Made], tmp_path: Path) -> No
     np.testing.assert_array_equal(tree["matrices/mixed3b/activation_count"].values, made.activation["mixed2"])
     before = open_store(path)
     for name in ("node_channel", "node_count", "node_score", "edge_influence"):
-        assert sorted(tree[f"graphs/{name}"].values) == sorted(before[f"graphs/{name}"].values)
-    sources = set(tree["graphs/node_source_layer"].values.ravel().tolist()) - {-1}
+        assert sorted(tree[f"graphs/activation-influence/{name}"].values) == sorted(
+            before[f"graphs/activation-influence/{name}"].values
+        )
+    sources = set(tree["graphs/activation-influence/node_source_layer"].values.ravel().tolist()) - {-1}
     assert all(made.layer_graph.layers[place].visible for place in sources)
     export(tmp_path / "store", tmp_path / "again", "summit")
     for file in (tmp_path / "to").rglob("*.json"):
@@ -298,7 +300,7 @@ def test_tables_of_counts(own: tuple[Path, stores.Made], tables: dict[str, pd.Da
 def test_tables_of_graphs(own: tuple[Path, stores.Made], tables: dict[str, pd.DataFrame]) -> None:
     path, made = own
     tree = open_store(path)
-    stored = {str(name): array.values for name, array in tree["graphs"].data_vars.items()}
+    stored = {str(name): array.values for name, array in tree["graphs/activation-influence"].data_vars.items()}
     folders = tree["class"].values
     layers = np.array([layer.name for layer in made.layer_graph.layers])
     nodes = tables["nodes"]

@@ -50,7 +50,7 @@ def test_inceptionv1_has_the_published_sizes() -> None:
 def test_published_graphs_keep_their_rules(real_store: Path) -> None:
     """What the data's README says is true of all 1000, on the tables of all classes at once."""
     tree = open_store(real_store)
-    graphs = {str(name): array.values for name, array in tree["graphs"].data_vars.items()}
+    graphs = {str(name): array.values for name, array in tree["graphs/activation-influence"].data_vars.items()}
     names = np.array([layer.name for layer in layer_graph().layers])
     layers = names[graphs["node_layer"]]
     sizes = {layer.name: layer.channels for layer in layer_graph().layers}

@@ -218,7 +218,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(finished: RunConfig, tmp_path: P
 
 
 def test_attribution_graph_equals_the_stored_one(tree: xr.DataTree) -> None:
-    graphs, layers = tree["graphs"], tree.attrs["layer_graph"]["layers"]
+    graphs, layers = tree["graphs/activation-influence"], tree.attrs["layer_graph"]["layers"]
     for place, name in enumerate(CLASSES):
         made = attribution_graph(tree, name)
         rows = graphs["node_class"].values == place
@@ -355,6 +355,10 @@ def test_unreadable_images_are_tried_again_when_asked(finished: RunConfig, tmp_p
     run_here(config, client)
     tree, expected = open_store(config.out), open_store(finished.out)
     assert tree["classes/n_images"].values.tolist() == [30, 30, 30]
-    for name in ("influences/upper/source", "matrices/upper/activation_count", "graphs/node_score"):
+    for name in (
+        "influences/upper/source",
+        "matrices/upper/activation_count",
+        "graphs/activation-influence/node_score",
+    ):
         np.testing.assert_array_equal(tree[name].values, expected[name].values)
     assert verify_store(config.out, 6).right

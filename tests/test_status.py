@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from summit_dask.facts.errors import StoreIncompleteError
+from summit_dask.facts.pairs import PAPERS
 from summit_dask.facts.stages import stage_named
-from summit_dask.store.status import check_ready, fingerprints, outdated, pending, pending_commands, unfinished
+from summit_dask.store.status import check_ready, outdated, pending, pending_commands, unfinished
 from summit_dask.store.store import Store
 from tests.stores import PARTS, make_store
 
@@ -15,7 +16,7 @@ from tests.stores import PARTS, make_store
     ("lacking", "absent", "commands"),
     [
         ((), [], []),
-        (("graphs",), ["graphs"], ["graphs"]),
+        (("graphs",), [PAPERS.group], ["graphs"]),
         (("examples", "embedding"), ["examples", "embedding"], ["reduce", "embed"]),
         (("values", "matrices"), ["matrices"], ["extract", "reduce"]),
     ],
@@ -36,9 +37,9 @@ def test_what_other_options_made_is_outdated_and_has_to_be_made_again(tmp_path: 
     assert [stage.name for stage in pending(store, asked)] == ["graphs"]
     with store.changing():
         store.update_run(store.header.run.with_options_of(stage_named("reduce"), asked.replaced(mass=0.4)))
-    assert outdated(store) == ("matrices", "graphs", "embedding") and unfinished(store) == ()
+    assert outdated(store) == ("matrices", PAPERS.group, "embedding") and unfinished(store) == ()
     with pytest.raises(StoreIncompleteError, match=r"made with other options; run 'summit-dask reduce .*store' first"):
-        check_ready(store, stage_named("embed"), fingerprints(store))
+        check_ready(store, stage_named("embed"), store.header.run.config)
 
 
 def test_an_imported_store_waits_for_nothing(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from summit_dask.facts.addresses import bytes_per_image
 from summit_dask.facts.config import RunConfig
 from summit_dask.facts.errors import StoreBusyError, StoreError, StoreIncompleteError, StoreVersionError
 from summit_dask.facts.layergraph import Convolution, Hop, Layer, LayerGraph, Window
+from summit_dask.facts.pairs import PAPERS
 from summit_dask.questions.query import attribution_graph
 from summit_dask.stages import pipeline
 from summit_dask.stages.init import init
@@ -225,17 +226,18 @@ def test_a_stage_that_is_made_again_is_seen_in_its_new_size(tmp_path: Path) -> N
     """Consolidated metadata would otherwise still tell of the old arrays."""
     store = made(tmp_path / "store.zarr")
     store.consolidate()
+    address = f"{PAPERS.group}/node_channel"
     for length in (5, 9):
         store = Store.open(store.path, writable=True)
-        with store.changing(), store.renewing("graphs") as draft:
-            draft.add("graphs/node_channel", np.arange(length, dtype=np.int32))
-            assert draft.read("graphs/node_channel").size == length and draft.finished("graphs") is None
-            assert store.finished("graphs") == (None if length == 5 else 5)
-            draft.finish("graphs", length)
-        assert open_store(store.path)["graphs/node_channel"].values.tolist() == list(range(length))
-        assert Store.open(store.path).finished("graphs") == length
+        with store.changing(), store.renewing(PAPERS.group) as draft:
+            draft.add(address, np.arange(length, dtype=np.int32))
+            assert draft.read(address).size == length and draft.finished(PAPERS.group) is None
+            assert store.finished(PAPERS.group) == (None if length == 5 else 5)
+            draft.finish(PAPERS.group, length)
+        assert open_store(store.path)[address].values.tolist() == list(range(length))
+        assert Store.open(store.path).finished(PAPERS.group) == length
         held = json.loads((store.path / "zarr.json").read_text())["consolidated_metadata"]["metadata"]
-        assert held["graphs/node_channel"]["shape"] == [length]
+        assert held[address]["shape"] == [length]
 
 
 def test_a_failure_while_renewing_leaves_the_store_as_it_was(tmp_path: Path) -> None:

@@ -67,15 +67,15 @@ WRONG: dict[str, dict[str, Change]] = {
     "class statistics": {"classes/n_images": MORE, "classes/n_correct": MORE},
     "counts of classes": {"matrices/lower/activation_count": MORE, "matrices/upper.one.0.weight/influence_count": MORE},
     "graphs of classes": {
-        "graphs/node_score": first(lambda value: value + 1e-6),
-        "graphs/node_count": MORE,
-        "graphs/edge_influence": MORE,
-        "graphs/reached_p": first(lambda value: value + 0.005),
+        "graphs/activation-influence/node_score": first(lambda value: value + 1e-6),
+        "graphs/activation-influence/node_count": MORE,
+        "graphs/activation-influence/edge_influence": MORE,
+        "graphs/activation-influence/reached_p": first(lambda value: value + 0.005),
     },
     "all graphs' invariants": {
-        "graphs/node_class": MORE,
-        "graphs/edge_class": MORE,
-        "graphs/node_channel": first(lambda _: 99),
+        "graphs/activation-influence/node_class": MORE,
+        "graphs/activation-influence/edge_class": MORE,
+        "graphs/activation-influence/node_channel": first(lambda _: 99),
     },
     "embedding": {"embedding/lower/x": first(lambda _: np.nan)},
     "examples": {

@@ -11,6 +11,7 @@ from dashboard.components import Bar
 from dashboard.data import StoreData
 from dashboard.shown.graphs import data_url, labelled_examples, shrunk
 from summit_dask.facts.layergraph import Channel
+from summit_dask.facts.pairs import PAPERS, Pair
 
 KINDS = {"channel": "the channel", "neuron": "its centre neuron", "negative": "against the channel"}
 
@@ -29,19 +30,22 @@ def classes_using(data: StoreData, channel: Channel) -> pd.DataFrame:
     return pd.DataFrame({"class_index": order, "label": labels, "count": count[order], "images": images})
 
 
-def neighbours(data: StoreData, channel: Channel, sources: bool, class_index: int | None, n: int = 8) -> pd.DataFrame:
+def neighbours(
+    data: StoreData, channel: Channel, sources: bool, class_index: int | None, n: int = 8, pair: Pair = PAPERS
+) -> pd.DataFrame:
     """Strongest sources (or targets) in the graphs of all classes, or of one: layer, channel, influence, classes.
 
     `influence` is summed over the classes whose graph holds the edge, `classes` is their number.
     """
     own, other = ("target", "source") if sources else ("source", "target")
     layer = data.layer_graph.layers.index(data.layer_graph.layer(channel.layer))
-    is_it = data.read(f"graphs/edge_{own}_layer") == layer
-    is_it = is_it & (data.read(f"graphs/edge_{own}_channel") == channel.index)
+    edges = f"{pair.group}/edge"
+    is_it = data.read(f"{edges}_{own}_layer") == layer
+    is_it = is_it & (data.read(f"{edges}_{own}_channel") == channel.index)
     if class_index is not None:
-        is_it = is_it & (data.read("graphs/edge_class") == class_index)
-    columns = {name: data.read(f"graphs/edge_{other}_{name}")[is_it] for name in ("layer", "channel")}
-    table = pd.DataFrame({**columns, "influence": data.read("graphs/edge_influence")[is_it]})
+        is_it = is_it & (data.read(f"{edges}_class") == class_index)
+    columns = {name: data.read(f"{edges}_{other}_{name}")[is_it] for name in ("layer", "channel")}
+    table = pd.DataFrame({**columns, "influence": data.read(f"{edges}_influence")[is_it]})
     result = table.groupby(["layer", "channel"])["influence"].agg(["sum", "size"]).reset_index()
     result.columns = pd.Index(["layer", "channel", "influence", "classes"])
     result["layer"] = [data.layer_graph.layers[int(k)].name for k in result["layer"]]

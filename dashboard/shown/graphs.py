@@ -15,6 +15,7 @@ from summit_dask.arrays.graph.attribution import ClassGraph, to_networkx
 from summit_dask.arrays.graph.edges import strongest_sources
 from summit_dask.facts import encoded
 from summit_dask.facts.layergraph import Channel
+from summit_dask.facts.pairs import PAPERS, Pair
 from summit_dask.questions.graphtables import edge_table, node_table
 
 #: Longest side in pixels and largest size in bytes of a node's picture.
@@ -123,7 +124,9 @@ def labelled_examples(data: StoreData, channel: Channel, pictures: Mapping[str, 
     return [(label, picture) for label, picture in result if picture]
 
 
-def sources(data: StoreData, class_index: int, graph: ClassGraph, channel: Channel) -> tuple[list[dict[str, Any]], str]:
+def sources(
+    data: StoreData, class_index: int, graph: ClassGraph, channel: Channel, pair: Pair = PAPERS
+) -> tuple[list[dict[str, Any]], str]:
     """The strongest sources of a channel, whether or not they are in the graph, and what to say about them.
 
     From the counts; where the store has none, as its graphs hold them. A source in a hidden layer comes with its own
@@ -133,7 +136,7 @@ def sources(data: StoreData, class_index: int, graph: ClassGraph, channel: Chann
     if not hops:
         return [], "This is the lowest layer of the graph."
     if data.can_reselect:
-        return _counted_sources(data, class_index, channel), ""
+        return _counted_sources(data, class_index, channel, pair), ""
     is_it = _keys(graph.node_layer, graph.node_channel) == _key(data, channel)
     if not is_it.any():
         return [], data.why_absent("matrices")
@@ -142,17 +145,17 @@ def sources(data: StoreData, class_index: int, graph: ClassGraph, channel: Chann
     return [_source(data, *row) for row in rows if row[0] >= 0], "As imported; this store holds no influence counts."
 
 
-def _counted_sources(data: StoreData, class_index: int, channel: Channel) -> list[dict[str, Any]]:
-    rows = _strongest(data, class_index, channel, 3)
+def _counted_sources(data: StoreData, class_index: int, channel: Channel, pair: Pair) -> list[dict[str, Any]]:
+    rows = _strongest(data, class_index, channel, pair, 3)
     for row in rows:
         if row["hidden"]:
-            below = _strongest(data, class_index, Channel(row["layer"], row["channel"]), 1)
+            below = _strongest(data, class_index, Channel(row["layer"], row["channel"]), pair, 1)
             row["through"] = next(iter(below), None)
     return rows
 
 
-def _strongest(data: StoreData, class_index: int, channel: Channel, n: int) -> list[dict[str, Any]]:
-    counts = data.class_counts(class_index)
+def _strongest(data: StoreData, class_index: int, channel: Channel, pair: Pair, n: int) -> list[dict[str, Any]]:
+    counts = data.class_counts(class_index, pair)
     result = strongest_sources(data.layer_graph, counts, channel.layer, [channel.index], n)
     columns = (result.layer, result.channel, result.influence)
     return [_source(data, *row) for row in zip(*(c[0].tolist() for c in columns), strict=True) if row[0] >= 0]
@@ -200,7 +203,9 @@ def data_url(picture: bytes) -> str:
     return f"data:{encoded.media_type(picture)};base64,{base64.b64encode(picture).decode()}"
 
 
-def drawing(data: StoreData, graph: ClassGraph, n_images: int, class_name: str = "") -> dict[str, Any]:
+def drawing(
+    data: StoreData, graph: ClassGraph, n_images: int, class_name: str = "", pair: Pair = PAPERS
+) -> dict[str, Any]:
     """What the graph component draws: rows from the top layer down, nodes, edges.
 
     Parameters
@@ -211,6 +216,8 @@ def drawing(data: StoreData, graph: ClassGraph, n_images: int, class_name: str =
         Images that were counted; 0 where it isn't known.
     class_name
         What the node in the row of the class is called.
+    pair
+        What the graph is measured by.
     """
     visible = data.layer_graph.visible
     layers = [data.layer_graph.layers.index(layer) for layer in visible]
@@ -224,7 +231,8 @@ def drawing(data: StoreData, graph: ClassGraph, n_images: int, class_name: str =
         "nodes": [_node(data, graph, k, class_name) for k in range(len(graph.node_layer))],
         "edges": np.stack([source, target, graph.edge_influence, graph.edge_identity], axis=1).tolist(),
         "images": n_images,
-        "largest": data.largest_node_count,
+        "largest": data.largest_node_count(pair),
+        "measure": pair.edges,
     }
 
 

@@ -11,6 +11,7 @@ from dashboard.data import StoreData
 from dashboard.kept import kept_with_store
 from summit_dask.arrays.graph.attribution import ClassGraph, class_graph
 from summit_dask.facts.layergraph import Channel
+from summit_dask.facts.pairs import PAPERS, Pair
 
 #: Images that a channel's distribution is taken from, at the most; spread evenly over the store.
 SAMPLE = 16_384
@@ -74,8 +75,8 @@ def class_of_output(data: StoreData, output: int) -> int | None:
 
 
 @kept_with_store(16)
-def graph_of(data: StoreData, images: tuple[int, ...]) -> ClassGraph:
-    """Attribution graph of some images, counted from what is stored of each."""
+def graph_of(data: StoreData, images: tuple[int, ...], pair: Pair = PAPERS) -> ClassGraph:
+    """Attribution graph of some images, counted from what is stored of each, of a pair of measures."""
     # Brings numba and Dask, which nothing else of the dashboard needs.
     from summit_dask.questions.query import count_images
 
@@ -83,7 +84,7 @@ def graph_of(data: StoreData, images: tuple[int, ...]) -> ClassGraph:
     rows[list(images)] = True
     options = data.options
     excluded = options.excluded_by_layer()
-    counts = count_images(data.store.read, data.layer_graph, rows, options.mass, excluded)
+    counts = count_images(data.store.read, data.layer_graph, rows, options.mass, excluded, pair)
     return class_graph(data.layer_graph, counts, excluded, options)
 
 

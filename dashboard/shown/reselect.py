@@ -9,18 +9,20 @@ from dashboard import session
 from dashboard.data import StoreData
 from dashboard.plain import notice
 from dashboard.selection import SHARES, STORED, Reselection, Selection
+from dashboard.shown import measures
 from summit_dask.arrays.graph.attribution import ClassGraph
 from summit_dask.facts.errors import SummitError
 from summit_dask.facts.layergraph import Channel
+from summit_dask.facts.pairs import Pair
 
 
-def graph(data: StoreData, class_index: int, how: Reselection) -> ClassGraph | None:
-    """The class's graph; says on the page why there is none."""
+def graph(data: StoreData, class_index: int, how: Reselection, pair: Pair) -> ClassGraph | None:
+    """The class's graph of a pair of measures; says on the page why there is none."""
     if how == STORED and not data.has("graphs"):
         st.info(data.why_absent("graphs"))
         return None
     try:
-        return data.graph(class_index, how)
+        return data.graph(class_index, how, pair)
     except SummitError as error:
         notice(str(error))
         return None
@@ -30,16 +32,16 @@ def controls(data: StoreData, wanted: Selection) -> None:
     """A button that opens the options; they are disabled, with the reason, where the store lacks what they need."""
     changed = wanted.how != STORED
     with st.popover("Selection •" if changed else "Selection", help="How the graph's channels are selected"):
-        _options(data, wanted.how)
+        _options(data, wanted.how, measures.shown(data, wanted))
         if changed and st.button("As stored"):
             session.change(how=STORED)
             st.rerun()
 
 
-def _options(data: StoreData, how: Reselection) -> None:
+def _options(data: StoreData, how: Reselection, pair: Pair) -> None:
     reason = None if data.can_reselect else data.why_absent("matrices")
     _slider("p", "Share of a layer's scores to select first (p)", how.p or data.options.p, reason)
-    no_mass = reason or (None if data.has("activations") else data.why_absent("activations"))
+    no_mass = reason or (None if data.has(f"{pair.nodes}s") else data.why_absent("activations"))
     mass = how.mass or data.options.mass
     _slider("mass", "Share of an image's activation that makes a channel used (mass)", mass, no_mass)
     _excluded(data, how, reason)

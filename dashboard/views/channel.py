@@ -9,11 +9,12 @@ import streamlit as st
 from dashboard import components, session
 from dashboard.data import StoreData
 from dashboard.plain import layer_notes, notice
-from dashboard.selection import Selection
-from dashboard.shown import channels, figures, images, likeness
+from dashboard.selection import STORED, Selection
+from dashboard.shown import channels, figures, images, likeness, measures
 from dashboard.shown.channels import counted_classes
 from dashboard.shown.graphs import node_picture, sources
 from summit_dask.facts.layergraph import Channel
+from summit_dask.facts.pairs import Pair
 
 MOST_CLASSES = 20
 MOST_ALIKE = 12
@@ -34,7 +35,7 @@ def show() -> None:
         _alike(data, channel)
     with right:
         _users(data, channel, users)
-        _neighbours(data, channel, class_index, wanted.alone)
+        _neighbours(data, channel, class_index, wanted)
         _distribution(data, channel, class_index)
 
 
@@ -159,13 +160,15 @@ def _user_bar(row: Any) -> components.Bar:
     return components.Bar(row.label, row.count, f"{row.label}: {row.count:,}{total} images use it")
 
 
-def _neighbours(data: StoreData, channel: Channel, class_index: int, alone: bool) -> None:
+def _neighbours(data: StoreData, channel: Channel, class_index: int, wanted: Selection) -> None:
     if not data.has("graphs"):
         return
     st.subheader("What it is made of, and what it feeds", anchor=False)
+    pair = measures.choose(data, wanted)
+    alone = wanted.alone
     _whose_graphs(data, class_index, alone)
     for is_source, name in ((True, "Strongest sources"), (False, "Strongest targets")):
-        strongest = channels.neighbours(data, channel, is_source, class_index if alone else None)
+        strongest = channels.neighbours(data, channel, is_source, class_index if alone else None, pair=pair)
         st.caption(name)
         shown = [Channel(layer, int(k)) for layer, k in zip(strongest["layer"], strongest["channel"], strict=True)]
         texts = [f"{layer}\n{n:,} images" for layer, n in zip(strongest["layer"], strongest["influence"], strict=True)]
@@ -173,7 +176,7 @@ def _neighbours(data: StoreData, channel: Channel, class_index: int, alone: bool
             texts = [f"{text}\n{counted_classes(n)}" for text, n in zip(texts, strongest["classes"], strict=True)]
         _channel_gallery(data, name, shown, texts)
     if alone:
-        _all_sources(data, channel, class_index)
+        _all_sources(data, channel, class_index, pair)
 
 
 def _whose_graphs(data: StoreData, class_index: int, alone: bool) -> None:
@@ -187,11 +190,11 @@ def _whose_graphs(data: StoreData, class_index: int, alone: bool) -> None:
         st.text(f"Class: {data.facts(class_index).label}")
 
 
-def _all_sources(data: StoreData, channel: Channel, class_index: int) -> None:
-    graph = data.graph(class_index)
+def _all_sources(data: StoreData, channel: Channel, class_index: int, pair: Pair) -> None:
+    graph = data.graph(class_index, STORED, pair)
     if graph is None:
         return
-    rows, note = sources(data, class_index, graph, channel)
+    rows, note = sources(data, class_index, graph, channel, pair)
     table = pd.DataFrame(rows, columns=["layer", "channel", "influence", "hidden", "through"])
     table["through"] = [t and f"{t['layer']} {t['channel']}" for t in table["through"]]
     st.caption(f"Strongest sources, whether or not they are in the graph. {note}")

@@ -7,10 +7,11 @@ import streamlit as st
 from dashboard import components, session
 from dashboard.data import StoreData
 from dashboard.plain import notice
-from dashboard.selection import Selection
-from dashboard.shown import graphs, images, oneclass
+from dashboard.selection import STORED, Selection
+from dashboard.shown import graphs, images, measures, oneclass
 from summit_dask.arrays.graph.attribution import ClassGraph
 from summit_dask.facts.errors import SummitError
+from summit_dask.facts.pairs import Pair
 
 ROWS = 500
 
@@ -92,40 +93,43 @@ def _images(data: StoreData, wanted: Selection, class_index: int, taken_for: int
 
 
 def _graphs(data: StoreData, wanted: Selection, class_index: int, chosen: list[int]) -> None:
-    whole = data.graph(class_index)
+    pair = measures.choose(data, wanted)
+    whole = data.graph(class_index, STORED, pair)
     if whole is None:
         st.info(data.why_absent("graphs"))
         return
+    identity = f"{data.stamp} {class_index} {pair.name}"
     left, right = st.columns(2, gap="medium")
     with left:
         st.subheader("All images of the class", anchor=False)
-        _graph(data, wanted, "whole", whole, data.facts(class_index).n_images, f"{data.stamp} {class_index}")
+        _graph(data, wanted, "whole", whole, data.facts(class_index).n_images, identity)
     with right:
         title = {0: "Chosen images", 1: "The chosen image"}.get(len(chosen), f"The {len(chosen)} chosen images")
         st.subheader(title, anchor=False)
-        _part(data, wanted, chosen)
+        _part(data, wanted, chosen, pair)
 
 
-def _part(data: StoreData, wanted: Selection, chosen: list[int]) -> None:
-    if not data.has("activations") or not data.has("influences"):
+def _part(data: StoreData, wanted: Selection, chosen: list[int], pair: Pair) -> None:
+    if not data.has(f"{pair.nodes}s") or not data.has(f"{pair.edges}s"):
         st.caption(data.why_absent("activations"))
         return
     if not chosen:
         st.caption("Choose images in the table above to see their graph beside the class's.")
         return
     try:
-        graph = images.graph_of(data, tuple(chosen))
+        graph = images.graph_of(data, tuple(chosen), pair)
     except SummitError as error:
         notice(str(error))
         return
-    _graph(data, wanted, "part", graph, len(chosen), f"{data.stamp} {chosen}")
+    _graph(data, wanted, "part", graph, len(chosen), f"{data.stamp} {chosen} {pair.name}")
 
 
 def _graph(data: StoreData, wanted: Selection, key: str, graph: ClassGraph, n_images: int, identity: str) -> None:
     note = "" if len(graph.node_layer) else "This graph is empty: none of the counts can be ranked."
     title = f"Attribution graph of {n_images} images"
+    label = data.facts(data.index_of[wanted.class_ or ""]).label
     drawn = {
-        **graphs.drawing(data, graph, n_images, data.facts(data.index_of[wanted.class_ or ""]).label),
+        **graphs.drawing(data, graph, n_images, label, measures.shown(data, wanted)),
         "id": f"{key} {identity}",
         "title": title,
         "view": {**wanted.view, "least_count": 0},

@@ -8,7 +8,7 @@ import streamlit as st
 from dashboard import components, session
 from dashboard.data import StoreData
 from dashboard.selection import VIEW, Selection
-from dashboard.shown import channels, graphs, likeness, oneclass, reselect
+from dashboard.shown import channels, graphs, likeness, measures, oneclass, reselect
 from dashboard.shown.classtable import class_table
 from summit_dask.arrays.graph.attribution import ClassGraph
 from summit_dask.facts.layergraph import Channel
@@ -25,9 +25,10 @@ def show() -> None:
     with right:
         with st.container(horizontal=True, vertical_alignment="center"):
             oneclass.header(data, class_index)
+            pair = measures.choose(data, wanted)
             reselect.controls(data, wanted)
-        graph = reselect.graph(data, class_index, wanted.how)
-        identity = f"{data.path} {data.stamp} {class_index} {wanted.how}"
+        graph = reselect.graph(data, class_index, wanted.how, pair)
+        identity = f"{data.path} {data.stamp} {class_index} {wanted.how} {pair.name}"
         if graph is not None:
             components.graph(
                 "graph", _drawing(data, wanted, class_index, graph, identity), _pin, _view, partial(_open, data)
@@ -55,7 +56,7 @@ def _drawing(data: StoreData, wanted: Selection, class_index: int, graph: ClassG
     facts = data.facts(class_index)
     pinned = wanted.pinned
     return {
-        **graphs.drawing(data, graph, facts.n_images, facts.label),
+        **graphs.drawing(data, graph, facts.n_images, facts.label, measures.shown(data, wanted)),
         "id": identity,
         "title": f"Attribution graph of {facts.label}",
         "view": wanted.view,
@@ -67,7 +68,7 @@ def _drawing(data: StoreData, wanted: Selection, class_index: int, graph: ClassG
 
 def _extras(data: StoreData, wanted: Selection, class_index: int, graph: ClassGraph, identity: str) -> None:
     if wanted.pinned:
-        rows, note = graphs.sources(data, class_index, graph, wanted.pinned)
+        rows, note = graphs.sources(data, class_index, graph, wanted.pinned, measures.shown(data, wanted))
         pinned = {**graphs.details(data, wanted.pinned), "sources": rows, "note": note}
         components.extras("pinned", {"id": identity, "pinned": pinned})
     more = {"details": graphs.cards(data, graph), "files": graphs.files(data, graph, data.facts(class_index).label)}

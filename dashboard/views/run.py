@@ -11,7 +11,7 @@ import pandas as pd
 import streamlit as st
 
 from dashboard import components, session
-from dashboard.data import StoreData, open_data
+from dashboard.data import StoreData, in_words, open_data
 from dashboard.kept import kept_with_store
 from dashboard.shown import figures
 from summit_dask.facts import schema
@@ -52,6 +52,7 @@ def _progress(path: Path) -> None:
         return
     _partitions(data)
     rows = [(_makes(stage), f"summit-dask {stage.command}", _state(data, stage)) for stage in STAGES]
+    rows += [(in_words(group), f"summit-dask {data.maker(group)}", _age(data, group)) for group in _more(data)]
     st.dataframe(pd.DataFrame(rows, columns=["part", "made by", "state"]), hide_index=True, height="content")
 
 
@@ -74,13 +75,23 @@ def _to_do(data: StoreData) -> list[str]:
 def _lacks(data: StoreData, stage: Stage, unfinished: tuple[str, ...]) -> bool:
     if stage.by_partition:
         return data.is_imported or not _partitions_done(data).all()
-    return not set(stage.groups).isdisjoint(unfinished)
+    return not set(stage.made_with(data.options)).isdisjoint(unfinished)
 
 
 def _state(data: StoreData, stage: Stage) -> str:
     if _lacks(data, stage, status.unfinished(data.store)):
         return "to do"
-    return "done" if set(stage.groups).isdisjoint(data.outdated) else "done with other options"
+    return _age(data, *stage.made_with(data.options))
+
+
+def _age(data: StoreData, *groups: str) -> str:
+    """Of groups that are there."""
+    return "done" if set(groups).isdisjoint(data.outdated) else "done with other options"
+
+
+def _more(data: StoreData) -> list[str]:
+    """Groups of graphs beside those of the run's own pair of measures."""
+    return [pair.group for pair in data.pairs if pair != data.options.pair]
 
 
 def _makes(stage: Stage) -> str:

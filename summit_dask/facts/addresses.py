@@ -1,4 +1,4 @@
-"""Which arrays a network's store has: the registry's variables for each of its layers and hops.
+"""Which arrays a network's store has: the registry's variables for each of its layers, hops and pairs of measures.
 
 schema        activations/{visible}/value
 layer graph   visible: lower (12 channels), upper (15 channels)
@@ -11,17 +11,19 @@ from math import prod
 from summit_dask.facts import schema
 from summit_dask.facts.config import MeasureOptions
 from summit_dask.facts.layergraph import LayerGraph
+from summit_dask.facts.pairs import PAIRS, Pair
 from summit_dask.facts.schema import Variable
 
 
 def members_of(layer_graph: LayerGraph, variable: Variable) -> tuple[str, ...]:
-    """Names of the layers or hops that a variable exists for; ("",) for one that belongs to none."""
+    """Names of the layers, hops or pairs that a variable exists for; ("",) for one that belongs to none."""
     by_kind = {
         "": ("",),
         "visible": tuple(layer.name for layer in layer_graph.visible),
         "with_maps": tuple(layer.name for layer in layer_graph.with_maps),
         "influenced": tuple(layer.name for layer in layer_graph.influenced),
         "hop": tuple(hop.name for hop in layer_graph.hops),
+        "pair": tuple(pair.name for pair in PAIRS),
     }
     return by_kind[variable.members]
 
@@ -53,13 +55,27 @@ def is_kept(variable: Variable, options: MeasureOptions) -> bool:
     return all(getattr(options, name) for name in variable.options)
 
 
+def why_not_counted(pair: Pair, options: MeasureOptions) -> str:
+    """Why a run with these options has no graphs of a pair and what to do, in words; empty if it has them."""
+    for side, measure in pair._asdict().items():
+        (variable,) = (v for v in schema.variables("matrices") if v.name == f"{measure}_count")
+        if not is_kept(variable, options):
+            flags = " ".join(f"--{name.replace('_', '-')}" for name in variable.options)
+            return (
+                f"Graphs with {pair.words} need counts of {measure}, which only a run with {flags} keeps. "
+                f"Make a store with 'summit-dask run {flags}', or ask for another --{side}."
+            )
+    return ""
+
+
 def own_lengths(layer_graph: LayerGraph, address: str) -> dict[str, int]:
     """Lengths of the dims that the layer or hop in an address decides."""
+    kind = schema.variable(address).members
     member = address.partition("/")[2].rpartition("/")[0]
-    hop = next((hop for hop in layer_graph.hops if hop.name == member), None)
+    hop = next((hop for hop in layer_graph.hops if kind == "hop" and hop.name == member), None)
     if hop is not None:
         return {"channel": hop.channels, "source": layer_graph.layer(hop.source).channels}
-    return {"channel": layer_graph.layer(member).channels} if member else {}
+    return {} if kind in ("", "pair") else {"channel": layer_graph.layer(member).channels}
 
 
 def bytes_per_image(layer_graph: LayerGraph, options: MeasureOptions) -> int:

@@ -23,6 +23,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic.fields import FieldInfo
 
 from summit_dask.facts.errors import ConfigError, suggestion
+from summit_dask.facts.pairs import Edges, Nodes, Pair
 
 #: Options of one kind; typing.Self can't be checked while testing.
 Own = TypeVar("Own", bound="Options")
@@ -218,11 +219,23 @@ class ExampleOptions(Options):
 
 
 class GraphOptions(Options):
-    """How a class's channels are ranked and selected (DESIGN 3.5, 3.6)."""
+    """What a class's channels are ranked and joined by, and how they are selected (DESIGN 3.5, 3.6)."""
 
+    nodes: Nodes = _option(
+        "activation",
+        "what ranks channels: activation (how strongly they fire) or relevance (what they do to the logit)",
+    )
+    edges: Edges = _option(
+        "influence", "what joins channels: influence (the paper's) or contribution (what adds most where one fires)"
+    )
     p: float = _option(0.075, "share of a layer's scores that is selected at first", gt=0, le=1)
     unified: bool = _option(False, "one p over all layers")
     directed: bool = _option(False, "PageRank along the edges, from output to input")
+
+    @property
+    def pair(self) -> Pair:
+        """What nodes and edges are measured by."""
+        return Pair(self.nodes, self.edges)
 
 
 class EmbedOptions(Options):

@@ -6,6 +6,7 @@ An array's address is its group and name. A group may end in a placeholder, whic
     examples/{with_maps}/value           ->  examples/inception4c/value        the same without the row of the class
     influences/{influenced}/source       ->  influences/4c.reduce/source       each layer that hops lead to
     matrices/{hop}/influence_count       ->  matrices/4c.weight/influence_count
+    graphs/{pair}/node_class             ->  graphs/activation-influence/node_class     see `pairs`
 
 Strings have the dtype "str" (`numpy.dtypes.StringDType` in memory; xarray before 2026.9 reads them as objects). Counts
 are integers.
@@ -64,11 +65,11 @@ class Variable:
 
     @property
     def members(self) -> str:
-        """What the placeholder stands for: visible, with_maps, influenced or hop; empty without one."""
+        """What the placeholder stands for: visible, with_maps, influenced, hop or pair; empty without one."""
         return self.group.partition("/")[2].strip("{}")
 
     def address(self, member: str = "") -> str:
-        """Group and name, for one layer or hop where the group has a placeholder."""
+        """Group and name, for one layer, hop or pair where the group has a placeholder."""
         return "/".join(filter(None, [self.head, member if self.members else "", self.name]))
 
     @property
@@ -187,13 +188,13 @@ VARIABLES: tuple[Variable, ...] = (
     _source_count("influence_count", "influences", "its largest influences"),
     _source_count("contribution_count", "contributions", "what adds most to it"),
     _source_count("inhibition_count", "contributions", "what lowers it most"),
-    Variable("graphs", "node_class", _NODE, "int32", "place of the node's class in /classes"),
-    Variable("graphs", "node_layer", _NODE, "int16", "place of the node's layer in the layer graph"),
-    Variable("graphs", "node_channel", _NODE, "int32", "channel of the node"),
-    Variable("graphs", "node_count", _NODE, "int32", "images of the class that use the channel"),
-    Variable("graphs", "node_score", _NODE, "float64", "personalised PageRank over the class's whole graph"),
+    Variable("graphs/{pair}", "node_class", _NODE, "int32", "place of the node's class in /classes"),
+    Variable("graphs/{pair}", "node_layer", _NODE, "int16", "place of the node's layer in the layer graph"),
+    Variable("graphs/{pair}", "node_channel", _NODE, "int32", "channel of the node"),
+    Variable("graphs/{pair}", "node_count", _NODE, "int32", "images of the class that use the channel"),
+    Variable("graphs/{pair}", "node_score", _NODE, "float64", "personalised PageRank over the class's whole graph"),
     Variable(
-        "graphs",
+        "graphs/{pair}",
         "node_source_layer",
         ("node", "source_rank"),
         "int16",
@@ -201,31 +202,33 @@ VARIABLES: tuple[Variable, ...] = (
         fill=-1,
     ),
     Variable(
-        "graphs",
+        "graphs/{pair}",
         "node_source_channel",
         ("node", "source_rank"),
         "int32",
         "channel of the node's strongest sources; -1: none",
         fill=-1,
     ),
-    Variable("graphs", "node_source_influence", ("node", "source_rank"), "int32", "images in which it is a source"),
-    Variable("graphs", "edge_class", _EDGE, "int32", "place of the edge's class in /classes"),
-    Variable("graphs", "edge_source_layer", _EDGE, "int16", "layer of the edge's lower end"),
-    Variable("graphs", "edge_source_channel", _EDGE, "int32", "channel of the edge's lower end"),
-    Variable("graphs", "edge_target_layer", _EDGE, "int16", "layer of the edge's upper end"),
-    Variable("graphs", "edge_target_channel", _EDGE, "int32", "channel of the edge's upper end"),
-    Variable("graphs", "edge_influence", _EDGE, "int32", "smallest count on the widest path between the ends"),
     Variable(
-        "graphs",
+        "graphs/{pair}", "node_source_influence", ("node", "source_rank"), "int32", "images in which it is a source"
+    ),
+    Variable("graphs/{pair}", "edge_class", _EDGE, "int32", "place of the edge's class in /classes"),
+    Variable("graphs/{pair}", "edge_source_layer", _EDGE, "int16", "layer of the edge's lower end"),
+    Variable("graphs/{pair}", "edge_source_channel", _EDGE, "int32", "channel of the edge's lower end"),
+    Variable("graphs/{pair}", "edge_target_layer", _EDGE, "int16", "layer of the edge's upper end"),
+    Variable("graphs/{pair}", "edge_target_channel", _EDGE, "int32", "channel of the edge's upper end"),
+    Variable("graphs/{pair}", "edge_influence", _EDGE, "int32", "smallest count on the widest path between the ends"),
+    Variable(
+        "graphs/{pair}",
         "edge_identity",
         _EDGE,
         "uint8",
         "1: the widest path is an identity straight from the lower end, and no other path is as wide; 0: it is not",
     ),
-    Variable("graphs", "node_offset", ("class_bound",), "int64", "nodes of class i: offset[i] to offset[i + 1]"),
-    Variable("graphs", "edge_offset", ("class_bound",), "int64", "edges of class i: offset[i] to offset[i + 1]"),
+    Variable("graphs/{pair}", "node_offset", ("class_bound",), "int64", "nodes of class i: offset[i] to offset[i + 1]"),
+    Variable("graphs/{pair}", "edge_offset", ("class_bound",), "int64", "edges of class i: offset[i] to offset[i + 1]"),
     Variable(
-        "graphs",
+        "graphs/{pair}",
         "reached_p",
         ("class", "visible_layer"),
         "float64",
@@ -233,7 +236,7 @@ VARIABLES: tuple[Variable, ...] = (
         fill=float("nan"),
     ),
     Variable(
-        "graphs",
+        "graphs/{pair}",
         "valid",
         ("class", "visible_layer"),
         "uint8",

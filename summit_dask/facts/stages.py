@@ -7,7 +7,7 @@
 To add one: an entry here, and the module that `function` names.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -22,6 +22,7 @@ from summit_dask.facts.config import (
     ResultOptions,
     fingerprint,
 )
+from summit_dask.facts.pairs import PAIRS
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Stage:
     name, command
         What it is called, and the command of the command line that runs it (two stages may share one).
     groups
-        Groups of the store that it makes, named by what they hold.
+        Outermost groups of the store that it makes, named by what they hold.
     after
         The stage whose results it is made from; None for the first.
     options
@@ -45,6 +46,8 @@ class Stage:
     by_partition
         Whether it works through partitions of the images and keeps those that are done when it is stopped. Other
         stages begin anew, and the results they renew stay until the new ones are whole.
+    by_pair
+        Whether each pair of measures has a group of its own inside, so that those of several stand side by side.
     on_cluster
         Whether it works on a cluster at all.
     """
@@ -57,7 +60,16 @@ class Stage:
     summary: str
     function: str
     by_partition: bool = False
+    by_pair: bool = False
     on_cluster: bool = True
+
+    def made_with(self, options: GraphOptions) -> tuple[str, ...]:
+        """The groups that it makes with some options, each finished and renewed by itself."""
+        return tuple(f"{group}/{options.pair.name}" if self.by_pair else group for group in self.groups)
+
+    def beside(self, options: ResultOptions) -> Iterator[ResultOptions]:
+        """The options, and whatever else than these it makes other groups with."""
+        yield from (options.replaced(**pair._asdict()) for pair in PAIRS) if self.by_pair else [options]
 
     def load(self) -> Callable[..., Any]:
         """The function that makes the groups; what it needs is imported now."""
@@ -108,6 +120,7 @@ STAGES: tuple[Stage, ...] = (
         options=GraphOptions,
         summary="Make the attribution graph of each class",
         function="summit_dask.stages.graphs:make_graphs",
+        by_pair=True,
     ),
     Stage(
         name="embed",
@@ -130,8 +143,8 @@ def stage_named(name: str) -> Stage:
 
 
 def stage_of(group: str) -> Stage | None:
-    """The stage that makes a group of the store; None for what no stage makes."""
-    return next((stage for stage in STAGES if group in stage.groups), None)
+    """The stage that makes a group of the store, or what it lies in; None for what no stage makes."""
+    return next((stage for stage in STAGES if group.partition("/")[0] in stage.groups), None)
 
 
 def commands() -> dict[str, tuple[Stage, ...]]:

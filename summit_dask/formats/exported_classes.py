@@ -108,8 +108,8 @@ def _counts(job: Job) -> Counts:
     store = job.store
     if "matrices" in store.group:
         return {name: store.read(f"matrices/{layer}/activation_count") for layer, name in job.names.items()}
-    if job.front_end and "graphs" in store.group:
-        graphs = [without_class(graph, store.layer_graph) for graph in read_graphs(store)]
+    if job.front_end and job.has_graphs:
+        graphs = [without_class(graph, store.layer_graph) for graph in read_graphs(store, job.pair)]
         return front_end.counts_of_nodes(graphs, job.layer_graph)
     return {}
 
@@ -131,7 +131,7 @@ def _embed(job: Job, counts: Counts) -> Embed:
 
 def _remarks(job: Job, has_counts: bool, has_embed: bool) -> Remarks:
     """What imagenet.json lacks, or has from elsewhere than usual."""
-    remedy = "--front-end makes them of the graphs." if "graphs" in job.store.group else "'summit-dask run' makes them."
+    remedy = "--front-end makes them of the graphs." if job.has_graphs else "'summit-dask run' makes them."
     left_out = []
     notes = []
     if not has_counts:

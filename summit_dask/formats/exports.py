@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Literal
 
 from summit_dask.facts.errors import ConfigError
+from summit_dask.facts.pairs import Edges, Nodes
 from summit_dask.formats.graph_files import write_graphml, write_json
 from summit_dask.formats.job import Job, Remarks, new_folder
 from summit_dask.formats.names import original_names
 from summit_dask.formats.original_export import write_summit
 from summit_dask.formats.tables import write_csv, write_parquet
 from summit_dask.questions.query import find_class
+from summit_dask.store.graphs import chosen_pair
 from summit_dask.store.store import Store
 from summit_dask.store.tree import open_store
 
@@ -42,6 +44,8 @@ def export(
     classes: Sequence[str] | None = None,
     layers: Mapping[str, str] | None = None,
     front_end: bool = False,
+    nodes: Nodes | None = None,
+    edges: Edges | None = None,
 ) -> ExportReport:
     """Write a store's results in another program's format; all files appear at the end, or none.
 
@@ -65,6 +69,9 @@ def export(
         those of 1300 images a class; layers get the channels that it knows (mixed4a 508); a channel's picture, else
         its strongest example, stands where it asks for others; what the store lacks is made of the graphs. Such an
         export can't be imported again.
+    nodes, edges
+        What the graphs are measured by, as in `GraphOptions`; by default those of the first pair that the store has,
+        the paper's before others.
 
     Returns
     -------
@@ -74,7 +81,8 @@ def export(
     Raises
     ------
     StoreError
-        If the folder holds something or can't be written, or the store lacks what the format can't do without.
+        If the folder holds something or can't be written, or the store lacks what the format can't do without, or
+        graphs of the measures asked for.
     ClassNotFoundError, LayerNotFoundError
         For a class or layer that doesn't exist.
     ConfigError
@@ -83,10 +91,11 @@ def export(
     if front_end and format != "summit":
         raise ConfigError(f"--front-end changes files of the format summit, not {format}. Leave it out.")
     store = Store.open(path)
+    pair = chosen_pair(store, nodes, edges)
     tree = open_store(path)
     indices = {find_class(tree, name) for name in classes} if classes else set(range(store.header.n_classes))
     names = original_names(store.layer_graph, layers)
     with new_folder(folder) as draft:
-        remarks = WRITERS[format](Job(store, tuple(sorted(indices)), names, draft, front_end))
+        remarks = WRITERS[format](Job(store, tuple(sorted(indices)), names, draft, front_end, pair))
     n_files = sum(path.is_file() for path in folder.rglob("*"))
     return ExportReport(n_files, tuple(remarks.left_out), tuple(remarks.notes))

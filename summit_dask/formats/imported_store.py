@@ -12,6 +12,7 @@ from summit_dask.arrays.graph.attribution import ClassGraph
 from summit_dask.facts import schema
 from summit_dask.facts.config import ResultOptions, fingerprint
 from summit_dask.facts.layergraph import LayerGraph
+from summit_dask.facts.pairs import PAPERS
 from summit_dask.facts.run import Imported, Run
 from summit_dask.formats.original_classes import ClassEntry
 from summit_dask.store.graphs import write_graphs
@@ -114,6 +115,6 @@ def write_results(store: Store, entries: Sequence[ClassEntry], graphs: Sequence[
                 part.add(f"embedding/{name}/x", points[:, 0].copy())
                 part.add(f"embedding/{name}/y", points[:, 1].copy())
             part.finish("embedding", IMPORTED)
-    with store.renewing("graphs") as part:
-        write_graphs(part, graphs)
-        part.finish("graphs", IMPORTED)
+    with store.renewing(PAPERS.group) as part:
+        write_graphs(part, graphs, PAPERS)
+        part.finish(PAPERS.group, IMPORTED)

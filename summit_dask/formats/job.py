@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from summit_dask.arrays.graph.attribution import ClassGraph
 from summit_dask.facts.errors import StoreError
 from summit_dask.facts.layergraph import LayerGraph
+from summit_dask.facts.pairs import PAPERS, Pair
 from summit_dask.facts.run import Imported
 from summit_dask.formats.names import file_name, renamed
 from summit_dask.store.graphs import read_graphs
@@ -45,6 +46,8 @@ class Job:
         Where the files go.
     front_end
         Whether to change what the original's front end can't show otherwise (see `front_end`).
+    pair
+        What the exported graphs are measured by.
     """
 
     store: Store
@@ -52,6 +55,7 @@ class Job:
     names: Mapping[str, str]
     folder: Path
     front_end: bool = False
+    pair: Pair = PAPERS
 
     @cached_property
     def layer_graph(self) -> LayerGraph:
@@ -68,10 +72,15 @@ class Job:
         """Folder names of all the store's classes."""
         return list(map(str, self.store.read("class")))
 
+    @property
+    def has_graphs(self) -> bool:
+        """Whether there are graphs to export."""
+        return self.pair.group in self.store.group
+
     def graphs(self) -> Iterator[tuple[int, ClassGraph]]:
         """Index and graph of each class, with progress."""
         with Progress("export", "graphs", len(self.classes)) as progress:
-            for index, graph in enumerate(read_graphs(self.store)):
+            for index, graph in enumerate(read_graphs(self.store, self.pair)):
                 if index in self.classes:
                     yield index, graph
                     progress.add(1)

@@ -27,7 +27,6 @@ from summit_dask.formats.picture_files import Pictures, own_examples, write_sing
 from summit_dask.store.counts import read_counts
 from summit_dask.store.pictures import read_pictures
 from summit_dask.store.progress import Progress
-from summit_dask.store.store import Store
 
 #: What the front end shows of each channel: the folders of pictures, and the kinds that must be there.
 _SHOWN_PICTURES: Mapping[str, Sequence[str]] = {
@@ -43,7 +42,7 @@ def write_summit(job: Job) -> Remarks:
     entries = [table.entry(index) for index in sorted(job.classes, key=table.label.__getitem__)]
     _write_entries(job, entries)
     parts = [of_table]
-    if "graphs" in job.store.group:
+    if job.has_graphs:
         parts.append(_write_graphs(job))
     else:
         parts.append(Remarks(["ag-N.json: the store has no graphs; the original's front end has nothing to draw."]))
@@ -82,7 +81,7 @@ def _write_graphs(job: Job) -> Remarks:
         stored = without_class(whole, job.store.layer_graph)
         n_edges += stored.edge_influence.size
         n_past += int(leads_past(stored, job.store.layer_graph).sum())
-        graph = stored if job.imported else _sources_below(job.store, index, stored)
+        graph = stored if job.imported else _sources_below(job, index, stored)
         if job.front_end:
             shown = front_end.shown_graph(graph, job.layer_graph, n_images[index])
             data = front_end.all_layers(graph_json(shown, job.layer_graph))
@@ -95,10 +94,10 @@ def _write_graphs(job: Job) -> Remarks:
     return Remarks([past] if n_past else [])
 
 
-def _sources_below(store: Store, index: int, graph: ClassGraph) -> ClassGraph:
+def _sources_below(job: Job, index: int, graph: ClassGraph) -> ClassGraph:
     """The graph with its nodes' strongest sources in the layer just below, through the bottlenecks."""
-    layer_graph = store.layer_graph
-    counts = read_counts(store.read, layer_graph, slice(index, index + 1))[0]
+    layer_graph = job.store.layer_graph
+    counts = read_counts(job.store.read, layer_graph, slice(index, index + 1), job.pair)[0]
     source_layer = np.full_like(graph.node_source_layer, -1)
     source = np.full_like(graph.node_source_channel, -1)
     influence = np.zeros_like(graph.node_source_influence)
@@ -162,11 +161,10 @@ def _write_pictures(job: Job) -> Remarks:
 
 def _used_channels(job: Job) -> dict[str, list[int]]:
     """Channels of each layer that are nodes of an exported graph; empty if the store has no graphs."""
-    if "graphs" not in job.store.group:
+    if not job.has_graphs:
         return {}
-    is_exported = np.isin(job.store.read("graphs/node_class"), job.classes)
-    node_layer = job.store.read("graphs/node_layer")[is_exported]
-    node_channel = job.store.read("graphs/node_channel")[is_exported]
+    of_class, *columns = (job.store.read(f"{job.pair.group}/node_{name}") for name in ("class", "layer", "channel"))
+    node_layer, node_channel = (column[np.isin(of_class, job.classes)] for column in columns)
     layers = job.store.layer_graph.layers
     return {
         layer.name: np.unique(node_channel[node_layer == index]).tolist()

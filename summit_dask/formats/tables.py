@@ -41,7 +41,7 @@ def write_parquet(job: Job) -> Remarks:
 
 def _write_tables(job: Job, write: Write, suffix: str) -> Remarks:
     left_out = []
-    tables = tidy_tables(job.store, job.classes)
+    tables = tidy_tables(job.store, job.classes, job.pair)
     with Progress("export", "tables", len(tables)) as progress:
         for name, table in tables.items():
             if table.needs in job.store.group:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from summit_dask.arrays.graph.attribution import ClassGraph
 from summit_dask.facts import schema
 from summit_dask.facts.layergraph import Hop, LayerGraph
+from summit_dask.facts.pairs import PAPERS, Pair
 from summit_dask.questions.graphtables import edge_table, node_table, selection_table, source_table
 from summit_dask.questions.usage import usage_frame
 from summit_dask.store.graphs import read_graphs
@@ -32,7 +33,7 @@ class Table:
     chunks: Callable[[], Iterator[pd.DataFrame]]
 
 
-def tidy_tables(store: Store, classes: Sequence[int]) -> dict[str, Table]:
+def tidy_tables(store: Store, classes: Sequence[int], pair: Pair = PAPERS) -> dict[str, Table]:
     """Tables of some classes, by name; nothing is read yet.
 
     Parameters
@@ -41,13 +42,15 @@ def tidy_tables(store: Store, classes: Sequence[int]) -> dict[str, Table]:
         An open store; a table whose array it lacks can't be read.
     classes
         Indices of the classes, ascending.
+    pair
+        What the graphs are measured by.
     """
-    reader = _Tables(store, tuple(classes))
+    reader = _Tables(store, tuple(classes), pair)
     lowest = store.layer_graph.visible[0].name
     hops = store.layer_graph.hops
     counts = f"matrices/{lowest}/activation_count"
     influence = f"matrices/{hops[0].name if hops else ''}/influence_count"
-    graphs = "graphs/node_class"
+    graphs = f"{pair.group}/node_class"
     return {
         "classes": Table("classes/name", reader.table_of_classes),
         "images": Table("images/class_index", reader.images),
@@ -66,6 +69,7 @@ def tidy_tables(store: Store, classes: Sequence[int]) -> dict[str, Table]:
 class _Tables:
     store: Store
     classes: tuple[int, ...]
+    pair: Pair
 
     @cached_property
     def labels(self) -> NDArray[np.object_]:
@@ -129,7 +133,7 @@ class _Tables:
 
     def graphs(self, table: Callable[[LayerGraph, ClassGraph], pd.DataFrame]) -> Iterator[pd.DataFrame]:
         """A table of each class's graph; some classes in one chunk."""
-        graphs = list(read_graphs(self.store))
+        graphs = list(read_graphs(self.store, self.pair))
         for start in range(0, len(self.classes), CLASS_ROWS):
             classes = self.chosen[start : start + CLASS_ROWS]
             frames = [table(self.store.layer_graph, graphs[index]) for index in classes]

@@ -9,10 +9,12 @@ import numpy as np
 from summit_dask.facts import schema
 from summit_dask.facts.addresses import addresses
 from summit_dask.facts.errors import StoreError
+from summit_dask.facts.pairs import Pair
 from summit_dask.facts.wording import notes_in_words
+from summit_dask.store.graphs import stored_pairs
 from summit_dask.store.places import room
 from summit_dask.store.progress import size
-from summit_dask.store.status import fingerprints, pending_commands
+from summit_dask.store.status import fingerprints, outdated, pending_commands
 from summit_dask.store.store import Store
 
 REASONS_SHOWN = 10
@@ -49,11 +51,18 @@ def describe(path: Path) -> dict[str, Any]:
         "images": header.n_images,
         "classes": header.n_classes,
         "outputs": header.n_outputs,
+        "graphs": _graphs(store),
         "unreadable": _unreadable(store, status == schema.UNREADABLE),
         "damaged": list(damaged_arrays(store)),
         "bytes": {group: taken.bytes for group, taken in room(path).items()},
     }
     return {**facts, **_progress(store), **_accuracy(store)}
+
+
+def _graphs(store: Store) -> list[dict[str, Any]]:
+    """What the graphs that are there are measured by, and whether other options than the store's made them."""
+    old = outdated(store)
+    return [{**pair._asdict(), "outdated": pair.group in old} for pair in stored_pairs(store)]
 
 
 def damaged_arrays(store: Store) -> Iterator[str]:
@@ -114,12 +123,19 @@ def _lines(facts: Mapping[str, Any]) -> Iterable[str]:
         yield f"Partitions extracted: {facts['partitions_done']} of {facts['partitions']}"
     if facts["top1"] is not None:
         yield f"Accuracy: top-1 {facts['top1']:.1%}, top-5 {facts['top5']:.1%}"
+    if facts["graphs"]:
+        yield f"Graphs: {'; '.join(map(_graphs_in_words, facts['graphs']))}"
     yield f"Still to run: {', '.join(facts['pending']) or 'nothing'}"
     each = f", {size(total / facts['images'])} per image" if facts["images"] else ""
     yield f"Size: {size(total)}{each}"
     yield from (f"  {group}: {size(count)}" for group, count in facts["bytes"].items())
     yield from _unreadable_lines(facts["unreadable"])
     yield from facts["damaged"]
+
+
+def _graphs_in_words(graphs: Mapping[str, Any]) -> str:
+    state = " (made with other options)" if graphs["outdated"] else ""
+    return Pair(graphs["nodes"], graphs["edges"]).words + state
 
 
 def _unreadable_lines(unreadable: list[dict[str, str]]) -> Iterable[str]:

@@ -14,10 +14,12 @@ from summit_dask.arrays.graph.attribution import class_graph, to_networkx
 from summit_dask.arrays.graph.edges import ClassCounts
 from summit_dask.arrays.matrices import count_selected, count_sources, sources_by_hop
 from summit_dask.facts import schema
-from summit_dask.facts.errors import ClassNotFoundError, ConfigError, suggestion
+from summit_dask.facts.addresses import why_not_counted
+from summit_dask.facts.errors import ClassNotFoundError, ConfigError, StoreIncompleteError, suggestion
 from summit_dask.facts.layergraph import Channel, Hop, LayerGraph
 from summit_dask.facts.names import composed
-from summit_dask.store.counts import Read, read_counts
+from summit_dask.facts.pairs import PAPERS, Edges, Nodes, Pair
+from summit_dask.store.counts import Read, edge_values, node_values, read_counts
 from summit_dask.store.tree import layer_graph_of, reader_of, run_of
 
 
@@ -47,9 +49,14 @@ def find_class(tree: xr.DataTree, class_name: str) -> int:
 
 
 def count_images(
-    read: Read, layer_graph: LayerGraph, rows: NDArray[np.bool_], mass: float, excluded: Mapping[str, Sequence[int]]
+    read: Read,
+    layer_graph: LayerGraph,
+    rows: NDArray[np.bool_],
+    mass: float,
+    excluded: Mapping[str, Sequence[int]],
+    pair: Pair = PAPERS,
 ) -> ClassCounts:
-    """Counts over any images, from their stored maxima and sources; unreadable ones are left out.
+    """Counts over any images, from the stored values of each; unreadable ones are left out.
 
     Parameters
     ----------
@@ -57,26 +64,32 @@ def count_images(
         Which images (image,).
     mass, excluded
         As in `select_channels`.
+    pair
+        What is counted: channels by activation or relevance, sources by influence or contribution.
     """
     kept = rows & (read("images/status", slice(None)) == schema.READ)
-    activation = count_activations(read, layer_graph, kept, mass, excluded)
-    influence: dict[str, csr_array] = {}
+    nodes = count_channels(read, layer_graph, kept, mass, excluded, pair)
+    edges: dict[str, csr_array] = {}
     for layer in layer_graph.influenced:
-        source = read(f"influences/{layer.name}/source", kept)
-        by_hop = read(f"influences/{layer.name}/hop", kept)
+        source, by_hop = (read(address, kept) for address in edge_values(layer.name, pair))
         for index, hop in enumerate(layer_graph.incoming(layer.name)):
-            influence[hop.name] = _count_hop(layer_graph, hop, index, source, by_hop)
-    return ClassCounts(activation, influence)
+            edges[hop.name] = _count_hop(layer_graph, hop, index, source, by_hop)
+    return ClassCounts(nodes, edges)
 
 
-def count_activations(
-    read: Read, layer_graph: LayerGraph, rows: NDArray[np.bool_], mass: float, excluded: Mapping[str, Sequence[int]]
+def count_channels(
+    read: Read,
+    layer_graph: LayerGraph,
+    rows: NDArray[np.bool_],
+    mass: float,
+    excluded: Mapping[str, Sequence[int]],
+    pair: Pair = PAPERS,
 ) -> dict[str, NDArray[np.int32]]:
-    """Images that use each channel, by visible layer, among some readable images."""
+    """Images that use each channel, by visible layer, among some readable images; see `count_images`."""
     zeros = np.zeros(int(rows.sum()), np.int32)
     counts = {}
     for layer in layer_graph.visible:
-        values = read(f"activations/{layer.name}/value", rows)
+        values = read(node_values(layer.name, pair), rows)
         counts[layer.name] = count_selected(select_channels(values, mass, excluded.get(layer.name, ())), zeros, 1)[0]
     return counts
 
@@ -93,6 +106,8 @@ def attribution_graph(
     class_name: str | None = None,
     *,
     images: Any = None,
+    nodes: Nodes | None = None,
+    edges: Edges | None = None,
     p: float | None = None,
     unified: bool | None = None,
     directed: bool | None = None,
@@ -109,24 +124,30 @@ def attribution_graph(
         Folder name of a class, or its name where that is unique. May be left out where `images` is given.
     images
         Boolean selection along `image`: the graph of these images alone (of the class, if one is given too).
+    nodes
+        What ranks channels and is a node's count: "activation" (the paper's) or "relevance".
+    edges
+        What joins them: "influence" (the paper's) or "contribution". Both by default as in the run's options.
     p, unified, directed
         As in the run's options; those of the run by default.
     mass, excluded
         As in the run's options, `excluded` as channels by layer. Another value than the run's counts the
-        class's channels again from its stored maxima.
+        class's channels again from the stored values of its images.
 
     Returns
     -------
     networkx.DiGraph
         Nodes are `Channel`; edges lead from the input side to the output side. Node attributes count and
-        score, edge attributes influence and identity. Empty if nothing can be ranked.
+        score, edge attributes influence (the images in which it is among the strongest sources, of either measure)
+        and identity. Empty if nothing can be ranked.
 
     Raises
     ------
     ClassNotFoundError
         If the class doesn't exist or its name is not unique.
     StoreIncompleteError
-        If the store lacks the counts or, for `images`, `mass` and `excluded`, the per-image values.
+        If the store lacks the counts or, for `images`, `mass` and `excluded`, the per-image values; names the option
+        that keeps them.
     ConfigError
         If an option is out of range or neither class nor images are given.
 
@@ -151,20 +172,23 @@ def attribution_graph(
     if class_name is None and images is None:
         raise ConfigError("attribution_graph needs a class_name, or a selection of images=, or both.")
     stored = run_of(tree).config
-    given = {"p": p, "unified": unified, "directed": directed, "mass": mass}
+    given = {"nodes": nodes, "edges": edges, "p": p, "unified": unified, "directed": directed, "mass": mass}
     options = stored.replaced(**{name: value for name, value in given.items() if value is not None})
+    if why := why_not_counted(options.pair, options):
+        raise StoreIncompleteError(why)
     left_out = options.excluded_by_layer() if excluded is None else _some(excluded)
     graph = layer_graph_of(tree)
     read = reader_of(tree)
     index = None if class_name is None else find_class(tree, class_name)
     if images is not None:
-        counts = count_images(read, graph, _rows(tree, images, index), options.mass, left_out)
+        counts = count_images(read, graph, _rows(tree, images, index), options.mass, left_out, options.pair)
     else:
         assert index is not None
-        counts = read_counts(read, graph, slice(index, index + 1))[0]
+        counts = read_counts(read, graph, slice(index, index + 1), options.pair)[0]
         if options.mass != stored.mass or left_out != stored.excluded_by_layer():
             rows = _rows(tree, None, index) & (read("images/status", slice(None)) == schema.READ)
-            counts = ClassCounts(count_activations(read, graph, rows, options.mass, left_out), counts.influence)
+            channels = count_channels(read, graph, rows, options.mass, left_out, options.pair)
+            counts = ClassCounts(channels, counts.influence)
     return to_networkx(graph, class_graph(graph, counts, left_out, options))
 
 

@@ -20,6 +20,7 @@ from summit_dask.arrays.graph.pagerank import pagerank, personalisation, whole_g
 from summit_dask.arrays.matrices import count_selected, count_sources, sources_by_hop
 from summit_dask.facts import schema
 from summit_dask.facts.config import ResultOptions
+from summit_dask.facts.pairs import Pair
 from summit_dask.measure.extractor import Extractor
 from summit_dask.measure.partition import extract_partition
 from summit_dask.network.build import built, built_beside
@@ -181,17 +182,18 @@ def _of_class(store: Store, count: Count, member: str, index: int) -> NDArray[np
     return store.read(f"matrices/{member}/{count.name}", slice(index, index + 1))
 
 
-def graphs(store: Store, classes: NDArray[np.int64]) -> Findings:
-    """Graphs of some classes, made from the counts; their scores also by networkx."""
+def graphs(store: Store, classes: NDArray[np.int64], pair: Pair) -> Findings:
+    """Graphs of some classes, made from a pair's counts; their scores also by networkx."""
     options = store.header.run.config
     for index in classes.tolist():
-        (of_class,) = read_counts(store.read, store.layer_graph, slice(index, index + 1))
+        name = f"{pair.group}, class {index}"
+        (of_class,) = read_counts(store.read, store.layer_graph, slice(index, index + 1), pair)
         made = class_graph(store.layer_graph, of_class, options.excluded_by_layer(), options)
-        stored = read_graph(store.read, index)
+        stored = read_graph(store.read, index, pair)
         for column in (field.name for field in fields(ClassGraph)):
             if not np.array_equal(getattr(made, column), getattr(stored, column), equal_nan=column == "reached_p"):
-                yield f"class {index}: {column} is not what the counts give"
-        yield _scores(store, of_class, options, f"class {index}")
+                yield f"{name}: {column} is not what the counts give"
+        yield _scores(store, of_class, options, name)
 
 
 def _scores(store: Store, of_class: ClassCounts, options: ResultOptions, name: str) -> str | None:
@@ -208,15 +210,14 @@ def _scores(store: Store, of_class: ClassCounts, options: ResultOptions, name: s
     return None if worst <= SCORE_TOLERANCE else f"{name}: scores differ from networkx by {worst:g}"
 
 
-def invariants(store: Store) -> Findings:
-    """What is true of every graph (DESIGN 8), over all classes."""
+def invariants(store: Store, pair: Pair) -> Findings:
+    """What is true of every graph (DESIGN 8), over all classes, of a pair of measures."""
     excluded = store.header.run.config.excluded_by_layer()
     read = cache(lambda address: store.read(address))
-    offsets = [f"graphs/{kind}_offset" for kind in ("node", "edge")]
-    for kind, address in zip(("node", "edge"), offsets, strict=True):
-        sizes = np.diff(read(address))
+    for kind in ("node", "edge"):
+        sizes = np.diff(read(f"{pair.group}/{kind}_offset"))
         classes = np.repeat(np.arange(store.header.n_classes), sizes)
-        yield equal(f"graphs/{kind}_class", read(f"graphs/{kind}_class"), classes)
+        yield equal(f"{pair.group}/{kind}_class", read(f"{pair.group}/{kind}_class"), classes)
     for index in range(store.header.n_classes):
-        wrong = verify_graph(store.layer_graph, read_graph(read, index), excluded)
-        yield f"class {index}: {wrong[0]}" if wrong else None
+        wrong = verify_graph(store.layer_graph, read_graph(read, index, pair), excluded)
+        yield f"{pair.group}, class {index}: {wrong[0]}" if wrong else None

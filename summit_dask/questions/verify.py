@@ -7,6 +7,7 @@ the registry belongs to a check; one that belongs to none is reported, so that a
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,11 @@ from summit_dask.arrays.usage import Usage, usage
 from summit_dask.facts import encoded, schema
 from summit_dask.facts.addresses import addresses
 from summit_dask.facts.errors import StoreError
+from summit_dask.facts.pairs import Pair
 from summit_dask.questions import recheck
 from summit_dask.questions.info import damaged_arrays
 from summit_dask.questions.recheck import Findings, equal
+from summit_dask.store.graphs import stored_pairs
 from summit_dask.store.status import fingerprints, outdated, pending_commands
 from summit_dask.store.store import Store
 
@@ -217,6 +220,16 @@ def _finished(*groups: str) -> Callable[[Store], bool]:
     return lambda store: all(store.finished(group) is not None and group not in outdated(store) for group in groups)
 
 
+def _pairs(store: Store) -> list[Pair]:
+    """Pairs of measures whose graphs are there, and not outdated."""
+    return [pair for pair in stored_pairs(store) if _finished(pair.group)(store)]
+
+
+def _of_pairs(find: Callable[[Store, Pair], Findings]) -> Callable[[Store, int], Findings]:
+    """The findings about each pair's graphs."""
+    return lambda store, _: chain.from_iterable(find(store, pair) for pair in _pairs(store))
+
+
 _MEASURED = frozenset(recheck.COMPARED)
 _TEXTS = frozenset({"images/path", "images/class_index", "classes/name", "classes/synset", "classes/output_index"})
 
@@ -247,14 +260,14 @@ KINDS: tuple[Kind, ...] = (
     Kind(
         "graphs of classes",
         frozenset(),
-        lambda store: _is_ours(store) and _finished("matrices", "graphs")(store),
-        lambda store, _: recheck.graphs(store, _classes(store)),
+        lambda store: _is_ours(store) and _finished("matrices")(store) and bool(_pairs(store)),
+        _of_pairs(lambda store, pair: recheck.graphs(store, _classes(store), pair)),
     ),
     Kind(
         "all graphs' invariants",
         frozenset({"graphs"}),
-        _finished("graphs"),
-        lambda store, _: recheck.invariants(store),
+        lambda store: bool(_pairs(store)),
+        _of_pairs(recheck.invariants),
     ),
     Kind("embedding", frozenset({"embedding"}), _finished("embedding"), _embedding),
     Kind(

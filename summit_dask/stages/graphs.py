@@ -15,7 +15,7 @@ CLASSES_PER_TASK = 8
 
 
 def make_graphs(store: Store, options: ResultOptions, connect: Connect) -> None:
-    """Attribution graphs of all classes."""
+    """Attribution graphs of all classes, of the pair of measures in the options."""
     cluster = connect()
     n_classes = store.header.n_classes
     starts = list(range(0, n_classes, CLASSES_PER_TASK))
@@ -25,7 +25,7 @@ def make_graphs(store: Store, options: ResultOptions, connect: Connect) -> None:
         for start, graphs in finished(cluster, futures, starts):
             made.update(enumerate(graphs, start))
             progress.add(len(graphs))
-    write_graphs(store, [made[index] for index in range(n_classes)])
+    write_graphs(store, [made[index] for index in range(n_classes)], options.pair)
 
 
 def graph_task(start: int, path: Path, options: ResultOptions) -> list[ClassGraph]:
@@ -34,5 +34,5 @@ def graph_task(start: int, path: Path, options: ResultOptions) -> list[ClassGrap
     layer_graph = store.layer_graph
     classes = slice(start, min(start + CLASSES_PER_TASK, store.header.n_classes))
     excluded = options.excluded_by_layer()
-    counts = read_counts(store.read, layer_graph, classes)
+    counts = read_counts(store.read, layer_graph, classes, options.pair)
     return [class_graph(layer_graph, of_class, excluded, options) for of_class in counts]

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from summit_dask.facts import schema
-from summit_dask.facts.addresses import bytes_per_image
+from summit_dask.facts.addresses import bytes_per_image, why_not_counted
 from summit_dask.facts.config import ExtractOptions, ResultOptions, RunConfig, fingerprint
 from summit_dask.facts.errors import ConfigError, StoreError, StoreMismatchError
 from summit_dask.facts.layergraph import LayerGraph
@@ -45,9 +45,12 @@ def init(config: RunConfig) -> Store:
 
     Raises
     ------
+    ConfigError
+        If the run would not keep what its graphs are made of.
     StoreMismatchError
         If the store was extracted with other options; says which.
     """
+    check_counted(config)
     config = resolved(config)
     spec, network = specified(config)
     images = read_image_set(config.images, config.images_per_class)
@@ -152,6 +155,18 @@ def compiles(options: ExtractOptions, n_images: int, layer_graph: LayerGraph) ->
     if options.compile is not None:
         return options.compile
     return n_images >= pays_from(layer_graph) and compiler() is not None
+
+
+def check_counted(options: ResultOptions) -> None:
+    """See that a run with these options counts what its graphs are made of.
+
+    Raises
+    ------
+    ConfigError
+        If it leaves one of their measures out.
+    """
+    if why := why_not_counted(options.pair, options):
+        raise ConfigError(why)
 
 
 def check_exclusions(options: ResultOptions, layer_graph: LayerGraph) -> None:

@@ -29,6 +29,7 @@ from summit_dask.network.part import part_below
 from summit_dask.stages.cluster import Cluster, Connect, cluster, n_workers, resources
 from summit_dask.stages.tasks import finished
 from summit_dask.stages.workers import NetworkPlugin, installed, plugin_of, prepare_process
+from summit_dask.store.graphs import chosen_pair, stored_pairs
 from summit_dask.store.pictures import add_pictures, made_with
 from summit_dask.store.progress import Progress, duration, say
 from summit_dask.store.store import Store
@@ -46,7 +47,8 @@ def wanted_channels(store: Store, text: str) -> dict[str, list[int]]:
     Parameters
     ----------
     text
-        "graphs": those in any class's attribution graph; "all"; or a list as in ``inception4c:1,2;inception5a:7``.
+        "graphs": those in any class's attribution graph, of any pair of measures; "all"; or a list as in
+        ``inception4c:1,2;inception5a:7``.
 
     Raises
     ------
@@ -60,7 +62,10 @@ def wanted_channels(store: Store, text: str) -> dict[str, list[int]]:
         return {layer.name: list(range(layer.channels)) for layer in visible}
     if text != "graphs":
         return _listed(store, text)
-    node_layer, node_channel = (store.read(f"graphs/node_{name}") for name in ("layer", "channel"))
+    groups = [pair.group for pair in stored_pairs(store) or [chosen_pair(store)]]
+    node_layer, node_channel = (
+        np.concatenate([store.read(f"{group}/node_{name}") for group in groups]) for name in ("layer", "channel")
+    )
     found = {
         layer.name: np.unique(node_channel[node_layer == store.layer_graph.layers.index(layer)]) for layer in visible
     }

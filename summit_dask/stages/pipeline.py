@@ -12,7 +12,7 @@ from typing import Any
 from summit_dask.facts.config import ClusterOptions, ResultOptions, RunConfig
 from summit_dask.facts.stages import STAGES, Stage, commands
 from summit_dask.stages.cluster import Connect, cluster
-from summit_dask.stages.init import check_exclusions, init, resolved
+from summit_dask.stages.init import check_counted, check_exclusions, init, resolved
 from summit_dask.store.progress import say
 from summit_dask.store.status import check_ready, fingerprints, is_done, pending
 from summit_dask.store.store import Store
@@ -41,7 +41,8 @@ def run(config: RunConfig, retry_unreadable: bool = False) -> Path:
     """
     store = init(config)
     options = ResultOptions.part_of(resolved(config))
-    if retry_unreadable or pending(store, options) or not Store.open(store.path).is_consolidated:
+    is_asked = store.header.run.config.pair == options.pair  # of graphs side by side, those asked for last
+    if retry_unreadable or pending(store, options) or not is_asked or not Store.open(store.path).is_consolidated:
         with store.changing(), cluster(config) as connect:
             if retry_unreadable:
                 retry(store)
@@ -78,6 +79,7 @@ def run_command(
     store = Store.open(path, writable=True)
     fingerprints(store)  # refuses an imported store before anything is touched
     options = store.header.run.config.replaced(**results)
+    check_counted(options)
     check_exclusions(options, store.layer_graph)
     with store.changing(), cluster(where) as connect:
         if retry_unreadable:
@@ -95,19 +97,27 @@ def run_stages(store: Store, stages: Sequence[Stage], options: ResultOptions, co
         If what a stage is made from is missing.
     """
     for stage in stages:
-        keys = fingerprints(store, options)
-        if is_done(store, stage, keys[stage.name]):
+        if is_done(store, stage, options):
+            _note(store, stage, options)
             continue
-        check_ready(store, stage, keys)
+        check_ready(store, stage, options)
         if stage.by_partition:
             stage.load()(store, options, connect)
         else:
-            _renew(store, stage, keys[stage.name], options, connect)
+            _renew(store, stage, options, connect)
 
 
-def _renew(store: Store, stage: Stage, key: int, options: ResultOptions, connect: Connect) -> None:
-    (group,) = stage.groups
+def _renew(store: Store, stage: Stage, options: ResultOptions, connect: Connect) -> None:
+    (group,) = stage.made_with(options)
+    key = fingerprints(store, options)[stage.name]
     with store.renewing(group) as draft:
         stage.load()(draft, options, connect)
         draft.finish(group, key)
-    store.update_run(store.header.run.with_options_of(stage, options))
+    _note(store, stage, options)
+
+
+def _note(store: Store, stage: Stage, options: ResultOptions) -> None:
+    """Make the options a stage was asked for those of the store; of groups side by side one may have been there."""
+    noted = store.header.run.with_options_of(stage, options)
+    if noted != store.header.run:
+        store.update_run(noted)

@@ -189,7 +189,7 @@ class StoredArrays:
         """Whether a file may be missing: of a partition that is not done."""
         if address == "partitions/fingerprint":
             return True
-        stage = stage_of(address.partition("/")[0])
+        stage = stage_of(address)
         if stage is None or not stage.by_partition:
             return False
         return bool(self._array("partitions/fingerprint")[shard] == 0)

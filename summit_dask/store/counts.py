@@ -13,22 +13,43 @@ from scipy.sparse import csr_array
 from summit_dask.arrays.graph.edges import ClassCounts
 from summit_dask.facts import schema
 from summit_dask.facts.layergraph import LayerGraph
+from summit_dask.facts.pairs import PAPERS, Pair
 
 #: Values of an array, by its address; some rows of its first dim or all.
 Read = Callable[[str, Any], NDArray[Any]]
 
 
-def read_counts(read: Read, layer_graph: LayerGraph, classes: slice) -> list[ClassCounts]:
-    """Counts of some neighbouring classes, each array read once."""
-    activation = {layer.name: read(f"matrices/{layer.name}/activation_count", classes) for layer in layer_graph.visible}
-    influence = {hop.name: read(f"matrices/{hop.name}/influence_count", classes) for hop in layer_graph.hops}
+def read_counts(read: Read, layer_graph: LayerGraph, classes: slice, pair: Pair = PAPERS) -> list[ClassCounts]:
+    """Counts of some neighbouring classes that graphs of a pair of measures are made of, each array read once."""
+    nodes = {layer.name: read(node_counts(layer.name, pair), classes) for layer in layer_graph.visible}
+    edges = {hop.name: read(edge_counts(hop.name, pair), classes) for hop in layer_graph.hops}
     return [
         ClassCounts(
-            {name: counts[index] for name, counts in activation.items()},
-            {name: csr_array(counts[index]) for name, counts in influence.items()},
+            {name: counts[index] for name, counts in nodes.items()},
+            {name: csr_array(counts[index]) for name, counts in edges.items()},
         )
         for index in range(classes.stop - classes.start)
     ]
+
+
+def node_counts(layer: str, pair: Pair) -> str:
+    """Address of the counts of a layer's channels."""
+    return f"matrices/{layer}/{pair.nodes}_count"
+
+
+def edge_counts(hop: str, pair: Pair) -> str:
+    """Address of the counts of a hop's sources."""
+    return f"matrices/{hop}/{pair.edges}_count"
+
+
+def node_values(layer: str, pair: Pair) -> str:
+    """Address of the single images' values that a layer's channels are selected by."""
+    return f"{pair.nodes}s/{layer}/value"
+
+
+def edge_values(layer: str, pair: Pair) -> tuple[str, str]:
+    """Addresses of the single images' strongest sources of a layer's channels, and of the hops that these come by."""
+    return f"{pair.edges}s/{layer}/source", f"{pair.edges}s/{layer}/hop"
 
 
 def readable_classes(read: Read, rows: slice) -> NDArray[np.int32]:

@@ -1,8 +1,10 @@
 """What is done in a store and what is still to do, read from the table of stages."""
 
+from collections.abc import Iterator
+
 from summit_dask.facts.config import ResultOptions
 from summit_dask.facts.errors import StoreIncompleteError
-from summit_dask.facts.stages import STAGES, Stage, commands, stage_fingerprints, stage_named, stage_of
+from summit_dask.facts.stages import STAGES, Stage, commands, stage_fingerprints, stage_named
 from summit_dask.store.store import Store
 
 
@@ -23,17 +25,18 @@ def fingerprints(store: Store, options: ResultOptions | None = None) -> dict[str
     return stage_fingerprints(run.fingerprint, options or run.config, run.revision)
 
 
-def is_done(store: Store, stage: Stage, key: int) -> bool:
-    """Whether all that a stage makes is there, made with what the fingerprint stands for."""
+def is_done(store: Store, stage: Stage, options: ResultOptions) -> bool:
+    """Whether all that a stage makes with some options is there."""
+    key = fingerprints(store, options)[stage.name]
     if stage.by_partition:
         return bool(store.done(key).all())
-    return all(store.finished(group) == key for group in stage.groups)
+    return all(store.finished(group) == key for group in stage.made_with(options))
 
 
 def pending(store: Store, options: ResultOptions | None = None) -> tuple[Stage, ...]:
     """Stages that have to run, in order, for the results of some options (the store's by default)."""
-    keys = fingerprints(store, options)
-    return tuple(stage for stage in STAGES if not is_done(store, stage, keys[stage.name]))
+    fingerprints(store)  # refuses an imported store
+    return tuple(stage for stage in STAGES if not is_done(store, stage, options or store.header.run.config))
 
 
 def pending_commands(store: Store) -> list[str]:
@@ -44,30 +47,31 @@ def pending_commands(store: Store) -> list[str]:
 
 
 def outdated(store: Store) -> tuple[str, ...]:
-    """Finished groups that were made with other options than the store's present ones."""
+    """Finished groups that were made with other options than the store's present ones; each pair's graphs by itself."""
     if store.header.run.imported is not None:
         return ()
-    keys = fingerprints(store)
-    finished = {group: store.finished(group) for group in _groups()}
-    return tuple(g for g, key in finished.items() if key is not None and key != keys[_stage(g).name])
+    return tuple(
+        group
+        for stage in _renewed()
+        for options in stage.beside(store.header.run.config)
+        for group in stage.made_with(options)
+        if store.finished(group) not in (None, fingerprints(store, options)[stage.name])
+    )
 
 
 def unfinished(store: Store) -> tuple[str, ...]:
-    """Groups that a stage makes and that are not there, finished, whatever the options."""
-    return tuple(group for group in _groups() if store.finished(group) is None)
+    """Groups that a stage makes of the store's pair of measures and that are not there, finished."""
+    options = store.header.run.config
+    groups = (group for stage in _renewed() for group in stage.made_with(options))
+    return tuple(group for group in groups if store.finished(group) is None)
 
 
-def _groups() -> list[str]:
-    return [group for stage in STAGES if not stage.by_partition for group in stage.groups]
+def _renewed() -> Iterator[Stage]:
+    """Stages whose groups are replaced as a whole."""
+    return (stage for stage in STAGES if not stage.by_partition)
 
 
-def _stage(group: str) -> Stage:
-    stage = stage_of(group)
-    assert stage is not None
-    return stage
-
-
-def check_ready(store: Store, stage: Stage, keys: dict[str, int]) -> None:
+def check_ready(store: Store, stage: Stage, options: ResultOptions) -> None:
     """See that what a stage is made from is there.
 
     Raises
@@ -78,12 +82,12 @@ def check_ready(store: Store, stage: Stage, keys: dict[str, int]) -> None:
     if stage.after is None:
         return
     before = stage_named(stage.after)
-    if is_done(store, before, keys[before.name]):
+    if is_done(store, before, options):
         return
     what = " and ".join(before.groups.values())
     state = "are missing or were made with other options"
     if before.by_partition:
-        done = store.done(keys[before.name])
+        done = store.done(fingerprints(store, options)[before.name])
         what = f"{int((~done).sum())} of {len(done)} partitions"
         state = "are not extracted"
     raise StoreIncompleteError(
@@ -92,7 +96,7 @@ def check_ready(store: Store, stage: Stage, keys: dict[str, int]) -> None:
 
 
 def makers() -> dict[str, tuple[str, str]]:
-    """Of every group that stages make: what it is in plain words, and the command that makes it."""
+    """Of every outermost group that stages make: what it is in plain words, and the command that makes it."""
     return {
         group: (what, command)
         for command, stages in commands().items()

@@ -208,7 +208,7 @@ class GraphView {
   private pointEdge(edge: Edge): void {
     this.scene.mark(new Set([edge.source, edge.target]), new Set([edge]), new Set(), new Set());
     const images = this.model.data.images;
-    const head = `${edge.influence}${images ? ` of ${images}` : ""} images carry this influence${edge.identity ? ": the channel itself, by a skip connection" : ""}`;
+    const head = `${edge.influence}${images ? ` of ${images}` : ""} images carry this ${this.model.data.measure}${edge.identity ? ": the channel itself, by a skip connection" : ""}`;
     const cards = [edge.target, edge.source].map((n) => this.cardOf(n));
     this.floatBeside([el("div", { className: "head" }, head), ...cards], [edge.source, edge.target]);
   }

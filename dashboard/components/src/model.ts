@@ -28,6 +28,7 @@ export interface GraphData {
   edges: [source: number, target: number, influence: number, identity: number][];
   images: number; // 0: not known
   largest: number; // largest count of any class's graph
+  measure: string; // what the edges are measured by
   view: View;
   pins: boolean; // whether a click pins a node; else it opens the channel
   pinned: Channel | null;
