@@ -15,6 +15,9 @@ _USABLE = 0.7
 
 _FLOAT = 4
 
+#: Numbers that are held at a time of each source, target and image: a sum, and what is added to it.
+_HELD = 3
+
 
 @contextmanager
 def on_device(network: TracedNetwork, device: torch.device) -> Iterator[None]:
@@ -88,4 +91,4 @@ def _largest_step(network: TracedNetwork) -> int:
 
 def _bytes_of_step(step: Step, shape: torch.Size) -> int:
     influences = shape[0] * prod(step.weight.shape[:2]) if step.convolution and step.weight is not None else 0
-    return (influences + prod(shape)) * _FLOAT
+    return (_HELD * influences + prod(shape)) * _FLOAT

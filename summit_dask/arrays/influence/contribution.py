@@ -18,7 +18,7 @@ from numba import njit
 
 from summit_dask.arrays.influence.kernels import MARGIN
 from summit_dask.arrays.influence.maximum import Maps, Strongest, Weight, check_weight
-from summit_dask.arrays.influence.simd import LANES, lanes_beyond, largest_but, weigh
+from summit_dask.arrays.influence.simd import LANES, lanes_beyond, largest_but, lowest_bit, weigh
 from summit_dask.facts.layergraph import Convolution
 
 
@@ -188,15 +188,13 @@ def _rank(total, high, low, first, k, place, source, value, inhibitor, lowered):
     below = largest_but(low, k - 1) * MARGIN if k <= LANES else np.float32(0)
     for start in range(0, len(total), LANES):
         beyond = lanes_beyond(total, start, above, below)
-        i = start
         while beyond:
-            if beyond & 1:
-                if total[i] > value[place + k - 1]:
-                    _insert(source, value, place, k, first + i, total[i])
-                elif -total[i] > lowered[place + k - 1]:
-                    _insert(inhibitor, lowered, place, k, first + i, -total[i])
-            beyond >>= 1
-            i += 1
+            i = start + lowest_bit(beyond)
+            if total[i] > value[place + k - 1]:
+                _insert(source, value, place, k, first + i, total[i])
+            elif -total[i] > lowered[place + k - 1]:
+                _insert(inhibitor, lowered, place, k, first + i, -total[i])
+            beyond &= beyond - 1  # that bit is done
 
 
 @njit(error_model="numpy")

@@ -222,6 +222,17 @@ def lanes_beyond(typing, values, first, high, low):
 
 @intrinsic
 @no_type_check
+def lowest_bit(typing, bits):
+    """Place of the lowest bit that is set; there is one."""
+
+    def emit(context, builder, signature, arguments):
+        return builder.cttz(arguments[0], ir.IntType(1)(1))
+
+    return types.int64(types.int64), emit
+
+
+@intrinsic
+@no_type_check
 def least_lane(typing, values, first):
     """Smallest of 16 values, from `first` on.
 
