@@ -1,5 +1,6 @@
 """Graphs of other pairs of measures than the paper's, and what they are made of, put into a store by hand."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,15 @@ def add_graphs(store: Store, pair: Pair = RELEVANT) -> None:
     with store.renewing(pair.group) as draft:
         write_graphs(draft, graphs, pair)
         finish(draft, pair.group)
+
+
+def add_pair(path: Path, pair: Pair = RELEVANT) -> None:
+    """The graphs of a pair, and all that they are made of."""
+    store = Store.open(path, writable=True)
+    with store.changing():
+        add_counts(store, pair)
+        add_values(store, pair)
+        add_graphs(store, pair)
 
 
 def keep(store: Store) -> None:

@@ -25,6 +25,7 @@ from summit_dask.stages import pipeline
 from summit_dask.store.store import Store
 from summit_dask.store.tree import open_store
 from tests.networks import CLASSES, tiny_config, write_images
+from tests.pairs import add_counts
 from tests.runs import cluster_of, copied
 
 ROOT = Path(__file__).parents[1]
@@ -488,6 +489,35 @@ def test_stages_one_by_one_with_other_options(
     assert outcome.code == 0 and "is complete" in outcome.out
     check_refusal(call("graphs", config.out, "--p=7"), "'p'", "less than or equal to 1")
     assert pending() == []
+
+
+def test_graphs_of_another_pair_stand_beside_the_first(
+    call: Call, finished: RunConfig, client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "cluster", cluster_of(client))
+    config = copied(finished, tmp_path)
+    check_refusal(call("graphs", config.out, "--nodes=relevance"), "nodes by relevance", "summit-dask run --relevance")
+    check_refusal(call("graphs", config.out, "--nodes=gradient"), "'nodes'", "'activation' or 'relevance'")
+    store = Store.open(config.out, writable=True)
+    with store.changing():
+        add_counts(store)
+    assert call("graphs", config.out, "--nodes=relevance", "--edges=contribution").code == 0
+    listed = "nodes by activation, edges by influence; nodes by relevance, edges by contribution"
+    assert f"Graphs: {listed}" in call("info", config.out).out.splitlines()
+    asked = ("export", config.out, tmp_path / "files", "--format=graphml")
+    check_refusal(call(*asked, "--nodes=activation", "--edges=contribution"), "no graphs", "--edges contribution'")
+    assert call(*asked, "--edges=contribution").code == 0
+    assert len(list((tmp_path / "files").iterdir())) == 3
+
+
+def test_a_run_names_the_option_that_keeps_what_its_graphs_are_made_of(
+    call: Call, finished: RunConfig, tmp_path: Path
+) -> None:
+    outcome = call("run", *flags(finished, out=tmp_path / "new.zarr", nodes="relevance"))
+    check_refusal(outcome, "need counts of relevance", "--relevance")
+    outcome = call("run", *flags(finished, out=tmp_path / "new.zarr"), "--no-influences")
+    check_refusal(outcome, "need counts of influence", "another --edges")
+    assert not list(tmp_path.iterdir())
 
 
 def test_info_says_which_files_were_lost(call: Call, finished: RunConfig, tmp_path: Path) -> None:

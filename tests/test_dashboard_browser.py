@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from dashboard.data import StoreData
+from tests.pairs import add_pair
 from tests.stores import AWKWARD_NAMES, make_store, skip_layer_graph
 
 pytestmark = pytest.mark.browser
@@ -64,6 +65,15 @@ def with_skips(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A server on a store whose edges lead past layers, some of them identities."""
     path = tmp_path_factory.mktemp("stores") / "skips"
     make_store(path, n_classes=4, graph=skip_layer_graph())
+    yield from _serve(path)
+
+
+@pytest.fixture(scope="module")
+def with_pairs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server on a store with the graphs of two pairs of measures."""
+    path = tmp_path_factory.mktemp("stores") / "pairs"
+    make_store(path)
+    add_pair(path)
     yield from _serve(path)
 
 
@@ -168,6 +178,33 @@ def test_clicking_pins_a_node_and_the_address_brings_it_back(address: str, page:
     page.locator(".node.pinned").focus()
     page.keyboard.press("Escape")
     page.wait_for_function("!location.search.includes('pin_layer')")
+
+
+def test_the_measures_are_chosen_beside_the_graph_and_go_along_to_other_pages(
+    with_pairs: str, page: "sync_api.Page"
+) -> None:
+    page.goto(with_pairs)
+    page.wait_for_selector(GRAPH)
+    page.locator("path.hit").first.dispatch_event("pointerover", {"bubbles": True})
+    assert "carry this influence" in page.locator(".float .head").inner_text()
+    page.get_by_role("button", name="Activation, influence").click()
+    page.get_by_text("Nodes by relevance, edges by contribution").click()
+    page.wait_for_url("**graphs=relevance-contribution**")
+    page.get_by_role("button", name="Relevance, contribution").wait_for()
+    page.keyboard.press("Escape")
+    page.locator(f"{GRAPH}[data-drawn*='relevance-contribution']").wait_for()
+    page.locator("path.hit").first.dispatch_event("pointerover", {"bubbles": True})
+    assert "carry this contribution" in page.locator(".float .head").inner_text()
+    page.get_by_role("link", name="Class").click()
+    page.wait_for_url("**graphs=relevance-contribution**")
+    page.wait_for_selector(GRAPH)
+
+
+def test_one_pair_alone_leaves_no_choice(address: str, page: "sync_api.Page") -> None:
+    page.goto(address)
+    page.wait_for_selector(GRAPH)
+    assert page.get_by_role("button", name="Selection").count() == 1
+    assert page.get_by_role("button", name="Activation, influence").count() == 0
 
 
 def test_choosing_a_class_and_going_back(address: str, page: "sync_api.Page") -> None:

@@ -14,14 +14,19 @@ from distributed import Client
 from streamlit.testing.v1 import AppTest
 
 from dashboard.data import StoreData
-from dashboard.selection import Reselection, Selection
+from dashboard.selection import STORED, Reselection, Selection
+from dashboard.shown.graphs import drawing
 from summit_dask.facts.config import RunConfig
 from summit_dask.facts.errors import StoreVersionError
 from summit_dask.facts.layergraph import Channel, LayerGraph
+from summit_dask.facts.pairs import PAPERS, Pair
 from summit_dask.facts.stages import stage_named
+from summit_dask.questions.query import attribution_graph
 from summit_dask.serve import dashboard_folder
 from summit_dask.store.store import Store
+from summit_dask.store.tree import open_store
 from tests.networks import tiny_config
+from tests.pairs import RELEVANT, add_pair
 from tests.runs import run_here
 from tests.stores import AWKWARD_NAMES, PARTS, Made, layer_graph, make_store, options
 
@@ -38,6 +43,15 @@ BEGINNING = {
 }
 
 KINDS = ["complete", "imported", "imported_classes", "half_finished"]
+
+
+@pytest.fixture(scope="module")
+def two_pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with the graphs of two pairs of measures."""
+    path = tmp_path_factory.mktemp("pairs") / "store"
+    make_store(path, parts={"values", "matrices", "graphs"})
+    add_pair(path)
+    return path
 
 
 def _run(store: Path, page: str, monkeypatch: pytest.MonkeyPatch, selection: Selection = START) -> AppTest:
@@ -281,6 +295,85 @@ def test_what_was_made_with_other_options_is_said(tmp_path: Path, monkeypatch: p
     assert any("attribution graphs. Run 'summit-dask graphs'" in text.value for text in app.text)
     states = _table(_run(tmp_path / "store", "run", monkeypatch), "state")
     assert [part for part, state in states.items() if state == "done with other options"] == ["attribution graphs"]
+
+
+# Several pairs of measures
+
+
+def test_the_measures_are_chosen_among_those_of_the_store_s_graphs(
+    two_pairs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = _run(two_pairs, "explore", monkeypatch)
+    papers = _component(app, "graph")
+    choice = app.radio(key="measures")
+    assert choice.options == ["Nodes by activation, edges by influence", "Nodes by relevance, edges by contribution"]
+    choice.set_value(RELEVANT).run()
+    assert np.ravel(app.query_params["graphs"]).tolist() == ["relevance-contribution"]
+    chosen = _component(app, "graph")
+    assert chosen["nodes"] != papers["nodes"] and chosen["id"] != papers["id"]
+    assert (papers["measure"], chosen["measure"]) == ("influence", "contribution")
+    assert chosen["nodes"] == _drawn(two_pairs, RELEVANT)
+    app.radio(key="measures").set_value(PAPERS).run()
+    assert _component(app, "graph")["nodes"] == papers["nodes"]
+
+
+@pytest.mark.parametrize("page", ["explore", "channel", "classes"])
+def test_every_page_with_graphs_shows_the_pair_that_the_address_names(
+    two_pairs: Path, page: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = Selection(pair=RELEVANT, class_="n00000001", layer="mixed3", channel=3, pinned=Channel("mixed3", 3))
+    app = _run(two_pairs, page, monkeypatch, wanted.but(misclassified=True, alone=True))
+    assert not app.exception and app.radio(key="measures").value == RELEVANT
+    papers = _run(two_pairs, page, monkeypatch, wanted.but(misclassified=True, alone=True, pair=None))
+    assert not papers.exception and papers.radio(key="measures").value == PAPERS
+    shown = {"explore": ["graph", "pinned"], "channel": ["Strongest sources"], "classes": ["whole", "part"]}[page]
+    assert all(_components(app)[key] != _components(papers)[key] for key in shown)
+
+
+def test_a_share_and_a_mass_select_again_from_the_pair_s_own_counts(
+    two_pairs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    how = Reselection(p=0.5, mass=0.3)
+    app = _run(two_pairs, "explore", monkeypatch, Selection(pair=RELEVANT, how=how, class_="n00000001"))
+    made = attribution_graph(open_store(two_pairs), "n00000001", p=0.5, mass=0.3, **RELEVANT._asdict())
+    nodes: list[dict[str, Any]] = _component(app, "graph")["nodes"]  # type: ignore[assignment]
+    assert {(n["layer"], n["channel"], n["count"]) for n in nodes} == {
+        (channel.layer, channel.index, count) for channel, count in made.nodes(data="count")
+    }
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_where_there_is_one_pair_alone_there_is_no_choice(
+    kind: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = _run(request.getfixturevalue(kind), "explore", monkeypatch, Selection(pair=RELEVANT))
+    assert not [choice for choice in app.radio if choice.key == "measures"]
+    assert any("no graphs with nodes by relevance" in text.value for text in app.text)
+
+
+def test_the_run_page_lists_the_graphs_of_each_pair(
+    two_pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(two_pairs, tmp_path / "store")
+    store = Store.open(tmp_path / "store", writable=True)
+    with store.changing():
+        store.update_run(store.header.run.with_options_of(stage_named("graphs"), options().replaced(p=0.2)))
+    other = "attribution graphs with nodes by relevance, edges by contribution"
+    states = _table(_run(tmp_path / "store", "run", monkeypatch), "state")
+    assert {part: state for part, state in states.items() if "graphs" in part} == dict.fromkeys(
+        ("attribution graphs", other), "done with other options"
+    )
+    said = StoreData(tmp_path / "store").why_outdated()
+    assert other in said and "'summit-dask graphs --nodes relevance --edges contribution'" in said
+
+
+def _drawn(store: Path, pair: Pair) -> list[dict[str, Any]]:
+    """Nodes as Explore draws those of the first class."""
+    data = StoreData(store)
+    graph = data.graph(0, STORED, pair)
+    assert graph is not None
+    nodes: list[dict[str, Any]] = drawing(data, graph, 6, data.facts(0).label, pair)["nodes"]
+    return nodes
 
 
 # Selecting again
