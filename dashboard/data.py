@@ -345,7 +345,13 @@ class StoreData:
         counts = {layer.name: self.counts(layer.name, pair.nodes) for layer in self.layers}
         nodes = {name: values[class_index] for name, values in counts.items() if values is not None}
         hops = [hop.name for hop in self.layer_graph.hops if self.has("matrices", hop.name)]
-        return ClassCounts(nodes, InfluenceOfClass(self.store, hops, class_index, pair))
+        return ClassCounts(nodes, InfluenceOfClass(self.store, hops, class_index, f"{pair.edges}_count"))
+
+    @kept_with_store(8)
+    def lowering_counts(self, class_index: int) -> ClassCounts | None:
+        """Of one class, the sources that lower channels most; None where the store has none."""
+        hops = [hop.name for hop in self.layer_graph.hops if self.store.has(f"matrices/{hop.name}/inhibition_count")]
+        return ClassCounts({}, InfluenceOfClass(self.store, hops, class_index, "inhibition_count")) if hops else None
 
     @property
     def can_reselect(self) -> bool:

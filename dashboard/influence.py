@@ -4,25 +4,23 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from scipy import sparse
 
-from summit_dask.facts.pairs import Pair
-from summit_dask.store.counts import edge_counts
 from summit_dask.store.store import Store
 
 
 class InfluenceOfClass(Mapping[str, sparse.csr_array]):
-    """Counts of influence, or contribution, of one class by hop; a hop is read when it is first asked for, and kept.
+    """Counts of the sources of one class by hop; a hop is read when it is first asked for, and kept.
 
     Parameters
     ----------
     hops
         The hops that the store has counts of.
-    pair
-        Which counts.
+    count
+        Which counts: influence_count, contribution_count or inhibition_count.
     """
 
-    def __init__(self, store: Store, hops: Sequence[str], class_index: int, pair: Pair) -> None:
+    def __init__(self, store: Store, hops: Sequence[str], class_index: int, count: str) -> None:
         self._store = store
-        self._pair = pair
+        self._count = count
         self._hops = hops
         self._rows = slice(class_index, class_index + 1)
         self._kept: dict[str, sparse.csr_array] = {}
@@ -31,7 +29,7 @@ class InfluenceOfClass(Mapping[str, sparse.csr_array]):
         if hop not in self._hops:
             raise KeyError(hop)
         if hop not in self._kept:
-            counts = self._store.read(edge_counts(hop, self._pair), self._rows)
+            counts = self._store.read(f"matrices/{hop}/{self._count}", self._rows)
             self._kept[hop] = sparse.csr_array(counts[0])
         return self._kept[hop]
 

@@ -25,6 +25,7 @@ def add_counts(store: Store, pair: Pair = RELEVANT, seed: int = 1) -> None:
     for hop in graph.hops:
         shape = (n_classes, hop.channels, graph.layer(hop.source).channels)
         _put(store, edge_counts(hop.name, pair), _counted(rng, shape))
+        _put(store, f"matrices/{hop.name}/inhibition_count", _counted(rng, shape))
     keep(store)
 
 

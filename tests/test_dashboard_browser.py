@@ -200,6 +200,14 @@ def test_the_measures_are_chosen_beside_the_graph_and_go_along_to_other_pages(
     page.wait_for_selector(GRAPH)
 
 
+def test_a_pinned_channel_says_what_lowers_it(with_pairs: str, page: "sync_api.Page") -> None:
+    page.goto(with_pairs)
+    page.wait_for_selector(GRAPH)
+    page.locator(".node:not([hidden])").nth(1).click()
+    page.get_by_role("heading", name="Lowered most by").wait_for()
+    assert "images" in page.get_by_role("heading", name="Lowered most by").locator("+ div li").first.inner_text()
+
+
 def test_one_pair_alone_leaves_no_choice(address: str, page: "sync_api.Page") -> None:
     page.goto(address)
     page.wait_for_selector(GRAPH)

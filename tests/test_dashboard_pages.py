@@ -330,6 +330,26 @@ def test_every_page_with_graphs_shows_the_pair_that_the_address_names(
     assert all(_components(app)[key] != _components(papers)[key] for key in shown)
 
 
+def test_what_lowers_a_channel_most_stands_beside_its_sources(
+    two_pairs: Path, stores_folder: Path, complete: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = Selection(class_="n00000001", layer="mixed3", channel=3, pinned=Channel("mixed3", 3))
+    store = Store.open(two_pairs)
+    place = store.read("class").tolist().index("n00000001")
+    counts = [
+        count
+        for hop in store.layer_graph.incoming("mixed3")
+        if 3 in hop.targets
+        for count in store.read(f"matrices/{hop.name}/inhibition_count")[place, hop.targets.index(3)].tolist()
+    ]
+    pinned: dict[str, Any] = _component(_run(two_pairs, "explore", monkeypatch, wanted), "pinned")["pinned"]  # type: ignore[assignment]
+    assert [row["influence"] for row in pinned["lowering"]] == sorted(counts, reverse=True)[:3]
+    page = _run(two_pairs, "channel", monkeypatch, wanted.but(alone=True))
+    assert any("lowers it most" in caption.value for caption in page.caption)
+    without = _run(complete, "channel", monkeypatch, wanted.but(alone=True))
+    assert not without.exception and not any("lowers it most" in caption.value for caption in without.caption)
+
+
 def test_a_share_and_a_mass_select_again_from_the_pair_s_own_counts(
     two_pairs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

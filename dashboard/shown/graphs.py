@@ -12,7 +12,7 @@ from PIL import Image
 from dashboard.data import StoreData
 from dashboard.kept import kept_with_store
 from summit_dask.arrays.graph.attribution import ClassGraph, to_networkx
-from summit_dask.arrays.graph.edges import strongest_sources
+from summit_dask.arrays.graph.edges import ClassCounts, strongest_sources
 from summit_dask.facts import encoded
 from summit_dask.facts.layergraph import Channel
 from summit_dask.facts.pairs import PAPERS, Pair
@@ -146,16 +146,24 @@ def sources(
 
 
 def _counted_sources(data: StoreData, class_index: int, channel: Channel, pair: Pair) -> list[dict[str, Any]]:
-    rows = _strongest(data, class_index, channel, pair, 3)
+    counts = data.class_counts(class_index, pair)
+    rows = _strongest(data, counts, channel, 3)
     for row in rows:
         if row["hidden"]:
-            below = _strongest(data, class_index, Channel(row["layer"], row["channel"]), pair, 1)
+            below = _strongest(data, counts, Channel(row["layer"], row["channel"]), 1)
             row["through"] = next(iter(below), None)
     return rows
 
 
-def _strongest(data: StoreData, class_index: int, channel: Channel, pair: Pair, n: int) -> list[dict[str, Any]]:
-    counts = data.class_counts(class_index, pair)
+def inhibitors(data: StoreData, class_index: int, channel: Channel) -> list[dict[str, Any]]:
+    """The sources that lower a channel most for a class, where it fires; none where the store has no contributions."""
+    counts = data.lowering_counts(class_index)
+    return (
+        [] if counts is None or not data.layer_graph.incoming(channel.layer) else _strongest(data, counts, channel, 3)
+    )
+
+
+def _strongest(data: StoreData, counts: ClassCounts, channel: Channel, n: int) -> list[dict[str, Any]]:
     result = strongest_sources(data.layer_graph, counts, channel.layer, [channel.index], n)
     columns = (result.layer, result.channel, result.influence)
     return [_source(data, *row) for row in zip(*(c[0].tolist() for c in columns), strict=True) if row[0] >= 0]

@@ -12,7 +12,7 @@ from dashboard.plain import layer_notes, notice
 from dashboard.selection import STORED, Selection
 from dashboard.shown import channels, figures, images, likeness, measures
 from dashboard.shown.channels import counted_classes
-from dashboard.shown.graphs import node_picture, sources
+from dashboard.shown.graphs import inhibitors, node_picture, sources
 from summit_dask.facts.layergraph import Channel
 from summit_dask.facts.pairs import Pair
 
@@ -199,6 +199,9 @@ def _all_sources(data: StoreData, channel: Channel, class_index: int, pair: Pair
     table["through"] = [t and f"{t['layer']} {t['channel']}" for t in table["through"]]
     st.caption(f"Strongest sources, whether or not they are in the graph. {note}")
     st.dataframe(table.drop(columns="hidden"), hide_index=True)
+    if lowering := inhibitors(data, class_index, channel):
+        st.caption("What lowers it most where it fires: images in which the source is among the most negative.")
+        st.dataframe(pd.DataFrame(lowering)[["layer", "channel", "influence"]], hide_index=True)
 
 
 def _distribution(data: StoreData, channel: Channel, class_index: int) -> None:

@@ -70,6 +70,7 @@ def _extras(data: StoreData, wanted: Selection, class_index: int, graph: ClassGr
     if wanted.pinned:
         rows, note = graphs.sources(data, class_index, graph, wanted.pinned, measures.shown(data, wanted))
         pinned = {**graphs.details(data, wanted.pinned), "sources": rows, "note": note}
+        pinned["lowering"] = graphs.inhibitors(data, class_index, wanted.pinned)
         components.extras("pinned", {"id": identity, "pinned": pinned})
     more = {"details": graphs.cards(data, graph), "files": graphs.files(data, graph, data.facts(class_index).label)}
     components.extras("cards", {"id": identity, **more})

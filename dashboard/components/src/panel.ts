@@ -29,6 +29,8 @@ export function pinnedPanel(
     card,
     el("h4", {}, "Strongest sources"),
     found ? sources(found.sources, found.note, actions) : el("p", { className: "facts" }, "…"),
+    found?.lowering.length ? el("h4", { title: "The most negative contributions where the channel fires" }, "Lowered most by") : null,
+    found?.lowering.length ? sources(found.lowering, "", actions) : null,
     el("h4", {}, "Strongest path"),
     pathList(path, model, actions),
   );

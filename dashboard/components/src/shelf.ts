@@ -6,7 +6,7 @@ export interface Extras {
   id: string; // the graph's
   details?: (Details & Channel)[];
   files?: { name: string; type: string; text: string }[];
-  pinned?: Details & Channel & { sources: SourceRow[]; note: string };
+  pinned?: Details & Channel & { sources: SourceRow[]; lowering: SourceRow[]; note: string };
 }
 
 const KEPT = 4; // a graph on the page holds its own extras
