@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from dashboard.influence import InfluenceOfClass
 from dashboard.kept import kept_with_store
+from dashboard.parts import PARTS, in_words, maker
 from dashboard.selection import STORED, Reselection
 from summit_dask.arrays.graph.attribution import ClassGraph, class_graph
 from summit_dask.arrays.graph.edges import ClassCounts
@@ -24,19 +25,15 @@ from summit_dask.arrays.similarity import similarity_to
 from summit_dask.facts import encoded, schema
 from summit_dask.facts.config import ResultOptions
 from summit_dask.facts.layergraph import Channel, Layer, LayerGraph
-from summit_dask.facts.pairs import PAPERS, Nodes, Pair, pair_of
+from summit_dask.facts.pairs import PAPERS, Nodes, Pair
 from summit_dask.facts.run import Run
 from summit_dask.facts.stages import Stage, stage_of
 from summit_dask.store import status
 from summit_dask.store.graphs import read_graph, stored_pairs
 from summit_dask.store.places import stamp
-from summit_dask.store.status import makers
 from summit_dask.store.store import Store
 
 HISTOGRAM_BINS = 20
-
-#: What each part is, and the command that makes it; /pictures is no stage of a run.
-PARTS: Mapping[str, tuple[str, str]] = {**makers(), "pictures": ("pictures of channels", "pictures")}
 
 
 @dataclass(frozen=True)
@@ -150,14 +147,10 @@ class StoreData:
         if not self.outdated:
             return ""
         what = ", ".join(in_words(group) for group in self.outdated)
-        commands = " and ".join(dict.fromkeys(f"'summit-dask {self.maker(group)}'" for group in self.outdated))
+        commands = " and ".join(
+            dict.fromkeys(f"'summit-dask {maker(group, self.options.pair)}'" for group in self.outdated)
+        )
         return f"Made with other options than this store's present ones: {what}. Run {commands} to renew them."
-
-    def maker(self, group: str) -> str:
-        """The command that makes a group, on this store."""
-        pair = pair_of(group)
-        _, command = PARTS[_outermost(group)]
-        return command if pair in (None, self.options.pair) else f"{command} {pair.flags}"
 
     def why_absent(self, part: str) -> str:
         """What the store lacks and what makes it, in plain words."""
@@ -403,17 +396,6 @@ def open_data(path: Path) -> StoreData:
         If there is no store, it is broken, or of another format version.
     """
     return StoreData(path)
-
-
-def in_words(group: str) -> str:
-    """What a group of a store is; which graphs, if not the paper's."""
-    what, _ = PARTS[_outermost(group)]
-    pair = pair_of(group)
-    return what if pair in (None, PAPERS) else f"{what} with {pair.words}"
-
-
-def _outermost(group: str) -> str:
-    return group.partition("/")[0]
 
 
 def _text(values: NDArray[Any]) -> list[str]:

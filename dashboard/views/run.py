@@ -11,8 +11,9 @@ import pandas as pd
 import streamlit as st
 
 from dashboard import components, session
-from dashboard.data import StoreData, in_words, open_data
+from dashboard.data import StoreData, open_data
 from dashboard.kept import kept_with_store
+from dashboard.parts import in_words, maker
 from dashboard.shown import figures
 from summit_dask.facts import schema
 from summit_dask.facts.stages import STAGES, Stage
@@ -52,7 +53,9 @@ def _progress(path: Path) -> None:
         return
     _partitions(data)
     rows = [(_makes(stage), f"summit-dask {stage.command}", _state(data, stage)) for stage in STAGES]
-    rows += [(in_words(group), f"summit-dask {data.maker(group)}", _age(data, group)) for group in _more(data)]
+    rows += [
+        (in_words(group), f"summit-dask {maker(group, data.options.pair)}", _age(data, group)) for group in _more(data)
+    ]
     st.dataframe(pd.DataFrame(rows, columns=["part", "made by", "state"]), hide_index=True, height="content")
 
 
