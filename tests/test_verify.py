@@ -90,7 +90,7 @@ WRONG: dict[str, dict[str, Change]] = {
             "random_necessity": MORE,
             "p_value": MORE,
             "specificity": MORE,
-            "layer_necessity_low": first(lambda value: value + 9),
+            "layer_necessity_low": first(lambda _: 9.0),
             "sufficiency": first(lambda _: np.inf),
             "margin": first(lambda value: value - 9),
             "replacement": first(lambda _: np.nan),

@@ -46,7 +46,7 @@ def images_by_layer(n_images: int, shares: Sequence[float]) -> int:
     Examples
     --------
     >>> images_by_layer(50, [0.9, 0.5, 0.1]), images_by_layer(50, [0.2, 0.1])
-    (13, 50)
+    (11, 50)
     """
     left = MOST_PASSES - 1 - passes_together(shares)  # one is for the channels' means
     return min(n_images, max(1, int(n_images * left / (_BY_LAYER * sum(shares)))))

@@ -221,7 +221,8 @@ def evidence(store: Store, classes: NDArray[np.int64], pair: Pair) -> Findings:
         low, value, high = (read(name + end) for end in ("_low", "", "_high"))
         is_there = np.isfinite(value)
         yield None if (low <= high)[is_there].all() else f"{group}: {name}_low and {name}_high are no interval"
-        yield None if np.isnan(value[~is_there]).all() else f"{group}/{name} is infinite"
+        missing = np.stack([low, value, high])[:, ~is_there]
+        yield None if np.isnan(missing).all() else f"{group}/{name} is infinite, or missing where its interval is not"
     chosen = dict(zip(read("choice").tolist(), read("necessity").T, strict=True))
     for place, rival in enumerate(read("rival").tolist()):
         yield _alike(f"{group}/specificity", read("specificity")[:, place], chosen["graph"] - chosen[rival])
