@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
@@ -29,6 +29,9 @@ from summit_dask.facts.config import (
 from summit_dask.facts.errors import ConfigError, SummitError
 from summit_dask.facts.stages import Stage
 from summit_dask.facts.stages import commands as stage_commands
+
+if TYPE_CHECKING:
+    from summit_dask.store.evidence import Ablation
 
 PREFIX = "SUMMIT_DASK"
 COMMAND_LINE = "the command line"
@@ -197,6 +200,32 @@ def pictures(store: Path, channels: str, kinds: str, size: int, steps: int, seed
     where = ClusterOptions.of(_given(values), COMMAND_LINE)
     count = make_pictures(store, channels, known_kinds(kinds.split(",")), settings, where)
     click.echo(f"{count} channels have their pictures.")
+
+
+@commands.command()
+@_store
+@click.option("--images", type=AT_LEAST_ONE, default=50, show_default=True, help="images of each half that test")
+@click.option("--samples", type=AT_LEAST_ONE, default=100, show_default=True, help="bootstrap samples for stability")
+@click.option(
+    "--ablation",
+    type=click.Choice(["mean", "zero"]),
+    default="mean",
+    show_default=True,
+    help="what the map of a channel that is taken away becomes",
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="of all that is random")
+@options(ClusterOptions)
+def evidence(store: Path, images: int, samples: int, ablation: "Ablation", seed: int, **values: Any) -> None:
+    """Test each class's graph: what the network loses without its channels, and how stable it is.
+
+    Half of a class's images make the graph that the other half tests, then the halves change places.
+    """
+    from summit_dask.stages.evidence import make_evidence
+    from summit_dask.store.evidence import Settings
+
+    settings = Settings(images, samples, seed, ablation)
+    count = make_evidence(store, settings, ClusterOptions.of(_given(values), COMMAND_LINE))
+    click.echo(f"{count} classes have the evidence for their graphs.")
 
 
 def _add_stage_command(name: str, stages: Sequence[Stage]) -> None:

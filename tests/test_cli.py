@@ -308,7 +308,9 @@ def half_made(path: Path) -> None:
     path.with_name(path.name + ".init").mkdir()
 
 
-@pytest.mark.parametrize("command", ["info", "verify", "extract", "reduce", "graphs", "embed", "pictures", "usage"])
+@pytest.mark.parametrize(
+    "command", ["info", "verify", "extract", "reduce", "graphs", "embed", "evidence", "pictures", "usage"]
+)
 @pytest.mark.parametrize(
     ("make", "text"),
     [

@@ -60,7 +60,7 @@ def test_a_finished_store_passes_every_check(finished: RunConfig) -> None:
     report = verify_store(finished.out, 6)
     assert report.right, "\n".join(report.lines())
     assert [check.name for check in report.checks] == [
-        kind.name for kind in KINDS if kind.name not in ("pictures", "usage")
+        kind.name for kind in KINDS if kind.name not in ("evidence for graphs", "pictures", "usage")
     ]
 
 
@@ -83,7 +83,7 @@ def test_classes_are_mapped_by_the_table_and_not_by_order(tree: xr.DataTree) -> 
 
 def test_the_tree_has_every_name_that_is_promised(tree: xr.DataTree) -> None:
     options = run_of(tree).config
-    made = [v for v in schema.VARIABLES if v.head not in ("pictures", "usage") and is_kept(v, options)]
+    made = [v for v in schema.VARIABLES if v.head not in ("evidence", "pictures", "usage") and is_kept(v, options)]
     assert len(made) > 40
     for variable in made:
         members = (PAPERS.name,) if variable.members == "pair" else members_of(layer_graph_of(tree), variable)
@@ -98,7 +98,7 @@ def test_the_tree_has_every_name_that_is_promised(tree: xr.DataTree) -> None:
 def test_a_run_of_other_measures_holds_what_it_was_asked_for_and_passes_every_check(
     tmp_path: Path, client: Client
 ) -> None:
-    config = tiny_config(tmp_path, relevance=True, influences=False)
+    config = tiny_config(tmp_path, relevance=True, influences=False, edges="contribution")
     run_here(config, client, "extract", "reduce")
     tree = open_store(config.out)
     assert "influences" not in tree and "influence_count" not in tree["matrices/upper.one.0.weight"]

@@ -7,26 +7,30 @@ from typing import Any
 
 import numpy as np
 import pytest
+from distributed import Client
 
 from summit_dask.facts.config import RunConfig
 from summit_dask.network.completeness import Completeness
 from summit_dask.questions import recheck
 from summit_dask.questions.usage import channel_usage, write_usage
 from summit_dask.questions.verify import KINDS, verify_store
+from summit_dask.stages.evidence import find_evidence
+from summit_dask.store.evidence import Settings
 from summit_dask.store.pictures import add_pictures
 from summit_dask.store.store import Store
-from tests.runs import copied
+from tests.runs import connected, copied
 
 Change = Callable[[Any], Any]
 
 
 @pytest.fixture(scope="module")
-def path(finished: RunConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished store, with usage and a picture."""
+def path(finished: RunConfig, tmp_path_factory: pytest.TempPathFactory, client: Client) -> Path:
+    """A finished store, with usage, evidence and a picture."""
     out = copied(finished, tmp_path_factory.mktemp("verify")).out
     store = Store.open(out, writable=True)
     write_usage(store, channel_usage(store))
     with store.changing():
+        find_evidence(store, Settings(images=4, samples=5), connected(client))
         add_pictures(store, "upper", {(3, "channel"): b"\xff\xd8\xff and so on"}, settings=7)
     return out
 
@@ -76,6 +80,28 @@ WRONG: dict[str, dict[str, Change]] = {
         "graphs/activation-influence/node_class": MORE,
         "graphs/activation-influence/edge_class": MORE,
         "graphs/activation-influence/node_channel": first(lambda _: 99),
+    },
+    "evidence for graphs": {
+        f"evidence/activation-influence/{name}": change
+        for name, change in {
+            "necessity": MORE,
+            "necessity_low": first(lambda _: np.nan),
+            "necessity_high": first(lambda value: value - 9),
+            "random_necessity": MORE,
+            "p_value": MORE,
+            "specificity": MORE,
+            "layer_necessity_low": first(lambda _: 9.0),
+            "sufficiency": first(lambda _: np.inf),
+            "margin": first(lambda value: value - 9),
+            "replacement": first(lambda _: np.nan),
+            "n_tested": MORE,
+            "n_tested_by_layer": first(lambda _: 99),
+            "rival_class": first(lambda _: 0),
+            "node_stability": first(lambda value: value - 0.2),
+            "edge_stability": first(lambda value: value - 0.2),
+            "node_jaccard": MORE,
+            "edge_jaccard": MORE,
+        }.items()
     },
     "embedding": {"embedding/lower/x": first(lambda _: np.nan)},
     "examples": {

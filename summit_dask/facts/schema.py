@@ -107,6 +107,24 @@ def _source_count(name: str, option: str, what: str) -> Variable:
     return Variable("matrices/{hop}", name, ("class", "channel", "source"), "int32", meaning, options=(option,))
 
 
+_EVIDENCE = "evidence/{pair}"
+_NONE = float("nan")
+
+
+def _evidence(name: str, dims: tuple[str, ...], meaning: str) -> Variable:
+    """A share; NaN: it could not be measured."""
+    return Variable(_EVIDENCE, name, dims, "float64", meaning, fill=_NONE)
+
+
+def _with_interval(name: str, dims: tuple[str, ...], meaning: str) -> tuple[Variable, ...]:
+    """A share, and the interval of the middle 90 % of its bootstrap samples over the images."""
+    ends = (("low", "lower"), ("high", "upper"))
+    return (
+        _evidence(name, dims, meaning),
+        *(_evidence(f"{name}_{end}", dims, f"{word} end of the interval of `{name}`") for end, word in ends),
+    )
+
+
 VARIABLES: tuple[Variable, ...] = (
     Variable("", "image", _IMAGE, "int64", "place of the image in the store: by class, then path"),
     Variable("", "class", _CLASS, "str", "folder name or label of the class; unique"),
@@ -295,6 +313,48 @@ VARIABLES: tuple[Variable, ...] = (
         "bit",
         fill=float("nan"),
     ),
+    Variable(_EVIDENCE, "choice", ("choice",), "str", "which channels are taken away from all layers at once"),
+    Variable(_EVIDENCE, "layer_choice", ("layer_choice",), "str", "which channels are taken away from one layer"),
+    Variable(_EVIDENCE, "rival", ("rival",), "str", "which other class's graph the class's own is held against"),
+    Variable(_EVIDENCE, "map_layer", ("map_layer",), "str", "visible layer with maps, input side first"),
+    Variable(_EVIDENCE, "kept", ("kept",), "str", "which channels of a layer are kept"),
+    Variable(_EVIDENCE, "share", ("share",), "float64", "share of a layer's channels that is kept"),
+    Variable(_EVIDENCE, "ablation", ("ablation",), "str", "what the map of a channel becomes: its mean, or zero"),
+    Variable(_EVIDENCE, "images", ("ablation",), "int64", "images of each half of a class that test, at most"),
+    Variable(_EVIDENCE, "samples", ("ablation",), "int64", "bootstrap samples of a class's images"),
+    Variable(_EVIDENCE, "seed", ("ablation",), "int64", "of halves, random channels and samples"),
+    Variable(
+        _EVIDENCE,
+        "replacement",
+        ("map_channel",),
+        "float32",
+        "what the map of a channel becomes everywhere; the channels of one layer after those of the other",
+    ),
+    Variable(_EVIDENCE, "n_tested", _CLASS, "int32", "images that tested graphs that were made without them"),
+    Variable(_EVIDENCE, "n_tested_by_layer", _CLASS, "int32", "those of them that tested single layers"),
+    _evidence("margin", _CLASS, "the class's logit minus the mean of all logits, mean over the images that test"),
+    _evidence("margin_without", _CLASS, "the same without any channel of a visible layer"),
+    Variable(
+        _EVIDENCE, "rival_class", ("class", "rival"), "int32", "place of the other class in /classes; -1: none", fill=-1
+    ),
+    *_with_interval("necessity", ("class", "choice"), "share of the margin that is lost without the channels"),
+    _evidence("random_necessity", ("class", "draw"), "the same of each draw of random channels"),
+    _evidence("p_value", _CLASS, "how often random channels are as necessary as the graph's; (1 + draws) / (1 + all)"),
+    *_with_interval("specificity", ("class", "rival"), "necessity of the class's graph minus that of the other's"),
+    *_with_interval(
+        "layer_necessity",
+        ("class", "map_layer", "layer_choice"),
+        "share of what is lost without the layer that is lost without some of its channels",
+    ),
+    *_with_interval(
+        "sufficiency",
+        ("class", "map_layer", "kept", "share"),
+        "share of what is lost without the layer that some of its channels alone bring back",
+    ),
+    _evidence("node_stability", _NODE, "share of bootstrap samples of the class's images whose graph holds the node"),
+    _evidence("edge_stability", _EDGE, "share of bootstrap samples of the class's images whose graph holds the edge"),
+    _evidence("node_jaccard", _CLASS, "mean over the samples: nodes in both graphs, of those in any"),
+    _evidence("edge_jaccard", _CLASS, "mean over the samples: edges in both graphs, of those in any"),
     Variable("partitions", "fingerprint", ("partition",), "uint64", "configuration it was extracted with; 0: not yet"),
 )
 

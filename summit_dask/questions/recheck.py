@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from summit_dask.arrays.activations import select_channels
+from summit_dask.arrays.evidence import p_value
 from summit_dask.arrays.graph.attribution import ClassGraph, class_graph
 from summit_dask.arrays.graph.checks import verify_graph
 from summit_dask.arrays.graph.edges import ClassCounts
@@ -26,10 +27,12 @@ from summit_dask.measure.partition import extract_partition
 from summit_dask.network.build import built, built_beside
 from summit_dask.network.completeness import check_completeness
 from summit_dask.questions.layers import wrong_of
+from summit_dask.stages.classevidence import as_columns, class_images, class_stability
 from summit_dask.stages.extract import partition_of
 from summit_dask.stages.reduce import RANKED, USED, Count, kept
 from summit_dask.stages.workers import prepare_process
 from summit_dask.store.counts import read_counts, readable_classes
+from summit_dask.store.evidence import Settings, group_of, stored_settings
 from summit_dask.store.graphs import read_graph
 from summit_dask.store.status import fingerprints
 from summit_dask.store.store import Store
@@ -208,6 +211,63 @@ def _scores(store: Store, of_class: ClassCounts, options: ResultOptions, name: s
     theirs = nx.pagerank(graph, personalization={node: start[node] for node in graph})
     worst = max(abs(ours[node] - score) for node, score in theirs.items())
     return None if worst <= SCORE_TOLERANCE else f"{name}: scores differ from networkx by {worst:g}"
+
+
+def evidence(store: Store, classes: NDArray[np.int64], pair: Pair) -> Findings:
+    """Whether what was found about a pair's graphs fits together, over all classes; stability of some, found again."""
+    group, settings = group_of(pair), stored_settings(store, pair)
+    read = cache(lambda name: store.read(f"{group}/{name}"))
+    for name in ("necessity", "specificity", "layer_necessity", "sufficiency"):
+        low, value, high = (read(name + end) for end in ("_low", "", "_high"))
+        is_there = np.isfinite(value)
+        yield None if (low <= high)[is_there].all() else f"{group}: {name}_low and {name}_high are no interval"
+        missing = np.stack([low, value, high])[:, ~is_there]
+        yield None if np.isnan(missing).all() else f"{group}/{name} is infinite, or missing where its interval is not"
+    chosen = dict(zip(read("choice").tolist(), read("necessity").T, strict=True))
+    for place, rival in enumerate(read("rival").tolist()):
+        yield _alike(f"{group}/specificity", read("specificity")[:, place], chosen["graph"] - chosen[rival])
+    draws = read("random_necessity")
+    yield _alike(f"{group}/random_necessity", draws.mean(1), chosen["random"])
+    again = np.array([p_value(own, row) for own, row in zip(chosen["graph"], draws, strict=True)])
+    yield _alike(f"{group}/p_value", read("p_value"), again)
+    lost = read("margin") - read("margin_without")
+    yield equal(f"{group}/margin above margin_without", lost > 0, np.isfinite(chosen["graph"]))
+    yield None if np.isfinite(read("replacement")).all() else f"{group}/replacement is not finite"
+    yield from _tested(store, group, settings.images)
+    for index in classes.tolist():
+        yield from _stability(store, settings, pair, index)
+
+
+def _tested(store: Store, group: str, images: int) -> Findings:
+    """How many images tested, some of them single layers too; and whose graphs the class's own was held against."""
+    n_images = store.read("classes/n_images")
+    expected = np.minimum(n_images // 2, images) + np.minimum(n_images - n_images // 2, images)
+    n_tested = store.read(f"{group}/n_tested")
+    yield equal(f"{group}/n_tested", n_tested, np.where(n_images > 1, expected, 0))
+    layered = store.read(f"{group}/n_tested_by_layer")
+    yield None if ((layered >= 0) & (layered <= n_tested)).all() else f"{group}/n_tested_by_layer is out of range"
+    rivals = store.read(f"{group}/rival_class")
+    own = np.arange(store.header.n_classes)[:, None]
+    is_other = (rivals >= -1) & (rivals < store.header.n_classes) & (rivals != own)
+    yield None if is_other.all() else f"{group}/rival_class is no other class"
+
+
+def _stability(store: Store, settings: Settings, pair: Pair, index: int) -> Findings:
+    """Stability of one class's graph, found again from the values of its images."""
+    group = group_of(pair)
+    found = as_columns(class_stability(store, settings, pair, index, class_images(store, index, pair)))
+    for name, again in found.items():
+        kind = name.partition("_")[0]
+        bounds = store.read(f"{pair.group}/{kind}_offset")[index : index + 2]
+        rows = slice(*bounds.tolist()) if name.endswith("stability") else slice(index, index + 1)
+        yield _alike(f"{group}/{name} of class {index}", store.read(f"{group}/{name}")[rows], again)
+
+
+def _alike(name: str, stored: NDArray[Any], again: NDArray[Any]) -> str | None:
+    """A finding about shares that must be the same, or missing alike."""
+    if np.allclose(stored, again, rtol=0, atol=SCORE_TOLERANCE, equal_nan=True):
+        return None
+    return f"{name} is {stored.ravel()[:3].tolist()}..., found again {np.ravel(again)[:3].tolist()}..."
 
 
 def invariants(store: Store, pair: Pair) -> Findings:

@@ -22,6 +22,7 @@ from summit_dask.facts.pairs import Pair
 from summit_dask.questions import recheck
 from summit_dask.questions.info import damaged_arrays
 from summit_dask.questions.recheck import Findings, equal
+from summit_dask.store.evidence import is_tested
 from summit_dask.store.graphs import stored_pairs
 from summit_dask.store.status import fingerprints, outdated, pending_commands
 from summit_dask.store.store import Store
@@ -225,6 +226,11 @@ def _pairs(store: Store) -> list[Pair]:
     return [pair for pair in stored_pairs(store) if _finished(pair.group)(store)]
 
 
+def _tested(store: Store) -> list[Pair]:
+    """Those of them whose graphs were tested as they are now."""
+    return [pair for pair in _pairs(store) if is_tested(store, pair)]
+
+
 def _of_pairs(find: Callable[[Store, Pair], Findings]) -> Callable[[Store, int], Findings]:
     """The findings about each pair's graphs."""
     return lambda store, _: chain.from_iterable(find(store, pair) for pair in _pairs(store))
@@ -268,6 +274,12 @@ KINDS: tuple[Kind, ...] = (
         frozenset({"graphs"}),
         lambda store: bool(_pairs(store)),
         _of_pairs(recheck.invariants),
+    ),
+    Kind(
+        "evidence for graphs",
+        frozenset({"evidence"}),
+        lambda store: bool(_tested(store)),
+        lambda store, _: chain.from_iterable(recheck.evidence(store, _classes(store), p) for p in _tested(store)),
     ),
     Kind("embedding", frozenset({"embedding"}), _finished("embedding"), _embedding),
     Kind(

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from summit_dask.facts.errors import StoreError
 from summit_dask.facts.pairs import PAIRS
+from summit_dask.store.evidence import group_of
 from summit_dask.store.status import makers
 
 _DONE = "partitions/fingerprint/c"
@@ -13,7 +14,7 @@ _DONE = "partitions/fingerprint/c"
 
 def stamp(path: Path) -> tuple[int, ...]:
     """When each part of the store was last made, 0 for a part that is absent."""
-    groups = ("", *makers(), *(pair.group for pair in PAIRS), "pictures")
+    groups = ("", *makers(), *(pair.group for pair in PAIRS), *map(group_of, PAIRS), "pictures")
     # A partition that is done adds a file.
     return (*(_modified(path / group / "zarr.json") for group in groups), _modified(path / _DONE))
 

@@ -1,0 +1,261 @@
+"""Tests of a class's graph: images that had no part in it are run without its channels, and without others (3.8).
+
+one half of the class's images ── graph, counts, activations ── Choices ── what is taken away
+the other half ── the network, as it is and without each choice ── Margins ── found() ── necessity, sufficiency
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Float32, Float64, UInt8
+from numpy.typing import NDArray
+
+from summit_dask.arrays import evidence
+from summit_dask.arrays.evidence import CHOICES, KEPT, LAYER_CHOICES, N_DRAWS, RIVALS, SHARES, Bounds, Mask, Ratio
+from summit_dask.facts.errors import DatasetError
+from summit_dask.measure.ablation import Ablations, Ablator
+from summit_dask.measure.partition import DECODING_THREADS, Partition, decoded_batches
+
+#: Forward passes that an image may take.
+MOST_PASSES = 30.0
+
+#: Nothing taken away; every channel; each choice, of which the random ones are drawn so many times.
+_TOGETHER = 2 + len(CHOICES) - 1 + N_DRAWS
+
+#: Of each layer: every channel; choices; what is left out to keep shares of the channels.
+_BY_LAYER = 1 + len(LAYER_CHOICES) + len(KEPT) * len(SHARES)
+
+
+def passes_together(shares: Sequence[float]) -> float:
+    """Forward passes that an image takes for the choices in all layers at once.
+
+    Parameters
+    ----------
+    shares
+        As `Ablator.shares` gives them.
+    """
+    return 1 + (_TOGETHER - 1) * max(shares)
+
+
+def images_by_layer(n_images: int, shares: Sequence[float]) -> int:
+    """How many of some images test single layers, so that no more than `MOST_PASSES` are taken in the mean.
+
+    Examples
+    --------
+    >>> images_by_layer(50, [0.9, 0.5, 0.1]), images_by_layer(50, [0.2, 0.1])
+    (11, 50)
+    """
+    left = MOST_PASSES - 1 - passes_together(shares)  # one is for the channels' means
+    return min(n_images, max(1, int(n_images * left / (_BY_LAYER * sum(shares)))))
+
+
+def total_passes(n_images: int, shares: Sequence[float]) -> float:
+    """Forward passes that some images take in all."""
+    by_layer = images_by_layer(n_images, shares) if n_images else 0
+    return n_images * passes_together(shares) + by_layer * _BY_LAYER * sum(shares)
+
+
+@dataclass(frozen=True, eq=False)
+class Choices:
+    """Channels of all layers with maps that are taken away, as half of a class's images chose them.
+
+    Attributes
+    ----------
+    graph, nearest, other
+        Nodes of the class's graph, and of two other classes'.
+    used
+        How much the class uses each channel: in how many images, and how strongly among equals.
+    activation
+        Mean activation.
+    random
+        Numbers without meaning, a row for each draw.
+    """
+
+    graph: Mask
+    nearest: Mask
+    other: Mask
+    used: Float64[np.ndarray, " channel"]
+    activation: Float[np.ndarray, " channel"]
+    random: Float64[np.ndarray, "draw channel"]
+    bounds: Bounds
+
+    def together(self) -> Bool[np.ndarray, "set channel"]:
+        """Sets of channels of all layers: none, all, `CHOICES` but the random ones, the draws of these."""
+        sizes = np.add.reduceat(self.graph.astype(int), self.bounds[:-1])
+        quarter = evidence.active_quarter(self.activation, self.bounds)
+        rankings = {
+            "active_quarter": np.where(quarter, self.random[0], self.random[0] - 1),
+            "most_active": self.activation,
+            "highest_count": self.used,
+        }
+        sets = {name: evidence.first_of(ranking, sizes, self.bounds) for name, ranking in rankings.items()}
+        sets |= {"graph": self.graph, "nearest": self.nearest, "other": self.other}
+        nothing = np.zeros_like(self.graph)
+        chosen = [sets[name] for name in CHOICES if name != "random"]
+        draws = [evidence.first_of(ranking, sizes, self.bounds) for ranking in self.random]
+        return np.stack([nothing, ~nothing, *chosen, *draws])
+
+    def by_layer(self, draw: int) -> Bool[np.ndarray, "layer set channel"]:
+        """Of each layer: all channels, `LAYER_CHOICES`, and all but the shares that are kept."""
+        return np.stack([np.stack(self._of_layer(layer, draw)) for layer in range(len(self.bounds) - 1)])
+
+    def _of_layer(self, layer: int, draw: int) -> list[Mask]:
+        own = evidence.of_layer(layer, self.bounds)
+        graph = self.graph & own
+        random = self.random[draw]
+        sets = [own, graph, self._first(random, int(graph.sum())) & own]
+        for ranking in (self.used, random):
+            sizes = [max(1, round(share * int(own.sum()))) for share in SHARES]
+            sets += [own & ~self._first(ranking, size) for size in sizes]
+        return sets
+
+    def _first(self, ranking: Float64[np.ndarray, " channel"], size: int) -> Mask:
+        return evidence.first_of(ranking, np.full(len(self.bounds) - 1, size), self.bounds)
+
+
+@dataclass(frozen=True, eq=False)
+class Margins:
+    """Margins of the images that test.
+
+    Attributes
+    ----------
+    together
+        In the order of `Choices.together`.
+    plain
+        As they are, of the images that test single layers.
+    by_layer
+        Of these, in the order of `Choices.by_layer`.
+    """
+
+    together: Float64[np.ndarray, "image set"]
+    plain: Float64[np.ndarray, " some"]
+    by_layer: Float64[np.ndarray, "some layer part"]
+
+    @classmethod
+    def none(cls, n_layers: int) -> "Margins":
+        """Of no images."""
+        return cls(np.empty((0, _TOGETHER)), np.empty(0), np.empty((0, n_layers, _BY_LAYER)))
+
+    @classmethod
+    def joined(cls, parts: Sequence["Margins"]) -> "Margins":
+        """All images together."""
+        return cls(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(cls)))
+
+
+def pixels_of(
+    ablator: Ablator, files: Sequence[Path]
+) -> Iterator[tuple[int, UInt8[np.ndarray, "image height width colour"]]]:
+    """Place of the first image and pixels of all, a batch at a time.
+
+    Raises
+    ------
+    DatasetError
+        If an image can't be read: it could when the store was made.
+    """
+    for start, pixels, reasons in decoded_batches(ablator.preprocessing, files, ablator.batch_size, DECODING_THREADS):
+        for file, reason in zip(files[start:], reasons, strict=False):
+            if reason:
+                raise DatasetError(
+                    f"{file} can't be read ({reason}); it could when the store was made. Restore it, or give --images "
+                    "anew to 'summit-dask run' where the images lie now; finished classes are kept."
+                )
+        yield start, pixels
+
+
+def measured(
+    ablator: Ablator,
+    images: Partition,
+    choices: Choices,
+    replacement: Float32[np.ndarray, " channel"],
+    n_by_layer: int,
+) -> Margins:
+    """Run the images that test, as they are and without each choice.
+
+    Parameters
+    ----------
+    images
+        In random order, at least one; the first `n_by_layer` test single layers too.
+    replacement
+        As in `Ablator.margins`.
+
+    Raises
+    ------
+    DatasetError, NumericalError
+        As `pixels_of` and `Ablator.margins` do.
+    """
+    sets, parts = choices.together(), []
+    for start, pixels in pixels_of(ablator, images.files):
+        n_images = len(pixels)
+        some = range(start, min(start + n_images, n_by_layer))
+        layered = [choices.by_layer(image % N_DRAWS) for image in some]
+        ablations = Ablations.of(
+            [
+                *((place, sets) for place in range(n_images)),
+                *((place, masks.reshape(-1, masks.shape[2])) for place, masks in enumerate(layered)),
+            ]
+        )
+        margins = ablator.margins(pixels, images.outputs[start : start + n_images], ablations, replacement)
+        together, by_layer = np.split(margins, [n_images * len(sets)])
+        together = together.reshape(n_images, -1)
+        shape = (len(layered), len(choices.bounds) - 1, _BY_LAYER)
+        parts.append(Margins(together, together[: len(layered), 0], by_layer.reshape(shape)))
+    return Margins.joined(parts)
+
+
+def found(margins: Margins, seed: Sequence[int]) -> dict[str, NDArray[Any]]:
+    """What the margins say, by variable of the group "evidence", of one class.
+
+    Parameters
+    ----------
+    seed
+        Of the bootstrap over the images; every share has the same samples.
+    """
+    plain, nothing = margins.together[:, 0], margins.together[:, 1]
+    whole = plain - nothing
+    lost = plain[:, None] - margins.together[:, 2:]
+    draws = lost[:, -N_DRAWS:]
+    named = dict(zip([name for name in CHOICES if name != "random"], lost.T, strict=False))
+    named["random"] = draws.mean(1)
+
+    def share(part: Float64[np.ndarray, " image"], of: Float64[np.ndarray, " image"]) -> Ratio:
+        return evidence.ratio(part, of, np.random.default_rng(seed))
+
+    necessity = {name: share(named[name], whole) for name in CHOICES}
+    random = np.array([share(draw, whole).value for draw in draws.T])
+    return {
+        "n_tested": np.array(len(plain), np.int32),
+        "n_tested_by_layer": np.array(len(margins.plain), np.int32),
+        "margin": _mean(plain),
+        "margin_without": _mean(nothing),
+        **_columns("necessity", [necessity[name] for name in CHOICES], (len(CHOICES),)),
+        "random_necessity": random,
+        "p_value": np.array(evidence.p_value(necessity["graph"].value, random)),
+        **_columns("specificity", [share(named["graph"] - named[name], whole) for name in RIVALS], (len(RIVALS),)),
+        **_of_layers(margins, share),
+    }
+
+
+def _mean(values: Float64[np.ndarray, " image"]) -> NDArray[np.float64]:
+    return np.array(values.mean() if len(values) else np.nan)
+
+
+def _of_layers(margins: Margins, share: Callable[..., Ratio]) -> dict[str, NDArray[Any]]:
+    """Necessity and sufficiency layer by layer."""
+    plain, n_layers = margins.plain, margins.by_layer.shape[1]
+    necessity, sufficiency = [], []
+    for nothing, *others in margins.by_layer.transpose(1, 2, 0):
+        without, kept = others[: len(LAYER_CHOICES)], others[len(LAYER_CHOICES) :]
+        necessity += [share(plain - other, plain - nothing) for other in without]
+        sufficiency += [share(other - nothing, plain - nothing) for other in kept]
+    return {
+        **_columns("layer_necessity", necessity, (n_layers, len(LAYER_CHOICES))),
+        **_columns("sufficiency", sufficiency, (n_layers, len(KEPT), len(SHARES))),
+    }
+
+
+def _columns(name: str, ratios: Sequence[Ratio], shape: tuple[int, ...]) -> dict[str, NDArray[Any]]:
+    values = np.array(ratios).reshape(*shape, 3)
+    return {name: values[..., 0], f"{name}_low": values[..., 1], f"{name}_high": values[..., 2]}

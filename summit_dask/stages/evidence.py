@@ -1,0 +1,265 @@
+"""The evidence stage: what the network loses without the channels of each class's graph, on Dask workers (DESIGN 3.8).
+
+    a sample of all images ── workers ── each channel's mean
+    classes ── workers ── drafts beside the store ── all there ── /evidence/<pair>
+
+A class is saved as one file as soon as it is tested, so that a second run tests only the others.
+"""
+
+import shutil
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from distributed import Worker
+from numpy.typing import NDArray
+
+from summit_dask.arrays.evidence import CHOICES, KEPT, LAYER_CHOICES, RIVALS, SHARES
+from summit_dask.arrays.similarity import similarity_to
+from summit_dask.facts import schema
+from summit_dask.facts.config import ClusterOptions, fingerprint
+from summit_dask.facts.errors import StoreIncompleteError
+from summit_dask.facts.pairs import Pair
+from summit_dask.measure.ablation import Ablator
+from summit_dask.measure.evidence import found, pixels_of, total_passes
+from summit_dask.network.build import built
+from summit_dask.stages.classevidence import (
+    MEANS,
+    OTHERS,
+    RATIOS,
+    Job,
+    as_columns,
+    class_images,
+    class_margins,
+    class_stability,
+)
+from summit_dask.stages.cluster import Cluster, Connect, cluster, n_workers, resources
+from summit_dask.stages.tasks import finished, result_of
+from summit_dask.stages.workers import NetworkPlugin, device_of, installed, plugin_of, prepare_process
+from summit_dask.store.counts import node_counts
+from summit_dask.store.evidence import NUMBERS, Settings, group_of, is_tested, stored_settings
+from summit_dask.store.progress import Progress, duration, say
+from summit_dask.store.status import fingerprints
+from summit_dask.store.store import Store
+
+#: Values of one class, by variable; those of its nodes and edges in the order of the graph's tables.
+Found = dict[str, NDArray[Any]]
+
+#: Images, of any class, that the channels' means are taken over.
+MEAN_IMAGES = 256
+
+
+def make_evidence(path: Path, settings: Settings, where: ClusterOptions) -> int:
+    """Test the graphs of all classes of a store, of its pair of measures; returns the number of classes.
+
+    Parameters
+    ----------
+    where
+        The cluster to run on.
+
+    Raises
+    ------
+    StoreIncompleteError
+        If the store was imported, or has no graphs that were made with its present options.
+    SummitError
+        As it comes from the workers; finished classes are kept.
+    """
+    store = Store.open(path, writable=True)
+    _check_ready(store)
+    with store.changing(), cluster(where) as connect:
+        find_evidence(store, settings, connect)
+    return store.header.n_classes
+
+
+def _check_ready(store: Store) -> None:
+    pair = store.header.run.config.pair
+    if store.finished(pair.group) != fingerprints(store)["graphs"]:
+        raise StoreIncompleteError(
+            f"{store.path} has no graphs with {pair.words}, made with its present options; run 'summit-dask graphs "
+            f"{store.path}' first ('summit-dask info {store.path}' says what comes before that)."
+        )
+
+
+def find_evidence(store: Store, settings: Settings, connect: Connect) -> None:
+    """Test the graphs of all classes, if they are not tested yet; within `Store.changing`.
+
+    Raises
+    ------
+    SummitError
+        As `make_evidence` does.
+    """
+    pair = store.header.run.config.pair
+    if is_tested(store, pair) and stored_settings(store, pair) == settings:
+        return
+    key = fingerprint({**asdict(settings), "graphs": store.finished(pair.group)})
+    drafts = _drafts_folder(store) / f"{key:x}"
+    drafts.mkdir(parents=True, exist_ok=True)
+    todo = [index for index in range(store.header.n_classes) if not _draft(drafts, index).exists()]
+    workers = connect()
+    plugin = AblatorPlugin(store.path, key)
+    with installed(workers.client, plugin, store.network.model) as name:
+        job = _job(store, workers, settings, pair, name, todo)
+        _test_classes(workers, job, todo, drafts, name)
+    with store.renewing(group_of(pair)) as draft:
+        _write(draft, job, [_read_draft(_draft(drafts, index)) for index in range(store.header.n_classes)])
+        draft.finish(group_of(pair), fingerprints(store)["graphs"])
+    shutil.rmtree(drafts)
+    with suppress(OSError):  # drafts of other settings are left
+        _drafts_folder(store).rmdir()
+
+
+def _job(store: Store, workers: Cluster, settings: Settings, pair: Pair, plugin: str, todo: Sequence[int]) -> Job:
+    """What is found out before any class; says what all of them will cost."""
+    client = workers.client
+    asked: dict[str, Any] = {"plugin": plugin, "pure": False, "resources": resources(client)}
+    shares, seconds = result_of(client.submit(cost_task, **asked))
+    _say_cost(store, settings, todo, shares, seconds / max(1, n_workers(client)))
+    channels = sum(layer.channels for layer in store.layer_graph.with_maps)
+    replacement = np.zeros(channels, np.float32)
+    if settings.ablation == "mean":
+        rows = _mean_rows(store, settings)
+        batches = np.array_split(rows, -(-len(rows) // store.header.run.config.batch_size))
+        means = dict(finished(workers, client.map(means_task, batches, **asked), range(len(batches))))
+        replacement = np.concatenate([means[k] for k in range(len(batches))]).mean(0).astype(np.float32)
+    return Job(settings, pair, replacement, _rivals(store, settings, pair), shares)
+
+
+def _mean_rows(store: Store, settings: Settings) -> NDArray[np.int64]:
+    """Images that the channels' means are taken over, in the store's order."""
+    readable = np.flatnonzero(store.read("images/status") == schema.READ)
+    generator = np.random.default_rng([settings.seed, MEANS])
+    return np.sort(generator.choice(readable, min(MEAN_IMAGES, len(readable)), replace=False))
+
+
+def _say_cost(store: Store, settings: Settings, todo: Sequence[int], shares: Sequence[float], seconds: float) -> None:
+    """How many forward passes will be taken, and how long they take; `seconds` is that of one."""
+    n_images = store.read("classes/n_images")[list(todo)].tolist()
+    tested = [min(half, settings.images) for n in n_images for half in (n // 2, n - n // 2) if n > 1]
+    passes = sum(total_passes(half, shares) for half in tested)
+    n_means = len(_mean_rows(store, settings)) if settings.ablation == "mean" else 0
+    each = f", {passes / sum(tested):.1f} each" if tested else ""
+    say(
+        f"evidence: {sum(tested)} images of {len(todo)} classes are tested with {passes:,.0f} forward passes{each}, "
+        f"which will take about {duration(passes * seconds)}; {n_means} more for the channels' means."
+    )
+
+
+def _rivals(store: Store, settings: Settings, pair: Pair) -> NDArray[np.int32]:
+    """Of each class: the nearest (cosine of the counts of all channels), and a random other one; -1: there is none."""
+    n_classes = store.header.n_classes
+    if n_classes == 1:
+        return np.full((1, len(RIVALS)), -1, np.int32)
+    counts = np.concatenate([store.read(node_counts(layer.name, pair)) for layer in store.layer_graph.with_maps], 1)
+    generator = np.random.default_rng([settings.seed, OTHERS])
+    others = (np.arange(n_classes) + generator.integers(1, n_classes, n_classes)) % n_classes
+    likeness = (np.where(np.arange(n_classes) == k, -1, similarity_to(counts, k)) for k in range(n_classes))
+    return np.array([(own.argmax(), other) for own, other in zip(likeness, others, strict=True)], np.int32)
+
+
+def _test_classes(workers: Cluster, job: Job, todo: Sequence[int], drafts: Path, plugin: str) -> None:
+    client = workers.client
+    options: dict[str, Any] = {"job": job, "plugin": plugin, "pure": False, "resources": resources(client)}
+    n_classes = len(job.rivals)
+    with Progress("evidence", "classes", n_classes, n_classes - len(todo)) as progress:
+        for index, values in finished(workers, client.map(class_task, todo, **options), todo):
+            _write_draft(_draft(drafts, index), values)
+            progress.add(1)
+
+
+# What is kept
+
+
+def _drafts_folder(store: Store) -> Path:
+    """Beside the store: what was found of single classes while others are still to be tested."""
+    return store.path.with_name(f"{store.path.name}.evidence")
+
+
+def _draft(drafts: Path, index: int) -> Path:
+    return drafts / f"{index}.npz"
+
+
+def _write_draft(path: Path, values: Found) -> None:
+    """One file a class, there whole or not at all."""
+    partial = path.with_suffix(".partial")
+    with partial.open("wb") as file:
+        np.savez(file, allow_pickle=False, **values)
+    partial.rename(path)
+
+
+def _read_draft(path: Path) -> Found:
+    with np.load(path) as values:
+        return dict(values)
+
+
+def _write(store: Store, job: Job, classes: Sequence[Found]) -> None:
+    """Fill the empty group."""
+    labels = {
+        "choice": CHOICES,
+        "layer_choice": LAYER_CHOICES,
+        "rival": RIVALS,
+        "kept": KEPT,
+        "map_layer": [layer.name for layer in store.layer_graph.with_maps],
+        "ablation": [job.settings.ablation],
+    }
+    tables: Found = {name: np.array(texts, schema.STRING) for name, texts in labels.items()}
+    tables |= {"share": np.array(SHARES), "replacement": job.replacement, "rival_class": job.rivals}
+    tables |= {name: np.array([getattr(job.settings, name)], np.int64) for name in NUMBERS}
+    for name in classes[0]:
+        join = np.concatenate if name in ("node_stability", "edge_stability") else np.stack
+        tables[name] = join([values[name] for values in classes])
+    for name, values in tables.items():
+        store.add(f"{group_of(job.pair)}/{name}", values)
+
+
+# On workers
+
+
+class AblatorPlugin(NetworkPlugin):
+    """Builds the network on every worker, once."""
+
+    def __init__(self, path: Path, key: int) -> None:
+        super().__init__(path, key)
+        self.path = path
+
+    def prepare(self, worker: Worker) -> None:
+        """See `NetworkPlugin`."""
+        prepare_process()
+        self.store = Store.open(self.path)
+        spec = self.store.network
+        network = built(spec, self.store.header.run.config.batch_size, self.path)
+        self.ablator = Ablator(network, spec.preprocessing, device_of(worker))
+
+
+def cost_task(plugin: str) -> tuple[list[float], float]:
+    """What an ablation costs by the layer where it begins, and seconds of a forward pass. Runs on a worker."""
+    ablator = plugin_of(plugin, AblatorPlugin).ablator
+    colours, height, width = ablator.preprocessing.input_size
+    images = np.zeros((ablator.batch_size, height, width, colours), np.uint8)
+    ablator.means(images)  # the first run is slower than all others
+    start = time.perf_counter()
+    ablator.means(images)
+    return ablator.shares(), (time.perf_counter() - start) / ablator.batch_size
+
+
+def means_task(rows: NDArray[np.int64], plugin: str) -> NDArray[np.float64]:
+    """Mean over positions of all channels of some images. Runs on a worker."""
+    at = plugin_of(plugin, AblatorPlugin)
+    return np.concatenate([at.ablator.means(pixels) for _, pixels in pixels_of(at.ablator, _files(at.store, rows))])
+
+
+def _files(store: Store, rows: NDArray[np.int64]) -> list[Path]:
+    paths = store.read("images/path")
+    return [store.images_root / str(paths[row]) for row in rows.tolist()]
+
+
+def class_task(index: int, job: Job, plugin: str) -> Found:
+    """Evidence for one class's graph. Runs on a worker."""
+    at = plugin_of(plugin, AblatorPlugin)
+    images = class_images(at.store, index, job.pair)
+    margins = class_margins(at.store, at.ablator, job, index, images)
+    stable = class_stability(at.store, job.settings, job.pair, index, images)
+    return {**found(margins, [job.settings.seed, index, RATIOS]), **as_columns(stable)}
