@@ -268,7 +268,10 @@ def _write_matrices(store: Store, made: Made, rng: np.random.Generator) -> None:
     for layer in made.layer_graph.visible:
         store.add(f"matrices/{layer.name}/activation_count", made.activation[layer.name])
     for hop in made.layer_graph.hops:
-        store.add(f"matrices/{hop.name}/influence_count", made.influence[hop.name])
+        counts = made.influence[hop.name]
+        store.add(f"matrices/{hop.name}/influence_count", counts)
+        store.add(f"matrices/{hop.name}/contribution_count", np.ascontiguousarray(counts[::-1]))
+        store.add(f"matrices/{hop.name}/inhibition_count", np.ascontiguousarray(counts[:, ::-1]))
     finish(store, "matrices")
 
 

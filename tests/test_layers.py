@@ -46,7 +46,7 @@ def test_layers_and_hops_are_told_from_the_output_down() -> None:
         "      from lower: 1 x 1",
         "lower: 12 x 24 x 24, sees 5 x 5 pixels",
         "",
-        "An image takes at most 749 B of the store, before compression.",
+        "An image takes at most 1.8 kB of the store, before compression.",
     ]
     assert lines[13].startswith("Measuring it takes about ") and len(lines) == 14
 

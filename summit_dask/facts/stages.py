@@ -85,7 +85,7 @@ STAGES: tuple[Stage, ...] = (
         groups={
             "activations": "values of single images",
             "influences": "sources of single images",
-            "contributions": "what adds to channels in single images",
+            "contributions": "contributions of single images",
             "relevances": "relevance of single images",
         },
         after=None,
