@@ -169,7 +169,16 @@ def run_of_images() -> Run:
         model="torchvision:synthetic", weights="x.pt", layers=(), preprocessing=Preprocessing(), digest="0123abcd" * 8
     )
     own = {"images": "30 images", "classes": "5 classes", "layers": ["stem"]}
-    measured = {"k": 3, "identity": True, "influence_values": True, "batch_size": 8, "compiled": False}
+    measured = {
+        "k": 3,
+        "identity": True,
+        "influence_values": True,
+        "influences": True,
+        "contributions": True,
+        "relevance": False,
+        "batch_size": 8,
+        "compiled": False,
+    }
     facts = json.loads(json.dumps({**network.facts(), **own, **measured}))  # as they come back from the store
     return Run(
         config=options(),
