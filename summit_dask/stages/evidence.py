@@ -8,7 +8,7 @@ A class is saved as one file as soon as it is tested, so that a second run tests
 
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -182,11 +182,11 @@ def _draft(drafts: Path, index: int) -> Path:
     return drafts / f"{index}.npz"
 
 
-def _write_draft(path: Path, values: Found) -> None:
+def _write_draft(path: Path, values: Mapping[str, Any]) -> None:
     """One file a class, there whole or not at all."""
     partial = path.with_suffix(".partial")
     with partial.open("wb") as file:
-        np.savez(file, allow_pickle=False, **values)
+        np.savez(file, **values)
     partial.rename(path)
 
 
