@@ -149,7 +149,7 @@ def cost(name: str, data: Path, batch_size: int, rounds: int, compiled: bool, re
     batch = pixels(data, NETWORKS[name], preprocessing, batch_size)
     extractor = Extractor(traced, preprocessing, OPTIONS)
     maxima = Extractor(traced, preprocessing, OPTIONS.replaced(influences=False, contributions=False))
-    images = extractor._normalised(torch.from_numpy(batch))
+    images = extractor.normalise(torch.from_numpy(batch))
     variants: dict[str, Callable[[], object]] = {
         "bare": lambda: extractor.module(images),
         "maxima": lambda: maxima(batch),
@@ -184,7 +184,7 @@ def cost_by_step(name: str, data: Path, batch_size: int, rounds: int) -> list[Ro
     traced, preprocessing = build(NETWORKS[name], data, batch_size)
     batch = pixels(data, NETWORKS[name], preprocessing, batch_size)
     extractor = Extractor(traced, preprocessing, OPTIONS)
-    images = extractor._normalised(torch.from_numpy(batch))
+    images = extractor.normalise(torch.from_numpy(batch))
     seconds: list[list[float]] = [[] for _ in traced.steps]
 
     def timed(seconds: list[float], kernel: Callable[..., object]) -> Callable[..., object]:
@@ -216,7 +216,7 @@ def against_original(name: str, data: Path, rounds: int) -> list[Row]:
     alone, _ = build(NETWORKS[name], data, 1)
     batch = pixels(data, NETWORKS[name], preprocessing, 8)
     extractor = Extractor(traced, preprocessing, OPTIONS)
-    images = extractor._normalised(torch.from_numpy(batch))
+    images = extractor.normalise(torch.from_numpy(batch))
     originals = {stride: Original(alone, stride) for stride in (3, 1)}
     with torch.inference_mode():
         check(originals[1](images[:1]).influences, alone, everything(extractor, batch))
@@ -262,7 +262,7 @@ def peak_megabytes(name: str, data: Path, batch_size: int, variant: str) -> floa
             if variant == "everything":
                 everything(extractor, batch)
             else:
-                extractor.module(extractor._normalised(torch.from_numpy(batch)))
+                extractor.module(extractor.normalise(torch.from_numpy(batch)))
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
 

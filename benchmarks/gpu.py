@@ -96,7 +96,7 @@ def cost(name: str, data: Path, device: str, batch_size: int, rounds: int, profi
     batch = pixels(data, NETWORKS[name], preprocessing, batch_size)
     extractor = Extractor(network, preprocessing, OPTIONS, device)
     maxima = Extractor(network, preprocessing, OPTIONS.replaced(influences=False, contributions=False), device)
-    images = extractor._normalised(torch.from_numpy(batch))
+    images = extractor.normalise(torch.from_numpy(batch))
     with torch.inference_mode():
         variants: dict[str, Callable[[], object]] = {
             "bare": lambda: extractor.module(images),

@@ -109,7 +109,7 @@ def judge(name: str, data: Path, n_images: int, n_targets: int) -> list[dict[str
     inputs = Inputs(network)
     rng, rows = np.random.default_rng(0), []
     with torch.inference_mode():
-        inputs.run(extractor._normalised(batch))
+        inputs.run(extractor.normalise(batch))
         for step in steps_of(network):
             assert step.convolution is not None and step.weight is not None
             maps = maps_of(step, inputs.of)

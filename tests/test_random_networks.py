@@ -130,7 +130,7 @@ def check_rankings(traced: TracedNetwork) -> None:
     extractor = Extractor(traced, preprocessing, options)
     rankings = extractor(pixels).rankings
     with torch.inference_mode():
-        inputs.run(extractor._normalised(torch.from_numpy(pixels)))
+        inputs.run(extractor.normalise(torch.from_numpy(pixels)))
     for layer in traced.layer_graph.influenced:
         steps = [step for step in traced.steps if step.target == layer.name]
         candidates: list[list[list[tuple[float, int, int]]]] = [[[] for _ in range(layer.channels)] for _ in pixels]

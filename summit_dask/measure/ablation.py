@@ -22,6 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from summit_dask.facts.errors import NumericalError
 from summit_dask.facts.preprocessing import Preprocessing
 from summit_dask.measure.memory import on_device
+from summit_dask.measure.normalise import Normaliser
 from summit_dask.measure.relevance import logits_of
 from summit_dask.network.traced import TracedNetwork
 
@@ -67,6 +68,7 @@ class Ablator:
         self.preprocessing = preprocessing
         with on_device(network, self._device):
             self._module = network.module.to(self._device).to(memory_format=torch.channels_last)
+        self._normalise = Normaliser(preprocessing, self.batch_size, self._device)
         layers = network.layer_graph.with_maps
         self._values = [network.values[layer.name] for layer in layers]
         self.bounds = np.cumsum([0, *(layer.channels for layer in layers)])
@@ -164,18 +166,8 @@ class Ablator:
     def _run(self, pixels: UInt8[np.ndarray, "image height width colour"], kept: frozenset[str]) -> dict[str, Any]:
         """Values of some nodes for a batch of images as they are."""
         run = _Ablating(self._module, {}, kept)
-        run.run(self._normalised(pixels))
+        run.run(self._normalise(self._normalise.whole(pixels)))
         return run.kept
-
-    def _normalised(self, pixels: UInt8[np.ndarray, "image height width colour"]) -> Tensor:
-        """A whole batch as the network takes it, (image, colour, y, x)."""
-        missing = self.batch_size - len(pixels)
-        batch = torch.from_numpy(np.pad(pixels, ((0, missing), (0, 0), (0, 0), (0, 0)))).to(self._device)
-        mean, std = (
-            torch.tensor(part, device=self._device).view(1, -1, 1, 1)
-            for part in (self.preprocessing.mean, self.preprocessing.std)
-        )
-        return batch.permute(0, 3, 1, 2).float().div_(255).sub_(mean).div_(std)
 
 
 def _margin(logits: Tensor, own: Tensor) -> Float64[np.ndarray, " image"]:

@@ -26,6 +26,7 @@ from summit_dask.measure.batches import DeviceBatches
 from summit_dask.measure.classrow import measure_class_row
 from summit_dask.measure.memory import on_device
 from summit_dask.measure.meters import DeviceMeter, Measured, answers_as_arrays, arrays_of, make_meter, tensors_of
+from summit_dask.measure.normalise import Normaliser
 from summit_dask.measure.plan import make_plan
 from summit_dask.measure.probabilities import gives_probabilities
 from summit_dask.measure.relevance import RelevanceRun
@@ -71,6 +72,8 @@ class Extractor:
     ----------
     batch_size
         Images that a batch may hold; what is missing is filled up with zeros and cut off again.
+    normalise
+        Makes pixels what the network takes.
     """
 
     def __init__(
@@ -92,11 +95,9 @@ class Extractor:
         self.layer_graph, self._k = network.layer_graph, options.k
         self.batch_size = network.batch_size
         self.module = network.module.to(self._device).to(memory_format=torch.channels_last)
-        self._input_size = preprocessing.input_size
-        shape = (network.batch_size, *self._input_size)
+        self.normalise = Normaliser(preprocessing, network.batch_size, self._device)
+        shape = (network.batch_size, *preprocessing.input_size)
         self._gives_probabilities = gives_probabilities(self.module, shape, self._device)
-        self._mean = torch.tensor(preprocessing.mean, device=self._device).view(1, -1, 1, 1)
-        self._std = torch.tensor(preprocessing.std, device=self._device).view(1, -1, 1, 1)
         self._values, self._class_step = network.values, network.class_step
         self._plan = make_plan(network, options)
         self._places = [_places(step) for step in self._plan.steps]
@@ -109,7 +110,7 @@ class Extractor:
         self._batches = None
         if isinstance(self._meter, DeviceMeter):
             with self._no_gradients(), self._device_in_use():
-                example = self._no_images(), torch.zeros(self.batch_size, dtype=torch.int32)
+                example = self.normalise.nothing(), torch.zeros(self.batch_size, dtype=torch.int32)
                 self._batches = DeviceBatches(self._device_work, example, self._device)
 
     @property
@@ -151,16 +152,14 @@ class Extractor:
         missing = self.batch_size - len(pixels)
         own = np.zeros(len(pixels), np.int32) if outputs is None else outputs
         with self._on_device(), self._no_gradients(), self._device_in_use():
-            fetch = self._begun(self._whole_batch(pixels), torch.from_numpy(np.pad(own, (0, missing))), len(pixels))
+            fetch = self._begun(self.normalise.whole(pixels), torch.from_numpy(np.pad(own, (0, missing))), len(pixels))
 
         def answer() -> Extraction:
             found = fetch()
             answer = self._answer(found)
-            return (
-                answer
-                if outputs is None or found.pooled is None
-                else self._with_class_row(answer, found.pooled, outputs)
-            )
+            if outputs is None or found.pooled is None:
+                return answer
+            return self._with_class_row(answer, found.pooled, outputs)
 
         return answer
 
@@ -189,7 +188,7 @@ class Extractor:
     ) -> Measured:
         """All that is measured of the first images of a whole batch, arrays or tensors."""
         found = Measured()
-        images = self._normalised(batch)
+        images = self.normalise(batch)
         look = partial(self._measure, n_images, found)
         if self._relevance is None:
             given = self._run(images, look)[:n_images]
@@ -227,14 +226,14 @@ class Extractor:
         row = measure_class_row(self._class_step, pooled, outputs, self._k)
         logit = row.logit[:, None]
         extremes = Extremes(logit, np.zeros(logit.shape, np.int32), logit)
-        plan = self._plan
-        added = {name: row.ranking}
+        influences = {name: row.ranking} if self._plan.influences else {}
+        added, lowering = ({name: row.ranking}, {name: row.inhibitors}) if self._plan.contributions else ({}, {})
         return replace(
             measured,
             extremes={**measured.extremes, name: extremes},
-            rankings={**measured.rankings, **(added if plan.influences else {})},
-            contributions={**measured.contributions, **(added if plan.contributions else {})},
-            inhibitors={**measured.inhibitors, **({name: row.inhibitors} if plan.contributions else {})},
+            rankings={**measured.rankings, **influences},
+            contributions={**measured.contributions, **added},
+            inhibitors={**measured.inhibitors, **lowering},
             relevances={**measured.relevances, **({name: logit} if self._relevance else {})},
         )
 
@@ -274,24 +273,7 @@ class Extractor:
         return torch.inference_mode() if self._relevance is None else torch.no_grad()
 
     def _compiled(self) -> Run:
-        return compiled_run(self.module, list(self._plan.values), self._normalised(self._no_images()))
-
-    def _no_images(self) -> UInt8[Tensor, "image height width colour"]:
-        """A whole batch of zeros."""
-        colours, height, width = self._input_size
-        return torch.zeros((self.batch_size, height, width, colours), dtype=torch.uint8)
-
-    def _whole_batch(
-        self, pixels: UInt8[np.ndarray, "some height width colour"]
-    ) -> UInt8[Tensor, "image height width colour"]:
-        """Filled up with zeros where images are missing."""
-        missing = self.batch_size - len(pixels)
-        return torch.from_numpy(np.pad(pixels, ((0, missing), (0, 0), (0, 0), (0, 0))) if missing else pixels)
-
-    def _normalised(self, batch: UInt8[Tensor, "image height width colour"]) -> Tensor:
-        """As the network takes it, (image, colour, y, x)."""
-        colours = batch.to(self._device).permute(0, 3, 1, 2).float().div_(255)
-        return colours.sub_(self._mean).div_(self._std)
+        return compiled_run(self.module, list(self._plan.values), self.normalise(self.normalise.nothing()))
 
     def _measure(self, n_images: int, found: Measured, node: str, value: Tensor) -> None:
         if self._class_step is not None and node == self._class_step.input.node:

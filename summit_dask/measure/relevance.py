@@ -46,8 +46,8 @@ class RelevanceRun:
     ) -> tuple[Float32[Tensor, "image output"], dict[str, Float32[Tensor, "image channel"]]]:
         """The network's outputs, and the relevance of every layer's channels; `outputs` are the images' own."""
         with torch.enable_grad():
-            run = _Differentiating(self._module, self._nodes, look, {v.node for v in self._layers.values()})
-            run.logits = self._logits
+            kept = {self._logits, *(value.node for value in self._layers.values())}
+            run = _Differentiating(self._module, self._nodes, look, kept)
             given: Tensor = run.run(images)
             own = run.kept[self._logits].gather(1, outputs.long()[:, None]).sum()
             values = {name: run.kept[value.node] for name, value in self._layers.items()}
@@ -75,23 +75,18 @@ def _summed(value: Tensor, gradient: Tensor | None, axis: int) -> Float32[Tensor
 
 
 class _Differentiating(fx.Interpreter):
-    """Runs a network, shows values, and keeps those of layers with what their gradients need."""
+    """Runs a network, shows values, and keeps some with what their gradients need."""
 
-    logits = ""
-
-    def __init__(self, module: fx.GraphModule, shown: frozenset[str], look: Look, layers: set[str]) -> None:
+    def __init__(self, module: fx.GraphModule, shown: frozenset[str], look: Look, wanted: set[str]) -> None:
         super().__init__(module)
         self.extra_traceback = False
         self.kept: dict[str, Tensor] = {}
-        self._shown, self._look, self._layers = shown, look, layers
+        self._shown, self._look, self._wanted = shown, look, wanted
 
     def run_node(self, n: fx.Node) -> Any:
         value = super().run_node(n)
-        if n.name in self._layers:
-            value = value if value.requires_grad else value.requires_grad_()
-            self.kept[n.name] = value
-        if n.name == self.logits:
-            self.kept[n.name] = value
+        if n.name in self._wanted:
+            self.kept[n.name] = value if value.requires_grad else value.requires_grad_()
         if n.name in self._shown:
             self._look(n.name, value.detach())
         return value

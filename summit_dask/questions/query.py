@@ -7,19 +7,17 @@ import networkx as nx
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
-from summit_dask.arrays.activations import select_channels
 from summit_dask.arrays.graph.attribution import class_graph, to_networkx
 from summit_dask.arrays.graph.edges import ClassCounts
-from summit_dask.arrays.matrices import count_selected, count_sources, sources_by_hop
+from summit_dask.arrays.matrices import count_selected, count_sources
 from summit_dask.facts import schema
 from summit_dask.facts.addresses import why_not_counted
 from summit_dask.facts.errors import ClassNotFoundError, ConfigError, StoreIncompleteError, suggestion
-from summit_dask.facts.layergraph import Channel, Hop, LayerGraph
+from summit_dask.facts.layergraph import Channel, LayerGraph
 from summit_dask.facts.names import composed
 from summit_dask.facts.pairs import PAPERS, Edges, Nodes, Pair
-from summit_dask.store.counts import Read, edge_values, node_values, read_counts
+from summit_dask.store.counts import Read, read_counts, used_channels, used_sources
 from summit_dask.store.tree import layer_graph_of, reader_of, run_of
 
 
@@ -68,13 +66,12 @@ def count_images(
         What is counted: channels by activation or relevance, sources by influence or contribution.
     """
     kept = rows & (read("images/status", slice(None)) == schema.READ)
-    nodes = count_channels(read, layer_graph, kept, mass, excluded, pair)
-    edges: dict[str, csr_array] = {}
-    for layer in layer_graph.influenced:
-        source, by_hop = (read(address, kept) for address in edge_values(layer.name, pair))
-        for index, hop in enumerate(layer_graph.incoming(layer.name)):
-            edges[hop.name] = _count_hop(layer_graph, hop, index, source, by_hop)
-    return ClassCounts(nodes, edges)
+    zeros = np.zeros(int(kept.sum()), np.int32)
+    edges = {
+        hop.name: count_sources(own, zeros, 1, layer_graph.layer(hop.source).channels)
+        for hop, own in used_sources(read, layer_graph, kept, pair)
+    }
+    return ClassCounts(count_channels(read, layer_graph, kept, mass, excluded, pair), edges)
 
 
 def count_channels(
@@ -87,18 +84,8 @@ def count_channels(
 ) -> dict[str, NDArray[np.int32]]:
     """Images that use each channel, by visible layer, among some readable images; see `count_images`."""
     zeros = np.zeros(int(rows.sum()), np.int32)
-    counts = {}
-    for layer in layer_graph.visible:
-        values = read(node_values(layer.name, pair), rows)
-        counts[layer.name] = count_selected(select_channels(values, mass, excluded.get(layer.name, ())), zeros, 1)[0]
-    return counts
-
-
-def _count_hop(
-    layer_graph: LayerGraph, hop: Hop, index: int, source: NDArray[np.int16], by_hop: NDArray[np.int8]
-) -> csr_array:
-    own = sources_by_hop(source[:, hop.rows], by_hop[:, hop.rows], index)
-    return count_sources(own, np.zeros(len(own), np.int32), 1, layer_graph.layer(hop.source).channels)
+    used = used_channels(read, layer_graph, rows, mass, excluded, pair)
+    return {layer: count_selected(own, zeros, 1)[0] for layer, own in used}
 
 
 def attribution_graph(

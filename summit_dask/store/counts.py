@@ -3,7 +3,7 @@
 Values are read through `Read`, so that workers (zarr) and users (an open xarray tree) share the code.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from summit_dask.arrays.graph.edges import ClassCounts
 from summit_dask.arrays.matrices import sources_by_hop
 from summit_dask.arrays.resampling import ClassImages, SourcePairs
 from summit_dask.facts import schema
-from summit_dask.facts.layergraph import LayerGraph
+from summit_dask.facts.layergraph import Hop, LayerGraph
 from summit_dask.facts.pairs import PAPERS, Pair
 
 #: Values of an array, by its address; some rows of its first dim or all.
@@ -55,15 +55,15 @@ def edge_values(layer: str, pair: Pair) -> tuple[str, str]:
     return f"{pair.edges}s/{layer}/source", f"{pair.edges}s/{layer}/hop"
 
 
-def read_images(
+def used_channels(
     read: Read,
     layer_graph: LayerGraph,
     rows: NDArray[np.bool_],
     mass: float,
     excluded: Mapping[str, Sequence[int]],
     pair: Pair = PAPERS,
-) -> ClassImages:
-    """What some readable images use, image by image, to be counted in samples of them.
+) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+    """Which channels each of some readable images uses, (image, channel), by visible layer.
 
     Parameters
     ----------
@@ -72,17 +72,35 @@ def read_images(
     mass, excluded
         As in `select_channels`.
     """
-    used = {
-        layer.name: select_channels(read(node_values(layer.name, pair), rows), mass, excluded.get(layer.name, ()))
-        for layer in layer_graph.visible
-    }
-    sources = {}
+    for layer in layer_graph.visible:
+        values = read(node_values(layer.name, pair), rows)
+        yield layer.name, select_channels(values, mass, excluded.get(layer.name, ()))
+
+
+def used_sources(
+    read: Read, layer_graph: LayerGraph, rows: NDArray[np.bool_], pair: Pair = PAPERS
+) -> Iterator[tuple[Hop, NDArray[np.int16]]]:
+    """Strongest sources of each hop's targets in some images, (image, target, rank); -1 where they came another way."""
     for layer in layer_graph.influenced:
         source, by_hop = (read(address, rows) for address in edge_values(layer.name, pair))
         for index, hop in enumerate(layer_graph.incoming(layer.name)):
-            own = sources_by_hop(source[:, hop.rows], by_hop[:, hop.rows], index)
-            sources[hop.name] = SourcePairs.of(own, layer_graph.layer(hop.source).channels)
-    return ClassImages(used, sources)
+            yield hop, sources_by_hop(source[:, hop.rows], by_hop[:, hop.rows], index)
+
+
+def read_images(
+    read: Read,
+    layer_graph: LayerGraph,
+    rows: NDArray[np.bool_],
+    mass: float,
+    excluded: Mapping[str, Sequence[int]],
+    pair: Pair = PAPERS,
+) -> ClassImages:
+    """What some readable images use, image by image, to be counted in samples of them; see `used_channels`."""
+    sources = {
+        hop.name: SourcePairs.of(own, layer_graph.layer(hop.source).channels)
+        for hop, own in used_sources(read, layer_graph, rows, pair)
+    }
+    return ClassImages(dict(used_channels(read, layer_graph, rows, mass, excluded, pair)), sources)
 
 
 def readable_classes(read: Read, rows: slice) -> NDArray[np.int32]:
