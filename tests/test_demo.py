@@ -32,6 +32,7 @@ def tree(demo: Path) -> xr.DataTree:
     return open_store(demo / "digits.zarr")
 
 
+@pytest.mark.long
 def test_the_demo_learns_digits_it_never_saw(tree: xr.DataTree) -> None:
     unseen = (tree["images/split"] == "held-out").values
     right = (tree["images/predicted"][:, 0] == tree["images/class_index"]).values
@@ -39,6 +40,7 @@ def test_the_demo_learns_digits_it_never_saw(tree: xr.DataTree) -> None:
     assert right[unseen].mean() >= GOAL
 
 
+@pytest.mark.long
 def test_the_demo_s_store_is_right(demo: Path, tree: xr.DataTree) -> None:
     report = verify_store(demo / "digits.zarr", 8)
     assert report.right, "\n".join(report.lines())
@@ -47,11 +49,13 @@ def test_the_demo_s_store_is_right(demo: Path, tree: xr.DataTree) -> None:
     assert set(tree["graphs/activation-influence/edge_class"].values) == set(range(10))
 
 
+@pytest.mark.long
 def test_a_second_demo_trains_and_runs_nothing_again(demo: Path, capsys: pytest.CaptureFixture[str]) -> None:
     make_demo(demo)
     assert "extract" not in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_readme_s_python_runs_on_the_demo(demo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(demo.parent)
     names: dict[str, object] = {}

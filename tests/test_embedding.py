@@ -89,6 +89,7 @@ def test_umap_follows_repeats_and_tells_kinds_apart() -> None:
         assert apart > max(np.linalg.norm(kind - kind.mean(axis=0), axis=1).max() for kind in kinds)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("n_classes", [16, MANY])
 def test_umap_survives_layers_that_tell_nothing_apart(n_classes: int) -> None:
     zero = np.zeros((n_classes, 12), np.int32)

@@ -273,6 +273,7 @@ def wait_until_idle(client: Client) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.long
 def test_an_interrupted_stage_goes_on_to_the_same_bytes(
     finished: RunConfig, tmp_path: Path, client: Client, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:

@@ -197,6 +197,7 @@ def test_unreadable_images_are_recorded_and_leave_the_others_alone(
     assert tree["matrices/upper/activation_count"].values[1].max() <= 28
 
 
+@pytest.mark.long
 def test_a_killed_run_goes_on_to_the_same_bytes(finished: RunConfig, tmp_path: Path) -> None:
     """SIGKILL of the whole process group as soon as one partition is done, at any moment of the next."""
     script = (

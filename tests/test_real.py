@@ -22,6 +22,10 @@ from tests.runs import run_here
 N_CLASSES, PER_CLASS = 12, 2
 
 
+#: Of a real network over real images.
+pytestmark = pytest.mark.long
+
+
 @pytest.fixture(scope="module")
 def config(shared_data: Path, tmp_path_factory: pytest.TempPathFactory, client: Client) -> RunConfig:
     """A finished run of GoogLeNet over a slice of ImageNet's validation images."""
@@ -83,7 +87,6 @@ def test_predictions_are_those_of_plain_torch(config: RunConfig, logits: Any, sh
     np.testing.assert_allclose(tree["images/true_probability"].values, true, rtol=1e-3, atol=1e-6)
 
 
-@pytest.mark.long
 def test_verify_finds_nothing_wrong(config: RunConfig) -> None:
     report = verify_store(config.out, 3)
     assert report.right, "\n".join(report.lines())
