@@ -318,6 +318,10 @@ VARIABLES: tuple[Variable, ...] = (
     Variable(_EVIDENCE, "rival", ("rival",), "str", "which other class's graph the class's own is held against"),
     Variable(_EVIDENCE, "map_layer", ("map_layer",), "str", "visible layer with maps, input side first"),
     Variable(_EVIDENCE, "kept", ("kept",), "str", "which channels of a layer are kept"),
+    Variable(
+        _EVIDENCE, "ranked_layer", ("ranked_layer",), "str", "layer whose channels have sources, input side first"
+    ),
+    Variable(_EVIDENCE, "measure", ("measure",), "str", "what ranks a channel's sources"),
     Variable(_EVIDENCE, "share", ("share",), "float64", "share of a layer's channels that is kept"),
     Variable(_EVIDENCE, "ablation", ("ablation",), "str", "what the map of a channel becomes: its mean, or zero"),
     Variable(_EVIDENCE, "images", ("ablation",), "int64", "images of each half of a class that test, at most"),
@@ -351,8 +355,42 @@ VARIABLES: tuple[Variable, ...] = (
         ("class", "map_layer", "kept", "share"),
         "share of what is lost without the layer that some of its channels alone bring back",
     ),
+    *_with_interval(
+        "loss_elsewhere",
+        ("class", "layer_choice"),
+        "necessity of the channels for images of other classes, each with the margin of its own class",
+    ),
+    Variable(_EVIDENCE, "n_elsewhere", _CLASS, "int32", "images of other classes that tested the class's channels"),
+    _evidence(
+        "capture",
+        ("class", "ranked_layer", "measure"),
+        "share of what the truly strongest sources of single images do to a channel that its kept ones do",
+    ),
+    _evidence(
+        "class_capture",
+        ("class", "ranked_layer", "measure"),
+        "the same of the sources that are kept on most images, over all images of the class that test",
+    ),
+    _evidence(
+        "rank_correlation",
+        ("class", "ranked_layer", "measure"),
+        "Spearman's, of a channel's sources: the measure, and what the channel loses without each",
+    ),
+    Variable(
+        _EVIDENCE,
+        "n_targets",
+        ("class", "ranked_layer"),
+        "int32",
+        "channels of single images whose sources were tested",
+    ),
     _evidence("node_stability", _NODE, "share of bootstrap samples of the class's images whose graph holds the node"),
     _evidence("edge_stability", _EDGE, "share of bootstrap samples of the class's images whose graph holds the edge"),
+    _evidence(
+        "edge_effect",
+        _EDGE,
+        "median over images of the class: share of the upper end's maximum that is lost without the lower end; "
+        "negative: it grows; NaN: it fires on none of them",
+    ),
     _evidence("node_jaccard", _CLASS, "mean over the samples: nodes in both graphs, of those in any"),
     _evidence("edge_jaccard", _CLASS, "mean over the samples: edges in both graphs, of those in any"),
     Variable("partitions", "fingerprint", ("partition",), "uint64", "configuration it was extracted with; 0: not yet"),

@@ -1,6 +1,7 @@
 """Questions to a store: which class a name means, the attribution graph of a class or of any images."""
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import networkx as nx
@@ -8,7 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from summit_dask.arrays.graph.attribution import class_graph, to_networkx
+from summit_dask.arrays.graph.attribution import ClassGraph, Marks, class_graph, to_networkx
 from summit_dask.arrays.graph.edges import ClassCounts
 from summit_dask.arrays.matrices import count_selected, count_sources
 from summit_dask.facts import schema
@@ -18,6 +19,9 @@ from summit_dask.facts.layergraph import Channel, LayerGraph
 from summit_dask.facts.names import composed
 from summit_dask.facts.pairs import PAPERS, Edges, Nodes, Pair
 from summit_dask.store.counts import Read, read_counts, used_channels, used_sources
+from summit_dask.store.evidence import group_of, read_marks
+from summit_dask.store.graphs import read_graph
+from summit_dask.store.store import FINGERPRINT
 from summit_dask.store.tree import layer_graph_of, reader_of, run_of
 
 
@@ -126,7 +130,8 @@ def attribution_graph(
     networkx.DiGraph
         Nodes are `Channel`; edges lead from the input side to the output side. Node attributes count and
         score, edge attributes influence (the images in which it is among the strongest sources, of either measure)
-        and identity. Empty if nothing can be ranked.
+        and identity. Where it is the stored graph of a class and has evidence, also stability of nodes and edges and
+        effect of edges (`Marks`). Empty if nothing can be ranked.
 
     Raises
     ------
@@ -176,7 +181,21 @@ def attribution_graph(
             rows = _rows(tree, None, index) & (read("images/status", slice(None)) == schema.READ)
             channels = count_channels(read, graph, rows, options.mass, left_out, options.pair)
             counts = ClassCounts(channels, counts.influence)
-    return to_networkx(graph, class_graph(graph, counts, left_out, options))
+    made = class_graph(graph, counts, left_out, options)
+    marks = None if index is None or images is not None else _marks(tree, index, options.pair, made)
+    return to_networkx(graph, made, marks)
+
+
+def _marks(tree: xr.DataTree, index: int, pair: Pair, made: ClassGraph) -> Marks | None:
+    """What evidence says of a class's graph; None if there is none, or none of this graph."""
+    tested, stored = (
+        tree[group].attrs.get(FINGERPRINT) if group in tree else None for group in (group_of(pair), pair.group)
+    )
+    if tested is None or tested != stored:
+        return None
+    reader = reader_of(tree)
+    read = cache(lambda address: reader(address, slice(None)))
+    return read_marks(read, index, pair) if made.is_same(read_graph(read, index, pair)) else None
 
 
 def _some(excluded: Mapping[str, Sequence[int]]) -> dict[str, tuple[int, ...]]:

@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from summit_dask.arrays.graph.attribution import Marks
 from summit_dask.facts.pairs import Pair
+from summit_dask.store.graphs import ReadWhole
 from summit_dask.store.store import Store
 
 Ablation = Literal["mean", "zero"]
@@ -51,3 +53,22 @@ def stored_settings(store: Store, pair: Pair) -> Settings:
     group = group_of(pair)
     numbers = {name: int(store.read(f"{group}/{name}")[0]) for name in NUMBERS}
     return Settings(**numbers, ablation=store.read(f"{group}/ablation").tolist()[0])
+
+
+def read_marks(read: ReadWhole, index: int, pair: Pair) -> Marks:
+    """What evidence says of the graph of one class; the pair's graphs must be tested.
+
+    Raises
+    ------
+    StoreIncompleteError
+        If the store has no evidence for the pair.
+    """
+    nodes, edges = (
+        slice(*read(f"{pair.group}/{kind}_offset")[index : index + 2].tolist()) for kind in ("node", "edge")
+    )
+    group = group_of(pair)
+    return Marks(
+        read(f"{group}/node_stability")[nodes],
+        read(f"{group}/edge_stability")[edges],
+        read(f"{group}/edge_effect")[edges],
+    )

@@ -4,12 +4,13 @@ counts ── widest paths between visible layers ── scores ── selection
           edges, widest                          pagerank  selection    here
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float64, Int16, Int32, UInt8
+from numpy.typing import NDArray
 
 from summit_dask.arrays.graph.edges import ClassCounts, Sources, strongest_sources
 from summit_dask.arrays.graph.pagerank import WholeGraph, activation_of, pagerank, personalisation, whole_graph
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 
 DEFAULT_OPTIONS = GraphOptions()
+
+_ENDS = ("source_layer", "source_channel", "target_layer", "target_channel")
 
 
 @dataclass(frozen=True, eq=False)  # arrays have no single equality; two graphs are the same only as one object
@@ -60,6 +63,11 @@ class ClassGraph:
         """Whether nothing could be ranked: no edges, or no channel that the class uses."""
         return bool(np.isnan(self.reached_p).all())
 
+    def is_same(self, other: "ClassGraph") -> bool:
+        """Whether both have the same nodes and edges, in the same order."""
+        ends = ("node_layer", "node_channel", *(f"edge_{end}" for end in _ENDS))
+        return all(np.array_equal(getattr(self, name), getattr(other, name)) for name in ends)
+
     def nodes(self, layer_graph: LayerGraph) -> list[Channel]:
         """The nodes' channels, in the order of the table."""
         return _channels(layer_graph, self.node_layer, self.node_channel)
@@ -69,6 +77,23 @@ class ClassGraph:
         sources = _channels(layer_graph, self.edge_source_layer, self.edge_source_channel)
         targets = _channels(layer_graph, self.edge_target_layer, self.edge_target_channel)
         return list(zip(sources, targets, strict=True))
+
+
+@dataclass(frozen=True, eq=False)
+class Marks:
+    """What evidence says of the nodes and edges of one class's graph, in the order of its tables.
+
+    Attributes
+    ----------
+    node_stability, edge_stability
+        Share of the samples of the class's images whose graph holds them.
+    edge_effect
+        Share of the upper end's maximum that is lost without the lower end's channel; NaN: unknown.
+    """
+
+    node_stability: Float64[np.ndarray, " node"]
+    edge_stability: Float64[np.ndarray, " edge"]
+    edge_effect: Float64[np.ndarray, " edge"]
 
 
 def _channels(
@@ -186,7 +211,7 @@ def _node_sources(
     return result
 
 
-def to_networkx(layer_graph: LayerGraph, graph: ClassGraph) -> "nx.DiGraph[Channel]":
+def to_networkx(layer_graph: LayerGraph, graph: ClassGraph, marks: Marks | None = None) -> "nx.DiGraph[Channel]":
     """The attribution graph as a network of `Channel` objects, edges from the input side to the output side.
 
     Parameters
@@ -195,12 +220,15 @@ def to_networkx(layer_graph: LayerGraph, graph: ClassGraph) -> "nx.DiGraph[Chann
         The one that the graph was made with.
     graph
         Of a class.
+    marks
+        What evidence says of it.
 
     Returns
     -------
     DiGraph
         Node attributes count and score; edge attributes influence and identity (whether an identity alone is the
-        widest path); graph attributes reached_p and valid, by name of the visible layer. In the order of the tables.
+        widest path); with marks also stability of both and effect of edges; graph attributes reached_p
+        and valid, by name of the visible layer. In the order of the tables.
 
     Examples
     --------
@@ -220,10 +248,17 @@ def to_networkx(layer_graph: LayerGraph, graph: ClassGraph) -> "nx.DiGraph[Chann
         reached_p=dict(zip(names, graph.reached_p.tolist(), strict=True)),
         valid=dict(zip(names, graph.valid.astype(bool).tolist(), strict=True)),
     )
-    counts_and_scores = zip(graph.node_count.tolist(), graph.node_score.tolist(), strict=True)
-    for node, (count, score) in zip(graph.nodes(layer_graph), counts_and_scores, strict=True):
-        result.add_node(node, count=count, score=score)
-    values = zip(graph.edge_influence.tolist(), graph.edge_identity.astype(bool).tolist(), strict=True)
-    for (source, target), (influence, identity) in zip(graph.edges(layer_graph), values, strict=True):
-        result.add_edge(source, target, influence=influence, identity=identity)
+    nodes = {"count": graph.node_count, "score": graph.node_score}
+    edges = {"influence": graph.edge_influence, "identity": graph.edge_identity.astype(bool)}
+    if marks is not None:
+        nodes["stability"] = marks.node_stability
+        edges |= {"stability": marks.edge_stability, "effect": marks.edge_effect}
+    result.add_nodes_from(zip(graph.nodes(layer_graph), _rows(nodes), strict=True))
+    ends = graph.edges(layer_graph)
+    result.add_edges_from((*channels, values) for channels, values in zip(ends, _rows(edges), strict=True))
     return result
+
+
+def _rows(columns: Mapping[str, NDArray[Any]]) -> Iterator[dict[str, Any]]:
+    """Values by name, of one row after the other."""
+    return (dict(zip(columns, row, strict=True)) for row in zip(*(c.tolist() for c in columns.values()), strict=True))
