@@ -18,8 +18,10 @@ from summit_dask.arrays.resampling import bootstrap_weights, stability
 from summit_dask.facts.config import RunConfig
 from summit_dask.facts.errors import DatasetError, NumericalError
 from summit_dask.facts.pairs import PAPERS
-from summit_dask.measure.ablation import Ablations, Ablator
-from summit_dask.measure.evidence import Choices, total_passes
+from summit_dask.measure.ablation import Ablations, margins_of, means_of
+from summit_dask.measure.effects import Edges, effect_passes, effects
+from summit_dask.measure.evidence import Choices, images_by_layer, total_passes
+from summit_dask.measure.partial import PartialNetwork
 from summit_dask.network.trace import trace_network
 from summit_dask.questions.query import attribution_graph, count_images
 from summit_dask.questions.verify import verify_store
@@ -102,6 +104,33 @@ def test_an_ablated_channel_becomes_its_mean(chains: RunConfig, tmp_path: Path, 
     assert (found["n_tested"] == 12).all()
 
 
+def test_every_edge_of_the_true_circuit_holds_its_upper_end_up(chains: RunConfig) -> None:
+    """The stem's ReLU passes what is above its bias; without the only source nothing is left of a channel."""
+    tree = open_store(chains.out)
+    for name in CIRCUITS:
+        graph = attribution_graph(tree, name)
+        effects = [effect for *_, effect in graph.edges.data("effect")]
+        np.testing.assert_allclose(effects, 1, atol=1e-6)
+        assert len(effects) == 3 and {share for *_, share in graph.edges.data("stability")} == {1.0}
+        assert {share for _, share in graph.nodes.data("stability")} == {1.0}
+    some = attribution_graph(tree, "bee", images=np.arange(tree.sizes["image"]) % 2 == 0)
+    assert some and all("stability" not in values for _, values in some.nodes.data())
+
+
+def test_other_classes_lose_nothing_without_a_class_s_circuit(chains: RunConfig) -> None:
+    found = open_store(chains.out)["evidence/activation-influence"]
+    np.testing.assert_allclose(found["loss_elsewhere"].sel(layer_choice="graph"), 0, atol=1e-6)
+    assert (found["n_elsewhere"] == 8).all()
+
+
+def test_the_one_source_of_a_channel_is_all_that_matters(chains: RunConfig) -> None:
+    found = open_store(chains.out)["evidence/activation-influence"]
+    assert found["ranked_layer"].values.tolist() == ["middle", "top"]
+    np.testing.assert_allclose(found["capture"], 1, rtol=1e-5)
+    np.testing.assert_allclose(found["class_capture"], 1, rtol=1e-5)
+    assert (found["n_targets"] > 0).all()
+
+
 # Ablation, a second way
 
 
@@ -146,11 +175,11 @@ def true_means(module: nn.Module) -> NDArray[np.float64]:
 @pytest.mark.parametrize("rows", [3, 8], ids=["full batches", "batches to be filled up"])
 @pytest.mark.parametrize("ablation", ["mean", "zero"])
 def test_margins_are_those_of_a_module_with_hooks(ablation: str, rows: int) -> None:
-    ablator = Ablator(network_of(made(Pooled), rows), PREPROCESSING)
+    network = PartialNetwork(network_of(made(Pooled), rows), PREPROCESSING)
     module = made(Pooled).double()
-    bounds = ablator.bounds.tolist()
+    bounds = network.bounds.tolist()
     means = true_means(module)
-    np.testing.assert_allclose(ablator.means(PIXELS), means, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(means_of(network, PIXELS), means, rtol=1e-4, atol=1e-6)
     values = means.mean(0) if ablation == "mean" else np.zeros(bounds[-1])
     rng = np.random.default_rng(0)
     removed = rng.random((23, bounds[-1])) < 0.3
@@ -158,7 +187,7 @@ def test_margins_are_those_of_a_module_with_hooks(ablation: str, rows: int) -> N
     removed[2:8, : bounds[1]] = False  # begin at the second layer, the next ones at the last
     removed[5:8, : bounds[2]] = False
     image = rng.integers(0, 3, 23)
-    found = ablator.margins(PIXELS, OWN, Ablations(image, removed), values.astype(np.float32))
+    found = margins_of(network, PIXELS, OWN, Ablations(image, removed), values.astype(np.float32))
     for k, place in enumerate(image):
         with ablated(module, removed[k], values, bounds):
             logits = module(images()[[place]])[0].numpy()
@@ -170,23 +199,65 @@ def test_margins_of_a_softmax_are_those_of_its_logits() -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return super().forward(x).softmax(1)
 
-    plain, ending = (Ablator(network_of(made(kind), 3), PREPROCESSING) for kind in (Pooled, Ending))
+    plain, ending = (PartialNetwork(network_of(made(kind), 3), PREPROCESSING) for kind in (Pooled, Ending))
     removed = np.random.default_rng(0).random((4, int(plain.bounds[-1]))) < 0.3
     nothing = np.zeros(removed.shape[1], np.float32)
     ablations = Ablations(np.array([0, 1, 2, 0]), removed)
-    expected, found = (ablator.margins(PIXELS, OWN, ablations, nothing) for ablator in (plain, ending))
+    expected, found = (margins_of(network, PIXELS, OWN, ablations, nothing) for network in (plain, ending))
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
+@pytest.mark.parametrize("rows", [3, 8], ids=["full batches", "batches to be filled up"])
+def test_effects_are_those_of_a_module_with_hooks(rows: int) -> None:
+    network = PartialNetwork(network_of(made(Pooled), rows), PREPROCESSING)
+    module = made(Pooled).double()
+    bounds = network.bounds.tolist()
+    rng = np.random.default_rng(0)
+    lower = np.repeat([0, 2, bounds[1], bounds[1] + 1], 6)
+    upper_layer = np.where(lower < bounds[1], 1, 2)
+    upper = rng.integers(0, [bounds[k + 1] - bounds[k] for k in upper_layer])
+    to_class = [bounds[2], bounds[2] + 1]
+    edges = Edges(
+        np.append(lower, to_class), np.append(upper_layer, [-1, -1]), np.append(upper, [0, 0]).astype(np.int64)
+    )
+    values = rng.random(bounds[-1])
+    found = effects(network, PIXELS, OWN, edges, values.astype(np.float32))
+
+    def largest(removed: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """(image, edge)."""
+        maps: dict[str, torch.Tensor] = {}
+        with ablated(module, removed, values, bounds):
+            hooks = [
+                module.get_submodule(name).register_forward_hook(lambda _, __, out, name=name: maps.update({name: out}))
+                for name in ("low", "last")
+            ]
+            logits = module(images())
+            for hook in hooks:
+                hook.remove()
+        tops = [None, *(maps[name].amax((2, 3)) for name in ("low", "last"))]
+        own = logits[torch.arange(len(OWN)), torch.as_tensor(OWN)]
+        columns = [own if k < 0 else tops[k][:, c] for k, c in zip(edges.upper_layer, edges.upper, strict=True)]
+        return torch.stack(columns, 1).detach().numpy()
+
+    plain = largest(np.zeros(bounds[-1], bool))
+    for k, channel in enumerate(edges.lower):
+        expected = 1 - largest(np.arange(bounds[-1]) == channel)[:, k] / plain[:, k]
+        expected[plain[:, k] <= 0] = np.nan
+        np.testing.assert_allclose(found[:, k], expected, rtol=1e-4, atol=1e-5)
+    assert np.isfinite(found).mean() > 0.5 and (np.abs(np.nan_to_num(found)) > 1e-3).mean() > 0.3
+    passes = effect_passes(edges, [0.9, 0.5, 0.1], network.bounds)
+    assert passes == pytest.approx(1 + 2 * (0.9 - 0.5) + 2 * (0.5 - 0.1) + 2 * 0.1)
+
+
 def test_logits_that_are_no_numbers_are_an_error() -> None:
-    ablator = Ablator(network_of(made(Pooled), 3), PREPROCESSING)
-    removed = np.ones((1, int(ablator.bounds[-1])), bool)
+    network = PartialNetwork(network_of(made(Pooled), 3), PREPROCESSING)
+    removed = np.ones((1, int(network.bounds[-1])), bool)
     with pytest.raises(NumericalError, match="logits hold NaN or infinity"):
-        ablator.margins(PIXELS, OWN, Ablations(np.zeros(1, int), removed), np.full(removed.shape[1], np.nan, "f4"))
+        margins_of(network, PIXELS, OWN, Ablations(np.zeros(1, int), removed), np.full(removed.shape[1], np.nan, "f4"))
 
 
 def test_what_an_ablation_costs_falls_from_layer_to_layer() -> None:
-    shares = Ablator(network_of(made(Pooled), 3), PREPROCESSING).shares()
+    shares = PartialNetwork(network_of(made(Pooled), 3), PREPROCESSING).shares()
     assert 1 > shares[0] > shares[1] > shares[2] > 0
 
 
@@ -198,6 +269,7 @@ def test_an_image_takes_30_forward_passes_at_most(shares: list[float]) -> None:
     choices = Choices(graph, graph, graph, random[0], random[1], random[2:], 2 * np.arange(n + 1))
     for n_images in (10, 50):
         assert n_images + total_passes(n_images, shares) <= 30 * n_images + 11 * sum(shares)
+        assert images_by_layer(n_images, shares) >= n_images / 15
     by_layer = choices.by_layer(0)
     assert len(choices.together()) == 8 + N_DRAWS and by_layer.shape == (n, 11, 2 * n)
     for layer, sets in enumerate(by_layer):

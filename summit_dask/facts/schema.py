@@ -335,6 +335,7 @@ VARIABLES: tuple[Variable, ...] = (
         "what the map of a channel becomes everywhere; the channels of one layer after those of the other",
     ),
     Variable(_EVIDENCE, "n_tested", _CLASS, "int32", "images that tested graphs that were made without them"),
+    Variable(_EVIDENCE, "n_drawn", _CLASS, "int32", "those of them from which random channels were taken away"),
     Variable(_EVIDENCE, "n_tested_by_layer", _CLASS, "int32", "those of them that tested single layers"),
     _evidence("margin", _CLASS, "the class's logit minus the mean of all logits, mean over the images that test"),
     _evidence("margin_without", _CLASS, "the same without any channel of a visible layer"),
@@ -343,6 +344,7 @@ VARIABLES: tuple[Variable, ...] = (
     ),
     *_with_interval("necessity", ("class", "choice"), "share of the margin that is lost without the channels"),
     _evidence("random_necessity", ("class", "draw"), "the same of each draw of random channels"),
+    _evidence("necessity_beside_random", _CLASS, "necessity of the graph's channels for the same images as the draws'"),
     _evidence("p_value", _CLASS, "how often random channels are as necessary as the graph's; (1 + draws) / (1 + all)"),
     *_with_interval("specificity", ("class", "rival"), "necessity of the class's graph minus that of the other's"),
     *_with_interval(

@@ -4,6 +4,7 @@ one half of the class's images ── graph, counts, activations ── Choices 
 the other half ── the network, as it is and without each choice ── Margins ── found() ── necessity, sufficiency
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -16,28 +17,59 @@ from numpy.typing import NDArray
 from summit_dask.arrays import evidence
 from summit_dask.arrays.evidence import CHOICES, KEPT, LAYER_CHOICES, N_DRAWS, RIVALS, SHARES, Bounds, Mask, Ratio
 from summit_dask.facts.errors import DatasetError
-from summit_dask.measure.ablation import Ablations, Ablator
+from summit_dask.measure.ablation import Ablations, margins_of
+from summit_dask.measure.partial import PartialNetwork
 from summit_dask.measure.partition import DECODING_THREADS, Partition, decoded_batches
 
-#: Forward passes that an image may take.
+#: Forward passes that an image may take, those for the truth of edges aside.
 MOST_PASSES = 30.0
 
-#: Nothing taken away; every channel; each choice, of which the random ones are drawn so many times.
-_TOGETHER = 2 + len(CHOICES) - 1 + N_DRAWS
+#: Nothing taken away, every channel, and each choice but the random ones, which come after them.
+_NAMED = 2 + len(CHOICES) - 1
+
+#: Share of the images from which random channels are taken away, draw by draw.
+_SHARE_DRAWN = 0.5
+
+#: Of images of other classes: nothing taken away, every channel, what is taken away; and how many there are for each.
+_ELSEWHERE = 2 + len(LAYER_CHOICES)
+_SHARE_ELSEWHERE = 0.25
 
 #: Of each layer: every channel; choices; what is left out to keep shares of the channels.
 _BY_LAYER = 1 + len(LAYER_CHOICES) + len(KEPT) * len(SHARES)
 
 
 def passes_together(shares: Sequence[float]) -> float:
-    """Forward passes that an image takes for the choices in all layers at once.
+    """Forward passes that an image takes for the choices in all layers at once, images of other classes included.
 
     Parameters
     ----------
     shares
-        As `Ablator.shares` gives them.
+        As `PartialNetwork.shares` gives them.
     """
-    return 1 + (_TOGETHER - 1) * max(shares)
+    elsewhere = _SHARE_ELSEWHERE * (1 + (_ELSEWHERE - 1) * max(shares))
+    return 1 + (_NAMED - 1 + _SHARE_DRAWN * N_DRAWS) * max(shares) + elsewhere
+
+
+def n_elsewhere(n_images: int) -> int:
+    """How many images of other classes are run when some images of a class are.
+
+    Examples
+    --------
+    >>> n_elsewhere(7)
+    2
+    """
+    return math.ceil(_SHARE_ELSEWHERE * n_images)
+
+
+def n_drawn(n_images: int) -> int:
+    """From how many of some images random channels are taken away.
+
+    Examples
+    --------
+    >>> n_drawn(7)
+    4
+    """
+    return math.ceil(_SHARE_DRAWN * n_images)
 
 
 def images_by_layer(n_images: int, shares: Sequence[float]) -> int:
@@ -46,7 +78,7 @@ def images_by_layer(n_images: int, shares: Sequence[float]) -> int:
     Examples
     --------
     >>> images_by_layer(50, [0.9, 0.5, 0.1]), images_by_layer(50, [0.2, 0.1])
-    (11, 50)
+    (9, 50)
     """
     left = MOST_PASSES - 1 - passes_together(shares)  # one is for the channels' means
     return min(n_images, max(1, int(n_images * left / (_BY_LAYER * sum(shares)))))
@@ -123,7 +155,7 @@ class Margins:
     Attributes
     ----------
     together
-        In the order of `Choices.together`.
+        In the order of `Choices.together`; NaN for the random ones where they were not taken away.
     plain
         As they are, of the images that test single layers.
     by_layer
@@ -137,7 +169,7 @@ class Margins:
     @classmethod
     def none(cls, n_layers: int) -> "Margins":
         """Of no images."""
-        return cls(np.empty((0, _TOGETHER)), np.empty(0), np.empty((0, n_layers, _BY_LAYER)))
+        return cls(np.empty((0, _NAMED + N_DRAWS)), np.empty(0), np.empty((0, n_layers, _BY_LAYER)))
 
     @classmethod
     def joined(cls, parts: Sequence["Margins"]) -> "Margins":
@@ -146,7 +178,7 @@ class Margins:
 
 
 def pixels_of(
-    ablator: Ablator, files: Sequence[Path]
+    network: PartialNetwork, files: Sequence[Path]
 ) -> Iterator[tuple[int, UInt8[np.ndarray, "image height width colour"]]]:
     """Place of the first image and pixels of all, a batch at a time.
 
@@ -155,7 +187,7 @@ def pixels_of(
     DatasetError
         If an image can't be read: it could when the store was made.
     """
-    for start, pixels, reasons in decoded_batches(ablator.preprocessing, files, ablator.batch_size, DECODING_THREADS):
+    for start, pixels, reasons in decoded_batches(network.preprocessing, files, network.batch_size, DECODING_THREADS):
         for file, reason in zip(files[start:], reasons, strict=False):
             if reason:
                 raise DatasetError(
@@ -166,7 +198,7 @@ def pixels_of(
 
 
 def measured(
-    ablator: Ablator,
+    network: PartialNetwork,
     images: Partition,
     choices: Choices,
     replacement: Float32[np.ndarray, " channel"],
@@ -179,30 +211,64 @@ def measured(
     images
         In random order, at least one; the first `n_by_layer` test single layers too.
     replacement
-        As in `Ablator.margins`.
+        As in `margins_of`.
 
     Raises
     ------
     DatasetError, NumericalError
-        As `pixels_of` and `Ablator.margins` do.
+        As `pixels_of` and `margins_of` do.
     """
     sets, parts = choices.together(), []
-    for start, pixels in pixels_of(ablator, images.files):
+    drawn = n_drawn(len(images.files))
+    for start, pixels in pixels_of(network, images.files):
         n_images = len(pixels)
+        several = [sets if start + place < drawn else sets[:_NAMED] for place in range(n_images)]
         some = range(start, min(start + n_images, n_by_layer))
         layered = [choices.by_layer(image % N_DRAWS) for image in some]
         ablations = Ablations.of(
             [
-                *((place, sets) for place in range(n_images)),
+                *enumerate(several),
                 *((place, masks.reshape(-1, masks.shape[2])) for place, masks in enumerate(layered)),
             ]
         )
-        margins = ablator.margins(pixels, images.outputs[start : start + n_images], ablations, replacement)
-        together, by_layer = np.split(margins, [n_images * len(sets)])
-        together = together.reshape(n_images, -1)
+        outputs = images.outputs[start : start + n_images]
+        margins = margins_of(network, pixels, outputs, ablations, replacement)
+        together = np.full((n_images, len(sets)), np.nan)
+        is_run = np.arange(len(sets)) < np.array([len(own) for own in several])[:, None]
+        together[is_run], by_layer = np.split(margins, [is_run.sum()])
         shape = (len(layered), len(choices.bounds) - 1, _BY_LAYER)
         parts.append(Margins(together, together[: len(layered), 0], by_layer.reshape(shape)))
     return Margins.joined(parts)
+
+
+def measured_elsewhere(
+    network: PartialNetwork, images: Partition, chosen: Sequence[Mask], replacement: Float32[np.ndarray, " channel"]
+) -> Float64[np.ndarray, "image set"]:
+    """Margins of images of other classes: as they are, without any channel, and without each of the choices.
+
+    Raises
+    ------
+    DatasetError, NumericalError
+        As `pixels_of` and `margins_of` do.
+    """
+    nothing = np.zeros(network.bounds[-1], bool)
+    sets = np.stack([nothing, ~nothing, *chosen])
+    parts = [np.empty((0, len(sets)))]
+    for start, pixels in pixels_of(network, images.files):
+        ablations = Ablations.of([(place, sets) for place in range(len(pixels))])
+        outputs = images.outputs[start : start + len(pixels)]
+        parts.append(margins_of(network, pixels, outputs, ablations, replacement).reshape(len(pixels), -1))
+    return np.concatenate(parts)
+
+
+def found_elsewhere(margins: Float64[np.ndarray, "image set"], seed: Sequence[int]) -> dict[str, NDArray[Any]]:
+    """What other classes lose, by variable of the group "evidence"; see `found`."""
+    plain, nothing, *chosen = margins.T
+    ratios = [evidence.ratio(plain - own, plain - nothing, np.random.default_rng(seed)) for own in chosen]
+    return {
+        "n_elsewhere": np.array(len(margins), np.int32),
+        **_columns("loss_elsewhere", ratios, (len(LAYER_CHOICES),)),
+    }
 
 
 def found(margins: Margins, seed: Sequence[int]) -> dict[str, NDArray[Any]]:
@@ -216,23 +282,27 @@ def found(margins: Margins, seed: Sequence[int]) -> dict[str, NDArray[Any]]:
     plain, nothing = margins.together[:, 0], margins.together[:, 1]
     whole = plain - nothing
     lost = plain[:, None] - margins.together[:, 2:]
-    draws = lost[:, -N_DRAWS:]
+    drawn = np.isfinite(lost[:, -1])
     named = dict(zip([name for name in CHOICES if name != "random"], lost.T, strict=False))
-    named["random"] = draws.mean(1)
 
     def share(part: Float64[np.ndarray, " image"], of: Float64[np.ndarray, " image"]) -> Ratio:
         return evidence.ratio(part, of, np.random.default_rng(seed))
 
-    necessity = {name: share(named[name], whole) for name in CHOICES}
-    random = np.array([share(draw, whole).value for draw in draws.T])
+    necessity = {name: share(own, whole) for name, own in named.items()}
+    draws = lost[drawn, -N_DRAWS:]
+    necessity["random"] = share(draws.mean(1), whole[drawn])
+    random = np.array([share(draw, whole[drawn]).value for draw in draws.T])
+    beside = share(named["graph"][drawn], whole[drawn]).value
     return {
         "n_tested": np.array(len(plain), np.int32),
+        "n_drawn": np.array(drawn.sum(), np.int32),
         "n_tested_by_layer": np.array(len(margins.plain), np.int32),
         "margin": _mean(plain),
         "margin_without": _mean(nothing),
         **_columns("necessity", [necessity[name] for name in CHOICES], (len(CHOICES),)),
         "random_necessity": random,
-        "p_value": np.array(evidence.p_value(necessity["graph"].value, random)),
+        "necessity_beside_random": np.array(beside),
+        "p_value": np.array(evidence.p_value(beside, random)),
         **_columns("specificity", [share(named["graph"] - named[name], whole) for name in RIVALS], (len(RIVALS),)),
         **_of_layers(margins, share),
     }

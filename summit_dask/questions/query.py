@@ -188,14 +188,21 @@ def attribution_graph(
 
 def _marks(tree: xr.DataTree, index: int, pair: Pair, made: ClassGraph) -> Marks | None:
     """What evidence says of a class's graph; None if there is none, or none of this graph."""
-    tested, stored = (
-        tree[group].attrs.get(FINGERPRINT) if group in tree else None for group in (group_of(pair), pair.group)
-    )
+    tested, stored = (_made_with(tree, group) for group in (group_of(pair), pair.group))
     if tested is None or tested != stored:
         return None
     reader = reader_of(tree)
     read = cache(lambda address: reader(address, slice(None)))
     return read_marks(read, index, pair) if made.is_same(read_graph(read, index, pair)) else None
+
+
+def _made_with(tree: xr.DataTree, group: str) -> int | None:
+    """As `Store.finished`."""
+    try:
+        key: int | None = tree[group].attrs.get(FINGERPRINT)
+    except KeyError:
+        return None
+    return key
 
 
 def _some(excluded: Mapping[str, Sequence[int]]) -> dict[str, tuple[int, ...]]:

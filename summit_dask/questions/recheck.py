@@ -27,7 +27,13 @@ from summit_dask.measure.partition import extract_partition
 from summit_dask.network.build import built, built_beside
 from summit_dask.network.completeness import check_completeness
 from summit_dask.questions.layers import wrong_of
-from summit_dask.stages.classevidence import as_columns, class_images, class_stability
+from summit_dask.stages.classevidence import (
+    TRUTH_IMAGES,
+    TRUTH_TARGETS,
+    as_columns,
+    class_images,
+    class_stability,
+)
 from summit_dask.stages.extract import partition_of
 from summit_dask.stages.reduce import RANKED, USED, Count, kept
 from summit_dask.stages.workers import prepare_process
@@ -217,7 +223,7 @@ def evidence(store: Store, classes: NDArray[np.int64], pair: Pair) -> Findings:
     """Whether what was found about a pair's graphs fits together, over all classes; stability of some, found again."""
     group, settings = group_of(pair), stored_settings(store, pair)
     read = cache(lambda name: store.read(f"{group}/{name}"))
-    for name in ("necessity", "specificity", "layer_necessity", "sufficiency"):
+    for name in ("necessity", "specificity", "layer_necessity", "sufficiency", "loss_elsewhere"):
         low, value, high = (read(name + end) for end in ("_low", "", "_high"))
         is_there = np.isfinite(value)
         yield None if (low <= high)[is_there].all() else f"{group}: {name}_low and {name}_high are no interval"
@@ -228,12 +234,13 @@ def evidence(store: Store, classes: NDArray[np.int64], pair: Pair) -> Findings:
         yield _alike(f"{group}/specificity", read("specificity")[:, place], chosen["graph"] - chosen[rival])
     draws = read("random_necessity")
     yield _alike(f"{group}/random_necessity", draws.mean(1), chosen["random"])
-    again = np.array([p_value(own, row) for own, row in zip(chosen["graph"], draws, strict=True)])
+    again = np.array([p_value(own, row) for own, row in zip(read("necessity_beside_random"), draws, strict=True)])
     yield _alike(f"{group}/p_value", read("p_value"), again)
     lost = read("margin") - read("margin_without")
     yield equal(f"{group}/margin above margin_without", lost > 0, np.isfinite(chosen["graph"]))
     yield None if np.isfinite(read("replacement")).all() else f"{group}/replacement is not finite"
     yield from _tested(store, group, settings.images)
+    yield from _truth(store, group)
     for index in classes.tolist():
         yield from _stability(store, settings, pair, index)
 
@@ -244,12 +251,30 @@ def _tested(store: Store, group: str, images: int) -> Findings:
     expected = np.minimum(n_images // 2, images) + np.minimum(n_images - n_images // 2, images)
     n_tested = store.read(f"{group}/n_tested")
     yield equal(f"{group}/n_tested", n_tested, np.where(n_images > 1, expected, 0))
-    layered = store.read(f"{group}/n_tested_by_layer")
-    yield None if ((layered >= 0) & (layered <= n_tested)).all() else f"{group}/n_tested_by_layer is out of range"
+    for name in ("n_tested_by_layer", "n_drawn"):
+        some = store.read(f"{group}/{name}")
+        yield None if ((some >= 0) & (some <= n_tested)).all() else f"{group}/{name} is out of range"
     rivals = store.read(f"{group}/rival_class")
     own = np.arange(store.header.n_classes)[:, None]
     is_other = (rivals >= -1) & (rivals < store.header.n_classes) & (rivals != own)
     yield None if is_other.all() else f"{group}/rival_class is no other class"
+
+
+def _truth(store: Store, group: str) -> Findings:
+    """Whether what was found about sources and edges is in range."""
+    read = cache(lambda name: store.read(f"{group}/{name}"))
+    n_targets = read("n_targets")
+    limit = TRUTH_IMAGES * TRUTH_TARGETS
+    yield None if ((n_targets >= 0) & (n_targets <= limit)).all() else f"{group}/n_targets is out of range"
+    tested = np.broadcast_to((n_targets > 0)[:, :, None], read("capture").shape)
+    for name, lowest in (("capture", -np.inf), ("class_capture", -np.inf), ("rank_correlation", -1.0)):
+        values = read(name)
+        known = np.isfinite(values)
+        in_range = (values[known] >= lowest - TOLERANCE) & (values[known] <= 1 + TOLERANCE)
+        yield None if in_range.all() and tested[known].all() else f"{group}/{name} is out of range"
+    yield None if not np.isinf(read("edge_effect")).any() else f"{group}/edge_effect is infinite"
+    others = store.read("classes/n_images").sum() - store.read("classes/n_images")
+    yield None if (read("n_elsewhere") <= others).all() else f"{group}/n_elsewhere is out of range"
 
 
 def _stability(store: Store, settings: Settings, pair: Pair, index: int) -> Findings:

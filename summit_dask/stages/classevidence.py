@@ -2,34 +2,52 @@
 
 images ──┬── half a ── graph, rankings ── half b is run without them ──┐
          ├── half b ── graph, rankings ── half a is run without them ──┴── margins
+         ├── some ── the stored graph's lower channels taken away ── effects of its edges
+         ├── a few ── sources of some channels taken away ── truth of what was kept
          └── samples of all ── graphs ── stability of the stored one
+images of other classes ── run without the stored graph's channels ── loss elsewhere
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, Int, Int32
+from jaxtyping import Float32, Float64, Int, Int32
 from numpy.typing import NDArray
 
-from summit_dask.arrays.evidence import N_DRAWS, Mask, halves
+from summit_dask.arrays.evidence import N_DRAWS, Bounds, Mask, first_of, halves
 from summit_dask.arrays.graph.attribution import ClassGraph, class_graph
 from summit_dask.arrays.resampling import ClassImages, Stability, bootstrap_weights, stability
+from summit_dask.arrays.truth import MEASURES, Truth, source_keys
 from summit_dask.facts import schema
 from summit_dask.facts.layergraph import LayerGraph
 from summit_dask.facts.pairs import Pair
-from summit_dask.measure.ablation import Ablator
-from summit_dask.measure.evidence import Choices, Margins, images_by_layer, measured
+from summit_dask.measure.effects import Edges, effects
+from summit_dask.measure.evidence import (
+    Choices,
+    Margins,
+    found_elsewhere,
+    images_by_layer,
+    measured,
+    measured_elsewhere,
+    n_elsewhere,
+    pixels_of,
+)
+from summit_dask.measure.partial import PartialNetwork
 from summit_dask.measure.partition import Partition
+from summit_dask.measure.sources import SourceTester
 from summit_dask.store.counts import read_images
 from summit_dask.store.evidence import Settings
 from summit_dask.store.graphs import read_graph
 from summit_dask.store.store import Store
 
 #: What random numbers are for; those for different things must not be the same.
-HALVES, DRAWS, RATIOS, SAMPLES, OTHERS, MEANS = range(6)
+HALVES, DRAWS, RATIOS, SAMPLES, OTHERS, MEANS, EFFECTS, ELSEWHERE, TRUTH = range(9)
+
+#: Images of a class that its sources are tested on, and channels of each layer whose sources are tested.
+TRUTH_IMAGES, TRUTH_TARGETS = 10, 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +61,9 @@ class Job:
     rivals
         By class: the nearest and a random other one, -1 where there is none.
     shares
-        As `Ablator.shares` gives them.
+        As `PartialNetwork.shares` gives them.
+    input_means
+        As `SourceTester.input_means` gives them: what a source becomes.
     """
 
     settings: Settings
@@ -51,6 +71,7 @@ class Job:
     replacement: Float32[np.ndarray, " channel"]
     rivals: Int32[np.ndarray, "class rival"]
     shares: Sequence[float]
+    input_means: Mapping[str, Float64[np.ndarray, " _"]]
 
 
 class Images(NamedTuple):
@@ -87,29 +108,91 @@ def as_columns(found: Stability) -> dict[str, NDArray[Any]]:
     }
 
 
-def class_margins(store: Store, ablator: Ablator, job: Job, index: int, images: Images) -> Margins:
+def class_margins(store: Store, network: PartialNetwork, job: Job, index: int, images: Images) -> Margins:
     """Run each half of a class's images without what the other half chose."""
     a, b = halves(len(images.rows), np.random.default_rng([job.settings.seed, index, HALVES]))
     parts = [Margins.none(len(store.layer_graph.with_maps))]
     for making, testing in ((a, b), (b, a)):
         if len(making) and len(testing):
-            chosen = _choices(store, ablator, job, index, images, making)
-            tested = _partition(store, images.rows[testing[: job.settings.images]], index)
+            chosen = _choices(store, job, index, images, making)
+            tested = _partition(store, images.rows[testing[: job.settings.images]])
             n_by_layer = images_by_layer(len(tested.files), job.shares)
-            parts.append(measured(ablator, tested, chosen, job.replacement, n_by_layer))
+            parts.append(measured(network, tested, chosen, job.replacement, n_by_layer))
     return Margins.joined(parts)
 
 
-def _partition(store: Store, rows: Int[np.ndarray, " image"], index: int) -> Partition:
+def class_elsewhere(store: Store, network: PartialNetwork, job: Job, index: int) -> dict[str, NDArray[Any]]:
+    """What images of other classes lose without the channels of a class's graph; by variable of "evidence"."""
+    generator = np.random.default_rng([job.settings.seed, index, ELSEWHERE])
+    others = (store.read("images/status") == schema.READ) & (store.read("images/class_index") != index)
+    n_own = min(int(store.read("classes/n_images")[index]), 2 * job.settings.images)
+    rows = generator.permutation(np.flatnonzero(others))[: n_elsewhere(n_own)]
+    graph, bounds = _nodes_of(store, job.pair, index), _bounds(store.layer_graph)
+    ranking = np.where(_left_out(store), -1.0, generator.random(len(graph)))
+    random = first_of(ranking, np.add.reduceat(graph.astype(int), bounds[:-1]), bounds)
+    margins = measured_elsewhere(network, _partition(store, rows), (graph, random), job.replacement)
+    return found_elsewhere(margins, [job.settings.seed, index, ELSEWHERE])
+
+
+def class_effects(
+    store: Store, network: PartialNetwork, job: Job, index: int, images: Images
+) -> Float64[np.ndarray, " edge"]:
+    """Median effect of the edges of a class's stored graph over some of its images; NaN: the upper end never fires."""
+    edges = Edges.of(store.layer_graph, read_graph(cache(store.read), index, job.pair))
+    generator = np.random.default_rng([job.settings.seed, index, EFFECTS])
+    tested = _partition(store, generator.permutation(images.rows)[: job.settings.images])
+    parts = [np.empty((0, len(edges.lower)))]
+    for start, pixels in pixels_of(network, tested.files):
+        outputs = tested.outputs[start : start + len(pixels)]
+        parts.append(effects(network, pixels, outputs, edges, job.replacement))
+    values = np.concatenate(parts)
+    fires = np.isfinite(values).any(0)
+    result = np.full(len(edges.lower), np.nan)
+    result[fires] = np.nanmedian(values[:, fires], axis=0)
+    return result
+
+
+def class_truth(
+    store: Store, tester: SourceTester, network: PartialNetwork, job: Job, index: int, images: Images
+) -> dict[str, NDArray[Any]]:
+    """How much the sources that were kept matter, on a few of a class's images; by variable of "evidence"."""
+    options = store.header.run.config
+    generator = np.random.default_rng([job.settings.seed, index, TRUTH])
+    rows = np.sort(generator.permutation(images.rows)[:TRUTH_IMAGES])
+    kept = {layer: _kept_sources(store, layer, rows) for layer in tester.layers}
+    targets = {layer: _targets(next(iter(kept[layer].values())), generator) for layer in tester.layers}
+    truth = Truth(tester.layers, options.k)
+    for start, pixels in pixels_of(network, _partition(store, rows).files):
+        for layer, place, image, losses in tester.losses(pixels, targets, job.input_means):
+            own = {name: keys[start + image, targets[layer][place]] for name, keys in kept[layer].items()}
+            truth.add(layer, place, losses, own)
+    return truth.found()
+
+
+def _kept_sources(store: Store, layer: str, rows: Int[np.ndarray, " image"]) -> dict[str, NDArray[np.int64]]:
+    """Keys of the sources that were kept of some images' channels, by measure."""
+    chosen = np.zeros(store.header.n_images, bool)
+    chosen[rows] = True
+    stored = [name for name in MEASURES if store.has(f"{name}s/{layer}/source")]
+    read = {name: [store.read(f"{name}s/{layer}/{part}", chosen) for part in ("hop", "source")] for name in stored}
+    return {name: source_keys(*parts) for name, parts in read.items()}
+
+
+def _targets(keys: Int[np.ndarray, "image channel rank"], generator: np.random.Generator) -> list[int]:
+    """Channels that have sources on most images; ties at random."""
+    often = (keys[:, :, 0] >= 0).sum(0)
+    order = np.lexsort((generator.random(len(often)), -often))
+    return sorted(order[:TRUTH_TARGETS][often[order[:TRUTH_TARGETS]] > 0].tolist())
+
+
+def _partition(store: Store, rows: Int[np.ndarray, " image"]) -> Partition:
     paths = store.read("images/path")
-    output = store.read("classes/output_index")[index]
+    outputs = store.read("classes/output_index")[store.read("images/class_index")[rows]]
     files = [store.images_root / str(paths[row]) for row in rows.tolist()]
-    return Partition(files, np.full(len(rows), output, np.int32), store.header.n_outputs)
+    return Partition(files, outputs.astype(np.int32), store.header.n_outputs)
 
 
-def _choices(
-    store: Store, ablator: Ablator, job: Job, index: int, images: Images, making: Int[np.ndarray, " image"]
-) -> Choices:
+def _choices(store: Store, job: Job, index: int, images: Images, making: Int[np.ndarray, " image"]) -> Choices:
     """What half of a class's images choose."""
     graph, options = store.layer_graph, store.header.run.config
     excluded = options.excluded_by_layer()
@@ -121,7 +204,7 @@ def _choices(
     count = np.concatenate([counts.activation[layer.name] for layer in graph.with_maps])
     generator = np.random.default_rng([job.settings.seed, index, DRAWS])
     random = generator.random((N_DRAWS, len(count)))
-    left_out = np.concatenate([np.isin(np.arange(n.channels), excluded.get(n.name, ())) for n in graph.with_maps])
+    left_out = _left_out(store)
     return Choices(
         graph=_nodes(graph, class_graph(graph, counts, excluded, options)),
         nearest=nearest,
@@ -129,8 +212,19 @@ def _choices(
         used=np.where(left_out, -1.0, count + _below_one(activation)),
         activation=np.where(left_out, -np.inf, activation),
         random=np.where(left_out, -1.0, random),
-        bounds=ablator.bounds,
+        bounds=_bounds(graph),
     )
+
+
+def _bounds(layer_graph: LayerGraph) -> Bounds:
+    return np.cumsum([0, *(layer.channels for layer in layer_graph.with_maps)])
+
+
+def _left_out(store: Store) -> Mask:
+    """Excluded channels."""
+    excluded = store.header.run.config.excluded_by_layer()
+    layers = store.layer_graph.with_maps
+    return np.concatenate([np.isin(np.arange(layer.channels), excluded.get(layer.name, ())) for layer in layers])
 
 
 def _below_one(values: NDArray[np.float64]) -> NDArray[np.float64]:

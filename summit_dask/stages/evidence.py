@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,16 @@ from numpy.typing import NDArray
 
 from summit_dask.arrays.evidence import CHOICES, KEPT, LAYER_CHOICES, RIVALS, SHARES
 from summit_dask.arrays.similarity import similarity_to
+from summit_dask.arrays.truth import MEASURES
 from summit_dask.facts import schema
 from summit_dask.facts.config import ClusterOptions, fingerprint
 from summit_dask.facts.errors import StoreIncompleteError
 from summit_dask.facts.pairs import Pair
-from summit_dask.measure.ablation import Ablator
+from summit_dask.measure.ablation import means_of
+from summit_dask.measure.effects import Edges, effect_passes
 from summit_dask.measure.evidence import found, pixels_of, total_passes
+from summit_dask.measure.partial import PartialNetwork
+from summit_dask.measure.sources import SourceTester
 from summit_dask.network.build import built
 from summit_dask.stages.classevidence import (
     MEANS,
@@ -33,21 +38,28 @@ from summit_dask.stages.classevidence import (
     RATIOS,
     Job,
     as_columns,
+    class_effects,
+    class_elsewhere,
     class_images,
     class_margins,
     class_stability,
+    class_truth,
 )
 from summit_dask.stages.cluster import Cluster, Connect, cluster, n_workers, resources
 from summit_dask.stages.tasks import finished, result_of
 from summit_dask.stages.workers import NetworkPlugin, device_of, installed, plugin_of, prepare_process
 from summit_dask.store.counts import node_counts
 from summit_dask.store.evidence import NUMBERS, Settings, group_of, is_tested, stored_settings
+from summit_dask.store.graphs import read_graph
 from summit_dask.store.progress import Progress, duration, say
 from summit_dask.store.status import fingerprints
 from summit_dask.store.store import Store
 
 #: Values of one class, by variable; those of its nodes and edges in the order of the graph's tables.
 Found = dict[str, NDArray[Any]]
+
+#: Values of nodes and edges; all others are of the class.
+_BY_ROW = ("node_stability", "edge_stability", "edge_effect")
 
 #: Images, of any class, that the channels' means are taken over.
 MEAN_IMAGES = 256
@@ -100,7 +112,7 @@ def find_evidence(store: Store, settings: Settings, connect: Connect) -> None:
     drafts.mkdir(parents=True, exist_ok=True)
     todo = [index for index in range(store.header.n_classes) if not _draft(drafts, index).exists()]
     workers = connect()
-    plugin = AblatorPlugin(store.path, key)
+    plugin = EvidencePlugin(store.path, key)
     with installed(workers.client, plugin, store.network.model) as name:
         job = _job(store, workers, settings, pair, name, todo)
         _test_classes(workers, job, todo, drafts, name)
@@ -118,14 +130,17 @@ def _job(store: Store, workers: Cluster, settings: Settings, pair: Pair, plugin:
     asked: dict[str, Any] = {"plugin": plugin, "pure": False, "resources": resources(client)}
     shares, seconds = result_of(client.submit(cost_task, **asked))
     _say_cost(store, settings, todo, shares, seconds / max(1, n_workers(client)))
-    channels = sum(layer.channels for layer in store.layer_graph.with_maps)
-    replacement = np.zeros(channels, np.float32)
-    if settings.ablation == "mean":
-        rows = _mean_rows(store, settings)
-        batches = np.array_split(rows, -(-len(rows) // store.header.run.config.batch_size))
-        means = dict(finished(workers, client.map(means_task, batches, **asked), range(len(batches))))
-        replacement = np.concatenate([means[k] for k in range(len(batches))]).mean(0).astype(np.float32)
-    return Job(settings, pair, replacement, _rivals(store, settings, pair), shares)
+    rows = _mean_rows(store, settings)
+    batches = np.array_split(rows, -(-len(rows) // store.header.run.config.batch_size))
+    means = dict(finished(workers, client.map(means_task, batches, **asked), range(len(batches))))
+    maps, inputs = zip(*(means[k] for k in range(len(batches))), strict=True)
+    weights = [len(batch) for batch in batches]
+    replacement = np.concatenate(maps).mean(0).astype(np.float32)
+    input_means = {name: np.average([own[name] for own in inputs], 0, weights) for name in inputs[0]}
+    if settings.ablation == "zero":
+        replacement = np.zeros_like(replacement)
+        input_means = {name: np.zeros_like(values) for name, values in input_means.items()}
+    return Job(settings, pair, replacement, _rivals(store, settings, pair), shares, input_means)
 
 
 def _mean_rows(store: Store, settings: Settings) -> NDArray[np.int64]:
@@ -140,12 +155,21 @@ def _say_cost(store: Store, settings: Settings, todo: Sequence[int], shares: Seq
     n_images = store.read("classes/n_images")[list(todo)].tolist()
     tested = [min(half, settings.images) for n in n_images for half in (n // 2, n - n // 2) if n > 1]
     passes = sum(total_passes(half, shares) for half in tested)
-    n_means = len(_mean_rows(store, settings)) if settings.ablation == "mean" else 0
+    edges = sum(_edge_passes(store, settings, index, n, shares) for index, n in zip(todo, n_images, strict=True))
+    n_means = len(_mean_rows(store, settings))
     each = f", {passes / sum(tested):.1f} each" if tested else ""
     say(
-        f"evidence: {sum(tested)} images of {len(todo)} classes are tested with {passes:,.0f} forward passes{each}, "
-        f"which will take about {duration(passes * seconds)}; {n_means} more for the channels' means."
+        f"evidence: {sum(tested)} images of {len(todo)} classes are tested with {passes:,.0f} forward passes{each}; "
+        f"edges take {edges:,.0f} more, the channels' means {n_means}. It will take about "
+        f"{duration((passes + edges + n_means) * seconds)}."
     )
+
+
+def _edge_passes(store: Store, settings: Settings, index: int, n_images: int, shares: Sequence[float]) -> float:
+    """Forward passes for the edges of one class's graph."""
+    graph = read_graph(cache(store.read), index, store.header.run.config.pair)
+    bounds = np.cumsum([0, *(layer.channels for layer in store.layer_graph.with_maps)])
+    return min(n_images, settings.images) * effect_passes(Edges.of(store.layer_graph, graph), shares, bounds)
 
 
 def _rivals(store: Store, settings: Settings, pair: Pair) -> NDArray[np.int32]:
@@ -203,13 +227,15 @@ def _write(store: Store, job: Job, classes: Sequence[Found]) -> None:
         "rival": RIVALS,
         "kept": KEPT,
         "map_layer": [layer.name for layer in store.layer_graph.with_maps],
+        "ranked_layer": [layer.name for layer in store.layer_graph.influenced if not layer.of_class],
+        "measure": MEASURES,
         "ablation": [job.settings.ablation],
     }
     tables: Found = {name: np.array(texts, schema.STRING) for name, texts in labels.items()}
     tables |= {"share": np.array(SHARES), "replacement": job.replacement, "rival_class": job.rivals}
     tables |= {name: np.array([getattr(job.settings, name)], np.int64) for name in NUMBERS}
     for name in classes[0]:
-        join = np.concatenate if name in ("node_stability", "edge_stability") else np.stack
+        join = np.concatenate if name in _BY_ROW else np.stack
         tables[name] = join([values[name] for values in classes])
     for name, values in tables.items():
         store.add(f"{group_of(job.pair)}/{name}", values)
@@ -218,7 +244,7 @@ def _write(store: Store, job: Job, classes: Sequence[Found]) -> None:
 # On workers
 
 
-class AblatorPlugin(NetworkPlugin):
+class EvidencePlugin(NetworkPlugin):
     """Builds the network on every worker, once."""
 
     def __init__(self, path: Path, key: int) -> None:
@@ -231,24 +257,29 @@ class AblatorPlugin(NetworkPlugin):
         self.store = Store.open(self.path)
         spec = self.store.network
         network = built(spec, self.store.header.run.config.batch_size, self.path)
-        self.ablator = Ablator(network, spec.preprocessing, device_of(worker))
+        self.partial = PartialNetwork(network, spec.preprocessing, device_of(worker))
+        self.tester = SourceTester(self.partial)
 
 
 def cost_task(plugin: str) -> tuple[list[float], float]:
-    """What an ablation costs by the layer where it begins, and seconds of a forward pass. Runs on a worker."""
-    ablator = plugin_of(plugin, AblatorPlugin).ablator
-    colours, height, width = ablator.preprocessing.input_size
-    images = np.zeros((ablator.batch_size, height, width, colours), np.uint8)
-    ablator.means(images)  # the first run is slower than all others
+    """What a run costs by the layer where it begins, and seconds of a forward pass. Runs on a worker."""
+    network = plugin_of(plugin, EvidencePlugin).partial
+    colours, height, width = network.preprocessing.input_size
+    images = np.zeros((network.batch_size, height, width, colours), np.uint8)
+    means_of(network, images)  # the first run is slower than all others
     start = time.perf_counter()
-    ablator.means(images)
-    return ablator.shares(), (time.perf_counter() - start) / ablator.batch_size
+    means_of(network, images)
+    return network.shares(), (time.perf_counter() - start) / network.batch_size
 
 
-def means_task(rows: NDArray[np.int64], plugin: str) -> NDArray[np.float64]:
-    """Mean over positions of all channels of some images. Runs on a worker."""
-    at = plugin_of(plugin, AblatorPlugin)
-    return np.concatenate([at.ablator.means(pixels) for _, pixels in pixels_of(at.ablator, _files(at.store, rows))])
+def means_task(rows: NDArray[np.int64], plugin: str) -> tuple[NDArray[np.float64], dict[str, NDArray[np.float64]]]:
+    """Means of all channels, of each image; and of the steps' inputs by node, over all images. Runs on a worker."""
+    at = plugin_of(plugin, EvidencePlugin)
+    maps, inputs = [], []
+    for _, pixels in pixels_of(at.partial, _files(at.store, rows)):
+        maps.append(means_of(at.partial, pixels))
+        inputs.append(at.tester.input_means(pixels))
+    return np.concatenate(maps), {name: np.mean([own[name] for own in inputs], axis=0) for name in inputs[0]}
 
 
 def _files(store: Store, rows: NDArray[np.int64]) -> list[Path]:
@@ -258,8 +289,13 @@ def _files(store: Store, rows: NDArray[np.int64]) -> list[Path]:
 
 def class_task(index: int, job: Job, plugin: str) -> Found:
     """Evidence for one class's graph. Runs on a worker."""
-    at = plugin_of(plugin, AblatorPlugin)
+    at = plugin_of(plugin, EvidencePlugin)
     images = class_images(at.store, index, job.pair)
-    margins = class_margins(at.store, at.ablator, job, index, images)
-    stable = class_stability(at.store, job.settings, job.pair, index, images)
-    return {**found(margins, [job.settings.seed, index, RATIOS]), **as_columns(stable)}
+    margins = class_margins(at.store, at.partial, job, index, images)
+    return {
+        **found(margins, [job.settings.seed, index, RATIOS]),
+        **class_elsewhere(at.store, at.partial, job, index),
+        **class_truth(at.store, at.tester, at.partial, job, index, images),
+        **as_columns(class_stability(at.store, job.settings, job.pair, index, images)),
+        "edge_effect": class_effects(at.store, at.partial, job, index, images),
+    }
