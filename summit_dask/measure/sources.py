@@ -67,9 +67,8 @@ class SourceTester:
             values = self._network.whole(pixels, self._inputs)
             for layer, channels in targets.items():
                 for place, channel in enumerate(channels):
-                    for image, found in enumerate(self._of_target(layer, channel, values, len(pixels), means)):
-                        if found is not None:
-                            yield layer, place, image, found
+                    for image, found in self._of_target(layer, channel, values, len(pixels), means):
+                        yield layer, place, image, found
 
     def _of_target(
         self,
@@ -78,18 +77,15 @@ class SourceTester:
         values: Values,
         n_images: int,
         means: Mapping[str, Float64[np.ndarray, " _"]],
-    ) -> Iterator[Losses | None]:
+    ) -> Iterator[tuple[int, Losses]]:
         own = [step for step in self._into[layer] if channel in step.targets]
         terms = [_Term.of(step, list(step.targets).index(channel), means[step.input.node]) for step in own]
         key = np.concatenate([term.key for term in terms])
         bias = self._traced.bias[layer][channel].item()
-        inputs = [_maps(step, values) for step in own]
-        replaced: Tensor | None = None
-        for image in range(n_images):
-            maps = _together(term.maps(x[image]) for term, x in zip(terms, inputs, strict=True))
-            if replaced is None:
-                replaced = _together(term.replaced(x[image]) for term, x in zip(terms, inputs, strict=True))
-            yield _losses(maps, replaced, bias, key)
+        inputs = [_maps(step, values)[:n_images] for step in own]
+        maps = _together(term.maps(images) for term, images in zip(terms, inputs, strict=True))
+        replaced = _together(term.replaced(images) for term, images in zip(terms, inputs, strict=True))
+        return _losses(maps, replaced, bias, key)
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,35 +115,35 @@ class _Term:
         means = torch.from_numpy(mean[order[places]]).float()
         return cls(step, channels, weight, means, source_keys(step.hop[places], step.source[places]))
 
-    def maps(self, image: Float32[Tensor, "channel y x"]) -> Float32[Tensor, "source y x"]:
+    def maps(self, images: Float32[Tensor, "image channel y x"]) -> Float32[Tensor, "image source y x"]:
         """Contribution map of each source."""
-        return self._weighted(image[self.channels.to(image.device)])
+        return self._weighted(images[:, self.channels.to(images.device)])
 
-    def replaced(self, image: Float32[Tensor, "channel y x"]) -> Float32[Tensor, "source y x"]:
+    def replaced(self, images: Float32[Tensor, "_ channel y x"]) -> Float32[Tensor, "1 source y x"]:
         """The same of maps that are the source's mean everywhere."""
-        mean = self.mean.to(image.device)[:, None, None]
-        return self._weighted(mean.expand(-1, *image.shape[1:]).contiguous())
+        mean = self.mean.to(images.device)[None, :, None, None]
+        return self._weighted(mean.expand(-1, -1, *images.shape[2:]).contiguous())
 
-    def _weighted(self, sources: Float32[Tensor, "source y x"]) -> Float32[Tensor, "source y x"]:
+    def _weighted(self, sources: Float32[Tensor, "image source y x"]) -> Float32[Tensor, "image source y x"]:
         weight = self.weight.to(sources.device)
         geometry = self.step.convolution
         if geometry is None:
             return sources * weight
         return functional.conv2d(
-            sources[None],
+            sources,
             weight[:, None],
             stride=geometry.stride,
             padding=geometry.padding,
             dilation=geometry.dilation,
-            groups=len(sources),
-        )[0]
+            groups=sources.shape[1],
+        )
 
 
-def _together(maps: Iterable[Float32[Tensor, "_ _ _"]]) -> Float32[Tensor, "source position"]:
+def _together(maps: Iterable[Float32[Tensor, "_ _ _ _"]]) -> Float32[Tensor, "image source position"]:
     """Maps of several steps into the same channel; one without positions adds the same everywhere."""
     parts = list(maps)
-    height, width = (max(part.shape[axis] for part in parts) for axis in (1, 2))
-    return torch.cat([part.expand(-1, height, width).flatten(1) for part in parts])
+    height, width = (max(part.shape[axis] for part in parts) for axis in (2, 3))
+    return torch.cat([part.expand(-1, -1, height, width).flatten(2) for part in parts], 1)
 
 
 def _maps(step: Step, values: Values) -> Float32[Tensor, "image channel y x"]:
@@ -157,17 +153,16 @@ def _maps(step: Step, values: Values) -> Float32[Tensor, "image channel y x"]:
 
 
 def _losses(
-    maps: Float32[Tensor, "source position"],
-    replaced: Float32[Tensor, "source position"],
+    maps: Float32[Tensor, "image source position"],
+    replaced: Float32[Tensor, "1 source position"],
     bias: float,
     key: Int[np.ndarray, " source"],
-) -> Losses | None:
-    """Of one channel; None where it doesn't fire."""
-    whole = maps.sum(0) + bias
-    largest = whole.max()
-    if largest <= 0:
-        return None
-    lost = 1 - (whole - maps + replaced).amax(1) / largest
-    parts = (lost, maps.amax(1), maps[:, whole.argmax()])
-    from_layers = key >= 0
-    return Losses(key[from_layers], *(part.double().cpu().numpy()[from_layers] for part in parts))
+) -> Iterator[tuple[int, Losses]]:
+    """Of one channel, by image; those are left out on which it doesn't fire."""
+    whole = maps.sum(1) + bias
+    largest, place = whole.max(1)
+    lost = 1 - (whole[:, None] - maps + replaced).amax(2) / largest[:, None]
+    contribution = maps.gather(2, place[:, None, None].expand(-1, maps.shape[1], 1))[:, :, 0]
+    parts = torch.stack([lost, maps.amax(2), contribution], 1).double().cpu().numpy()[:, :, key >= 0]
+    for image in np.flatnonzero((largest > 0).cpu().numpy()).tolist():
+        yield image, Losses(key[key >= 0], *parts[image])
