@@ -49,7 +49,7 @@ def measure(store: Path, data: Path, images: Path, batch_size: int, where: Clust
     network = NETWORKS[NETWORK]
     config = RunConfig(
         model=str(data / network.model),
-        weights=data / f"models/{network.weights}.safetensors",
+        weights=str(data / f"models/{network.weights}.safetensors"),
         images=images,
         out=store,
         classes=str(data / "imagenet_classes.json"),

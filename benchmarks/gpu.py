@@ -11,7 +11,8 @@ time of everything goes, by kernel. Networks and images as in `extraction_cost.p
 import argparse
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
@@ -38,9 +39,14 @@ def compare(name: str, network: TracedNetwork, data: Path, device: str) -> None:
     """Largest differences of the GPU's numbers from the CPU's."""
     _, preprocessing = build(NETWORKS[name], data, 1)
     batch = pixels(data, NETWORKS[name], preprocessing, N_COMPARED)
-    cpu = Extractor(network, preprocessing, OPTIONS)(batch)
-    gpu = Extractor(network, preprocessing, OPTIONS, device)(batch)
-    report(network=name, what="compared", **extremes_differ(cpu, gpu), **rankings_differ(cpu, gpu))
+    outputs = np.arange(len(batch), dtype=np.int32)
+    both = OPTIONS.replaced(relevance=True)
+    cpu = Extractor(network, preprocessing, both)(batch, outputs)
+    gpu = Extractor(network, preprocessing, both, device)(batch, outputs)
+    report(network=name, what="extremes", **extremes_differ(cpu, gpu))
+    for what in ("rankings", "contributions", "inhibitors"):
+        report(network=name, what=what, **rankings_differ(getattr(cpu, what), getattr(gpu, what)))
+    report(network=name, what="relevance", largest=relevances_differ(cpu, gpu))
 
 
 def extremes_differ(cpu: Extraction, gpu: Extraction) -> Row:
@@ -55,17 +61,23 @@ def extremes_differ(cpu: Extraction, gpu: Extraction) -> Row:
     return {"extremes": largest, "positions": float(np.mean(moved))}
 
 
-def rankings_differ(cpu: Extraction, gpu: Extraction) -> Row:
-    """Of a layer's largest influence; and the share of sources that differ, ties within `CLOSE` apart."""
+def relevances_differ(cpu: Extraction, gpu: Extraction) -> float:
+    """Of a layer's largest relevance."""
+    pairs = [(expected, gpu.relevances[layer]) for layer, expected in cpu.relevances.items()]
+    return max(float(np.abs(got - expected).max() / np.abs(expected).max()) for expected, got in pairs)
+
+
+def rankings_differ(cpu: Mapping[str, Ranking], gpu: Mapping[str, Ranking]) -> Row:
+    """Of a layer's largest value; and the share of sources that differ, ties within `CLOSE` apart."""
     largest, other, same = 0.0, 0, 0
-    for layer, expected in cpu.rankings.items():
-        got = gpu.rankings[layer]
+    for layer, expected in cpu.items():
+        got = gpu[layer]
         scale = max(float(expected.value.max()), 1e-30)
         largest = max(largest, float(np.abs(got.value - expected.value).max() / scale))
         differs = (got.source != expected.source) | (got.hop != expected.hop)
         other += int((differs & ~tied(expected, scale)).sum())
         same += int((~differs).sum())
-    return {"influences": largest, "sources": other / (other + same), "n_sources": same}
+    return {"largest": largest, "sources": other / (other + same), "n_sources": same}
 
 
 def tied(ranking: Ranking, scale: float) -> np.ndarray[Any, Any]:
@@ -95,13 +107,22 @@ def cost(name: str, data: Path, device: str, batch_size: int, rounds: int, profi
     network, preprocessing = build(NETWORKS[name], data, batch_size)
     batch = pixels(data, NETWORKS[name], preprocessing, batch_size)
     extractor = Extractor(network, preprocessing, OPTIONS, device)
-    maxima = Extractor(network, preprocessing, OPTIONS.replaced(influences=False, contributions=False), device)
+    measures = {
+        "maxima": {"influences": False, "contributions": False},
+        "influences alone": {"contributions": False},
+        "contributions alone": {"influences": False},
+        "everything and relevance": {"relevance": True},
+    }
+    others = {
+        name: Extractor(network, preprocessing, OPTIONS.replaced(**own), device) for name, own in measures.items()
+    }
     images = extractor.normalise(torch.from_numpy(batch))
-    with torch.inference_mode():
+    outputs = np.zeros(batch_size, np.int32)
+    with torch.no_grad():  # tensors of inference mode can take part in no backward pass
         variants: dict[str, Callable[[], object]] = {
             "bare": lambda: extractor.module(images),
-            "maxima": lambda: maxima.begin(batch),
-            "everything": lambda: extractor.begin(batch),
+            "everything": lambda: extractor.begin(batch, outputs),
+            **{name: partial(other.begin, batch, outputs) for name, other in others.items()},
         }
         for work in variants.values():
             for _ in range(3):
