@@ -297,8 +297,8 @@ def test_two_measures_stand_side_by_side(tested: Path, data: StoreData, monkeypa
     app = open_page(tested, "evidence", monkeypatch, ONE)
     beginning = "1 channel is" if len(shared) == 1 else f"{len(shared)} channels are"
     assert any(text.value.startswith(f"{beginning} in both graphs") for text in app.text)
-    for pair, key in ((PAPERS, "activation-influence"), (RELEVANT, "relevance-contribution")):
-        items = items_of(app, f"only {key} relevance-contribution")
+    for pair in (PAPERS, RELEVANT):
+        items = items_of(app, f"only {pair.words} beside {RELEVANT.words}")
         shown = {Channel(item["text"], int(item["title"].removeprefix("channel "))) for item in items}
         assert shown == nodes[pair] - shared != set()
     table = next(element.value for element in app.dataframe if "most active" in element.value)

@@ -269,6 +269,6 @@ def _only(data: StoreData, pair: Pair, other: Pair, channels: Sequence[Channel])
         session.go("channel", layer=channels[int(k)].layer, channel=channels[int(k)].index)
 
     if items:
-        components.gallery(f"only {pair.name} {other.name}", f"Only with {pair.words}", items, 84, opened)
+        components.gallery(f"only {pair.words} beside {other.words}", f"Only with {pair.words}", items, 84, opened)
     if len(channels) > MOST_CHANNELS:
         st.caption(f"The {MOST_CHANNELS} of highest score.")
