@@ -37,6 +37,9 @@ ARGUMENTS = (
 LOCAL = ("http://127.0.0.1:", "ws://127.0.0.1:", "data:", "blob:")
 GRAPH = ".stage[data-drawn]"
 
+#: Whether the page of evidence is whole.
+ALL_CHARTS = "document.querySelectorAll('[data-testid=stVegaLiteChart] svg').length == 6"
+
 #: Of each edge, whether it runs through a node.
 COVERED = """edges => edges.map(edge => {
     const frames = [...edge.closest(".scene").querySelectorAll(".frame")].map(frame => frame.getBoundingClientRect());
@@ -243,6 +246,16 @@ def test_evidence_is_drawn_and_edges_without_effect_can_be_hidden(with_evidence:
     assert len(told) == 1 or re.fullmatch(r"without \w+ \d+, the maximum of \w+ \d+ (falls|grows) by .*%", told[1])
 
 
+def test_how_the_graphs_of_a_class_s_page_are_drawn_stays(with_evidence: str, page: "sync_api.Page") -> None:
+    page.goto(f"{with_evidence}/classes?class=n00000002")
+    page.wait_for_selector(GRAPH)
+    page.get_by_label("Hide dotted").first.check()
+    page.wait_for_url("**only_effective=1**")
+    page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]")
+    assert page.locator("path.edge:not([hidden])").count() > 0
+    assert page.locator("path.edge.idle:not([hidden])").count() == 0 and "least_count" not in page.url
+
+
 def _dashes(element: "sync_api.Locator") -> str:
     return str(element.evaluate("element => getComputedStyle(element).strokeDasharray"))
 
@@ -269,12 +282,16 @@ def test_the_evidence_of_all_classes_is_a_point_each_which_chooses_it(
     heading = page.locator("h3", has_text="Without the channels of")
     heading.wait_for()
     assert heading.text_content() == f"Without the channels of {AWKWARD_NAMES[0]}"
-    page.wait_for_function("document.querySelectorAll('[data-testid=stVegaLiteChart] svg').length == 6")
+    page.wait_for_function(ALL_CHARTS)
     points = page.locator("[data-testid=stVegaLiteChart]").last.locator("g.mark-symbol path")
     assert points.count() == 4  # the last class was not tested
     points.first.click()
     page.wait_for_url("**class=n00000001**")
     page.locator("h3", has_text="Without the channels of crane").wait_for()
+    page.goto(page.url)
+    page.wait_for_function(ALL_CHARTS)
+    points.first.hover()
+    page.locator("#vg-tooltip-element", has_text=AWKWARD_NAMES[0]).wait_for()
     assert page.locator("img[src=x]").count() == 0
 
 

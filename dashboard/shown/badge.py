@@ -31,11 +31,11 @@ REPLACED = {
 
 
 def show(data: StoreData, wanted: Selection, class_index: int) -> None:
-    """The sentence under a class's stored graph; nothing where it has no evidence, or is selected again."""
-    pair = measures.shown(data, wanted)
-    evidence = evidence_of(data, pair)
+    """The sentence above a class's stored graph; nothing where it has no evidence, or is selected again."""
     if wanted.how != STORED:
         return
+    pair = measures.shown(data, wanted)
+    evidence = evidence_of(data, pair)
     if evidence is not None and evidence.share("necessity", class_index, "graph").is_known:
         st.caption(sentence(evidence, class_index), help=meaning(evidence, class_index))
     elif is_renewed(data, pair):

@@ -166,7 +166,10 @@ def all_classes(table: pd.DataFrame, description: str) -> Any:
             color=alt.condition("datum.chosen", alt.value(ORANGE), alt.value(BLUE)),
             size=alt.condition("datum.chosen", alt.value(220), alt.value(70)),
             opacity=alt.condition("datum.chosen", alt.value(1), alt.value(0.9)),
-            tooltip=[*_tooltip("class", "necessity", "specificity"), alt.Tooltip("p_value:Q", format=".3f")],
+            tooltip=[
+                *_tooltip("class", "necessity", "specificity"),
+                alt.Tooltip("p_value:Q", title="p-value", format=".3f"),
+            ],
         )
         .add_params(alt.selection_point("classes", fields=["index"]))
         .properties(height=380, description=description)

@@ -266,7 +266,7 @@ def _only(data: StoreData, pair: Pair, other: Pair, channels: Sequence[Channel])
     ]
 
     def opened(k: Any) -> None:
-        session.go("channel", layer=channels[int(k)].layer, channel=channels[int(k)].index)
+        session.go("channel", layer=channels[int(k)].layer, channel=channels[int(k)].index, pair=pair)
 
     if items:
         components.gallery(f"only {pair.words} beside {other.words}", f"Only with {pair.words}", items, 84, opened)
