@@ -13,19 +13,24 @@ import networkx as nx
 import numpy as np
 import pytest
 import xarray as xr
+from distributed import Client
 from streamlit.testing.v1 import AppTest
 
 from dashboard.data import StoreData
 from dashboard.evidence import Evidence, evidence_of, marks_of, why_untested
 from dashboard.selection import STORED, Reselection, Selection
 from dashboard.shown import badge, graphs, proof
+from summit_dask.facts.config import RunConfig
 from summit_dask.facts.layergraph import Channel
 from summit_dask.facts.pairs import PAPERS
 from summit_dask.questions.graphml import graphml_ready
+from summit_dask.stages.evidence import find_evidence
+from summit_dask.store.evidence import Settings
 from summit_dask.store.store import Store
 from summit_dask.store.tree import open_store
 from tests.pages import component_of, components_of, headings_of, items_of, open_page
 from tests.pairs import RELEVANT, add_pair
+from tests.runs import connected, copied
 from tests.stores import add_evidence, make_store
 
 ONE = Selection(class_="n00000001")
@@ -254,6 +259,18 @@ def test_the_page_shows_one_class_and_all(tested: Path, monkeypatch: pytest.Monk
     assert "<h3>Without the channels of crane (n00000001)</h3>" in headings
     assert len(app.get("vega_lite_chart") + app.get("arrow_vega_lite_chart")) == 6
     assert any("on 30 of their images" in text for text in _captions(app))
+
+
+def test_what_the_stage_finds_is_shown(
+    finished: RunConfig, tmp_path: Path, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store.open(copied(finished, tmp_path).out, writable=True)
+    with store.changing():
+        find_evidence(store, Settings(images=6, samples=5), connected(client))
+    for page in ("explore", "evidence"):
+        app = open_page(store.path, page, monkeypatch)
+        assert not app.exception and len(_said(app)) >= 1
+    assert {"Is it these channels that matter?", "The weakest classes"} <= set(headings_of(app))
 
 
 def test_a_class_that_was_not_tested_says_so_among_the_others(tested: Path, monkeypatch: pytest.MonkeyPatch) -> None:
