@@ -117,7 +117,9 @@ def layer_graph(layers: pd.DataFrame, hops: pd.DataFrame) -> Any:
 def intervals(table: pd.DataFrame, title: str, description: str) -> Any:
     """A point with its interval for each kind; columns kind, value, low, high, own (whether it stands out)."""
     n = max(1, len(table))
-    base = alt.Chart(table).encode(y=alt.Y("kind:N", sort=None, title=None, axis=alt.Axis(labelLimit=360)))
+    base = alt.Chart(table).encode(
+        y=alt.Y("kind:N", sort=None, title=None, axis=alt.Axis(labelLimit=360, labelFlush=False))
+    )
     colour = alt.condition("datum.own", alt.value(BLUE), alt.value(GREY))
     reach = base.mark_rule(strokeWidth=3, opacity=0.45).encode(x=_share("low", title), x2="high:Q", color=colour)
     points = base.mark_point(filled=True, size=90, opacity=1).encode(

@@ -65,8 +65,8 @@ def _necessity(evidence: Evidence, index: int) -> None:
     st.altair_chart(figures.intervals(proof.choices(evidence, index), title, "Necessity of the graph and of others"))
     st.caption(
         "Necessity: taken away from all layers at once, each time as many channels in each layer as the graph has. The "
-        "graph says something where it loses more than the grey ones; with less than the most active channels, it says "
-        f"little that they don't. {badge.INTERVAL} {badge.chance(evidence, index)}"
+        "graph says something where more is lost without it than without the grey ones; where the most active channels "
+        f"matter as much, it says little that they don't. {badge.INTERVAL} {badge.chance(evidence, index)}"
     )
     _elsewhere(evidence, index)
 
@@ -79,7 +79,7 @@ def _elsewhere(evidence: Evidence, index: int) -> None:
     st.caption(
         f"Other classes: on {n:,} of their images, the margin of the image's own class {badge.change(own.value)} "
         f"without the channels of this graph ({badge.between(own)}), and without as many random ones "
-        f"{badge.by(own.value, random.value)}. A graph of this class alone costs others little."
+        f"{badge.by(own.value, random.value)}. A graph of what this class alone needs costs others little."
     )
 
 
