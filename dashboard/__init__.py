@@ -6,6 +6,8 @@
                                      │     │
                                selection  data          what is shown; what is read, and kept
                                      │     │
+                                     │  evidence        what was found about its graphs
+                                     │     │
                                      views              one page a file
                                         │
                                       shown             what pages share

@@ -12,7 +12,14 @@ from dashboard.selection import Selection
 from summit_dask.facts.errors import StoreError, StoreIncompleteError, StoreVersionError, SummitError
 from summit_dask.store.places import stores_in
 
-PAGES = {"explore": "Explore", "channel": "Channel", "layers": "Layers", "classes": "Class", "run": "Run"}
+PAGES = {
+    "explore": "Explore",
+    "channel": "Channel",
+    "layers": "Layers",
+    "classes": "Class",
+    "evidence": "Evidence",
+    "run": "Run",
+}
 
 _STYLE = Path(__file__).with_name("style.css")
 

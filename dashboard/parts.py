@@ -5,8 +5,12 @@ from collections.abc import Mapping
 from summit_dask.facts.pairs import PAPERS, Pair, pair_of
 from summit_dask.store.status import makers
 
-#: What each outermost group is, and the command that makes it; /pictures is no stage of a run.
-PARTS: Mapping[str, tuple[str, str]] = {**makers(), "pictures": ("pictures of channels", "pictures")}
+#: What each outermost group is, and the command that makes it; the last two are no stages of a run.
+PARTS: Mapping[str, tuple[str, str]] = {
+    **makers(),
+    "pictures": ("pictures of channels", "pictures"),
+    "evidence": ("evidence for its graphs", "evidence"),
+}
 
 
 def in_words(group: str) -> str:

@@ -14,7 +14,7 @@ Sort = Literal["similarity", "best", "worst", "name", "images"]
 Scale = Literal["class", "all"]
 
 #: The controls of the graph's drawing.
-VIEW = ("least_count", "width", "height", "scale")
+VIEW = ("least_count", "width", "height", "scale", "only_effective")
 
 #: Smallest and largest p and mass to select with.
 SHARES = (0.005, 0.5)
@@ -73,6 +73,8 @@ class Selection:
         Distance of the graph's columns and rows, relative to the usual one.
     scale
         Whether node sizes are relative to this class's largest count, or to all classes'.
+    only_effective
+        Whether edges are hidden of which evidence says that they have no effect.
     how
         How the graph is selected, where that differs from the stored one.
     alone
@@ -94,6 +96,7 @@ class Selection:
     width: Annotated[float, address.between("width", *STRETCH)] = 1.0
     height: Annotated[float, address.between("height", *STRETCH)] = 1.0
     scale: Annotated[Scale, address.choice("scale", get_args(Scale))] = "class"
+    only_effective: Annotated[bool, address.flag("only_effective")] = False
     how: Annotated[Reselection, address.record(Reselection)] = STORED
     alone: Annotated[bool, address.flag("alone")] = False
     misclassified: Annotated[bool, address.flag("misclassified")] = False

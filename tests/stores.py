@@ -15,15 +15,17 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import sparse
 
+from summit_dask.arrays.evidence import CHOICES, KEPT, LAYER_CHOICES, N_DRAWS, RIVALS, SHARES, p_value
 from summit_dask.arrays.graph.attribution import ClassGraph, class_graph
 from summit_dask.arrays.graph.edges import ClassCounts
 from summit_dask.facts import encoded, schema
 from summit_dask.facts.config import ResultOptions
 from summit_dask.facts.layergraph import Convolution, Hop, Layer, LayerGraph, Window
-from summit_dask.facts.pairs import PAPERS, pair_of
+from summit_dask.facts.pairs import PAPERS, Pair, pair_of
 from summit_dask.facts.preprocessing import Preprocessing
 from summit_dask.facts.run import Imported, NetworkSpec, Run
 from summit_dask.facts.stages import stage_of
+from summit_dask.store.evidence import Settings, group_of
 from summit_dask.store.graphs import write_graphs
 from summit_dask.store.header import Header
 from summit_dask.store.layout import partition_size
@@ -340,3 +342,65 @@ def _write_examples(store: Store, made: Made, rng: np.random.Generator) -> None:
         for name, array in values.items():
             store.add(f"examples/{layer.name}/{name}", array)
     finish(store, "examples")
+
+
+def add_evidence(path: Path, pair: Pair = PAPERS, seed: int = 0) -> None:
+    """All variables of the evidence for the graphs of a pair, made up; the last class is one that wasn't tested."""
+    rng = np.random.default_rng(seed)
+    store = Store.open(path, writable=True)
+    lengths, labels = _evidence_labels(store, pair)
+    with store.changing(), store.renewing(group_of(pair)) as draft:
+        values = {**_invented(rng, lengths), **labels}
+        for variable in schema.variables("evidence"):
+            draft.add(variable.address(pair.name), values[variable.name].astype(variable.numpy_dtype))
+        draft.finish(group_of(pair), store.finished(pair.group) or 0)
+
+
+def _evidence_labels(store: Store, pair: Pair) -> tuple[dict[str, int], dict[str, NDArray[Any]]]:
+    """Lengths of all dims of evidence, and the names along them."""
+    graph, settings = store.layer_graph, Settings()
+    names: dict[str, Sequence[Any]] = {
+        "choice": CHOICES,
+        "layer_choice": LAYER_CHOICES,
+        "rival": RIVALS,
+        "map_layer": [layer.name for layer in graph.with_maps],
+        "kept": KEPT,
+        "ranked_layer": [layer.name for layer in graph.influenced],
+        "measure": ["influence", "contribution"],
+        "share": SHARES,
+        "ablation": [settings.ablation],
+    }
+    numbers = {name: np.array([getattr(settings, name)]) for name in ("images", "samples", "seed")}
+    others = {kind: len(store.read(f"{pair.group}/{kind}_class")) for kind in ("node", "edge")}
+    others |= {
+        "class": store.header.n_classes,
+        "draw": N_DRAWS,
+        "map_channel": sum(x.channels for x in graph.with_maps),
+    }
+    labels = {name: np.array(values, None if name == "share" else schema.STRING) for name, values in names.items()}
+    return {name: len(values) for name, values in names.items()} | others, {**labels, **numbers}
+
+
+def _invented(rng: np.random.Generator, lengths: Mapping[str, int]) -> dict[str, NDArray[Any]]:
+    """Shares that fit together, each between its ends; without the last class's."""
+    n = lengths["class"]
+    values = {v.name: rng.random(schema.sizes(v, lengths)) for v in schema.variables("evidence")}
+    values["n_tested"], values["n_tested_by_layer"] = np.full(n, 12), np.full(n, 8)
+    values["n_elsewhere"] = np.full(n, 30)
+    values["n_targets"] = np.full_like(values["n_targets"], 40)
+    values["random_necessity"] *= 0.3
+    values["necessity"][:, CHOICES.index("random")] = values["random_necessity"].mean(axis=1)
+    necessity = dict(zip(CHOICES, values["necessity"].T, strict=True))
+    values["rival_class"] = (np.arange(n)[:, None] + [1, 2]) % n
+    values["specificity"] = np.stack([necessity["graph"] - necessity[rival] for rival in RIVALS], axis=1)
+    pairs = zip(necessity["graph"], values["random_necessity"], strict=True)
+    values["p_value"] = np.array([p_value(own, draws) for own, draws in pairs])
+    values["edge_effect"] = rng.normal(0.1, 0.15, lengths["edge"])
+    values["edge_effect"][::7] = np.nan
+    for name in [name for name in values if name.endswith("_low")]:
+        whole = name.removesuffix("_low")
+        values[name], values[f"{whole}_high"] = values[whole] - 0.1, values[whole] + 0.1
+    for variable in schema.variables("evidence"):
+        if variable.dims[0] == "class" and not variable.name.endswith("jaccard"):
+            values[variable.name][-1] = variable.fill
+    return values

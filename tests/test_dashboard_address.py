@@ -38,6 +38,7 @@ _FIELDS: dict[str, hst.SearchStrategy[Any]] = {
     "width": _stretches,
     "height": _stretches,
     "scale": hst.sampled_from(["class", "all"]),
+    "only_effective": hst.booleans(),
     "how": hst.builds(
         Reselection,
         p=_shares,
@@ -63,6 +64,7 @@ _OTHER = Selection(
     0.5,
     3.0,
     "all",
+    True,
     Reselection(0.1, 0.25, (Channel("stem", 1), Channel("mixed1", 0)), True),
     True,
     True,
@@ -70,8 +72,8 @@ _OTHER = Selection(
 )
 _ITS_ADDRESS = (
     "store=digits.zarr&class=n01440764&layer=stem&channel=3&pin_layer=mixed2&pin_channel=8&sort=worst"
-    "&search=crane+%26+co&least_count=2&width=0.5&height=3&scale=all&p=0.1&mass=0.25&out_layer=stem&out_layer=mixed1"
-    "&out_channel=1&out_channel=0&keep_excluded=1&alone=1&misclassified=1"
+    "&search=crane+%26+co&least_count=2&width=0.5&height=3&scale=all&only_effective=1&p=0.1&mass=0.25"
+    "&out_layer=stem&out_layer=mixed1&out_channel=1&out_channel=0&keep_excluded=1&alone=1&misclassified=1"
     "&graphs=relevance-contribution"
 )
 
@@ -119,7 +121,7 @@ def test_what_an_address_can_t_say_counts_as_not_said(query: dict[str, list[str]
 
 
 def test_the_controls_of_the_drawing_are_fields() -> None:
-    assert tuple(_OTHER.view.items()) == tuple(zip(VIEW, (2, 0.5, 3.0, "all"), strict=True))
+    assert tuple(_OTHER.view.items()) == tuple(zip(VIEW, (2, 0.5, 3.0, "all", True), strict=True))
 
 
 def test_what_the_address_names_in_vain_is_said(data: StoreData) -> None:

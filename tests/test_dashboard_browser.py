@@ -15,7 +15,7 @@ import pytest
 
 from dashboard.data import StoreData
 from tests.pairs import add_pair
-from tests.stores import AWKWARD_NAMES, make_store, skip_layer_graph
+from tests.stores import AWKWARD_NAMES, add_evidence, make_store, skip_layer_graph
 
 pytestmark = pytest.mark.browser
 sync_api = pytest.importorskip("playwright.sync_api")
@@ -36,6 +36,9 @@ ARGUMENTS = (
 )
 LOCAL = ("http://127.0.0.1:", "ws://127.0.0.1:", "data:", "blob:")
 GRAPH = ".stage[data-drawn]"
+
+#: Whether the page of evidence is whole.
+ALL_CHARTS = "document.querySelectorAll('[data-testid=stVegaLiteChart] svg').length == 6"
 
 #: Of each edge, whether it runs through a node.
 COVERED = """edges => edges.map(edge => {
@@ -74,6 +77,15 @@ def with_pairs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     path = tmp_path_factory.mktemp("stores") / "pairs"
     make_store(path)
     add_pair(path)
+    yield from _serve(path)
+
+
+@pytest.fixture(scope="module")
+def with_evidence(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server on a store with evidence for its graphs."""
+    path = tmp_path_factory.mktemp("stores") / "evidence"
+    make_store(path, graph=skip_layer_graph())
+    add_evidence(path)
     yield from _serve(path)
 
 
@@ -206,6 +218,81 @@ def test_a_pinned_channel_says_what_lowers_it(with_pairs: str, page: "sync_api.P
     page.locator(".node:not([hidden])").nth(1).click()
     page.get_by_role("heading", name="Lowered most by").wait_for()
     assert "images" in page.get_by_role("heading", name="Lowered most by").locator("+ div li").first.inner_text()
+
+
+def test_evidence_is_drawn_and_edges_without_effect_can_be_hidden(with_evidence: str, page: "sync_api.Page") -> None:
+    page.goto(f"{with_evidence}/?class=n00000002")
+    page.wait_for_selector(GRAPH)
+    page.get_by_text(re.compile("Without these .* random ones")).wait_for()
+    borders = {kind: page.locator(f".node{kind} .frame").first for kind in (".stable", ".unstable")}
+    assert [_dashes(border) != "none" for border in borders.values()] == [False, True]
+    idle = page.locator("path.edge.idle")
+    n_edges, n_idle = page.locator("path.edge").count(), idle.count()
+    assert 0 < n_idle < n_edges and idle.first.is_visible()
+    assert _dashes(idle.first) != "none" and _dashes(page.locator("path.edge:not(.idle)").first) == "none"
+    assert "stable" in _downloaded_svg(page) and _downloaded_svg(page).count("stroke-dasharray=") == n_idle
+    page.get_by_label("Hide dotted").check()
+    page.wait_for_url("**only_effective=1**")
+    for _ in range(2):  # the address brings it back
+        assert page.locator("path.edge:not([hidden])").count() == n_edges - n_idle
+        assert page.locator("path.edge.idle:not([hidden])").count() == 0
+        page.goto(page.url)
+        page.wait_for_selector(GRAPH)
+    page.get_by_label("Hide dotted").uncheck()
+    page.wait_for_function("!location.search.includes('only_effective')")
+    page.locator("path.hit").first.dispatch_event("pointerover", {"bubbles": True})
+    assert re.search("in [0-9.]+ % of resampled image sets", page.locator(".float").inner_text())
+    told = page.locator(".float .wide").all_inner_texts()
+    assert len(told) == 1 or re.fullmatch(r"without \w+ \d+, the maximum of \w+ \d+ (falls|grows) by .*%", told[1])
+
+
+def test_how_the_graphs_of_a_class_s_page_are_drawn_stays(with_evidence: str, page: "sync_api.Page") -> None:
+    page.goto(f"{with_evidence}/classes?class=n00000002")
+    page.wait_for_selector(GRAPH)
+    page.get_by_label("Hide dotted").first.check()
+    page.wait_for_url("**only_effective=1**")
+    page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]")
+    assert page.locator("path.edge:not([hidden])").count() > 0
+    assert page.locator("path.edge.idle:not([hidden])").count() == 0 and "least_count" not in page.url
+
+
+def _dashes(element: "sync_api.Locator") -> str:
+    return str(element.evaluate("element => getComputedStyle(element).strokeDasharray"))
+
+
+def _downloaded_svg(page: "sync_api.Page") -> str:
+    page.locator(".bar summary").click()
+    with page.expect_download() as download:
+        page.locator(".bar .menu button", has_text="SVG").click()
+    return Path(download.value.path()).read_text()
+
+
+def test_without_evidence_nothing_is_marked(address: str, page: "sync_api.Page") -> None:
+    page.goto(address)
+    page.wait_for_selector(GRAPH)
+    assert page.locator(".node.stable, .node.unstable, .edge.idle").count() == 0
+    assert page.get_by_label("Hide dotted").is_hidden() and page.get_by_text("resampled image sets").is_hidden()
+    assert page.get_by_text("Without these").count() == 0
+
+
+def test_the_evidence_of_all_classes_is_a_point_each_which_chooses_it(
+    with_evidence: str, page: "sync_api.Page"
+) -> None:
+    page.goto(f"{with_evidence}/evidence?class=n00000000")
+    heading = page.locator("h3", has_text="Without the channels of")
+    heading.wait_for()
+    assert heading.text_content() == f"Without the channels of {AWKWARD_NAMES[0]}"
+    page.wait_for_function(ALL_CHARTS)
+    points = page.locator("[data-testid=stVegaLiteChart]").last.locator("g.mark-symbol path")
+    assert points.count() == 4  # the last class was not tested
+    points.first.click()
+    page.wait_for_url("**class=n00000001**")
+    page.locator("h3", has_text="Without the channels of crane").wait_for()
+    page.goto(page.url)
+    page.wait_for_function(ALL_CHARTS)
+    points.first.hover()
+    page.locator("#vg-tooltip-element", has_text=AWKWARD_NAMES[0]).wait_for()
+    assert page.locator("img[src=x]").count() == 0
 
 
 def test_one_pair_alone_leaves_no_choice(address: str, page: "sync_api.Page") -> None:

@@ -22,16 +22,13 @@ from summit_dask.facts.layergraph import Channel, LayerGraph
 from summit_dask.facts.pairs import PAPERS, Pair
 from summit_dask.facts.stages import stage_named
 from summit_dask.questions.query import attribution_graph
-from summit_dask.serve import dashboard_folder
 from summit_dask.store.store import Store
 from summit_dask.store.tree import open_store
 from tests.networks import tiny_config
+from tests.pages import FOLDER, component_of, components_of, facts_of, headings_of, items_of, open_page
 from tests.pairs import RELEVANT, add_pair
 from tests.runs import run_here
 from tests.stores import AWKWARD_NAMES, PARTS, Made, layer_graph, make_store, options
-
-START = Selection()
-FOLDER = dashboard_folder()
 
 #: What each page begins with, whatever the store lacks.
 BEGINNING = {
@@ -39,6 +36,7 @@ BEGINNING = {
     "channel": "channel heading",
     "layers": "Layers: how classes share channels",
     "classes": "class",
+    "evidence": "Evidence: do the graphs hold when the network is touched?",
     "run": "progress",
 }
 
@@ -54,57 +52,17 @@ def two_pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def _run(store: Path, page: str, monkeypatch: pytest.MonkeyPatch, selection: Selection = START) -> AppTest:
-    monkeypatch.setenv("SUMMIT_DASK_STORE", str(store))
-    monkeypatch.setattr("sys.argv", ["script.py"])
-    app = AppTest.from_file(str(FOLDER / "script.py"), default_timeout=60)
-    if page != "explore":
-        app.session_state["go"] = (page, selection)
-    for name, values in selection.to_query().items():
-        app.query_params[name] = values
-    return app.run()
-
-
-def _components(app: AppTest) -> dict[str, dict[str, object]]:
-    """What each component of the page was given, by its key."""
-    protos = [getattr(element, "proto", None) for element in app.main]
-    ours = [proto for proto in protos if type(proto).__name__ == "BidiComponent"]
-    return {proto.id.rpartition("-")[2]: json.loads(proto.json or proto.mixed.json) for proto in ours}
-
-
-def _component(app: AppTest, key: str) -> dict[str, object]:
-    return _components(app)[key]
-
-
-def _facts(app: AppTest, key: str) -> dict[str, str]:
-    """The facts beside a title."""
-    pairs: list[tuple[str, str]] = _component(app, key)["facts"]  # type: ignore[assignment]
-    return dict(pairs)
-
-
-def _items(app: AppTest, key: str) -> list[dict[str, str]]:
-    """The pictures of a gallery."""
-    items: list[dict[str, str]] = _component(app, key)["items"]  # type: ignore[assignment]
-    return items
-
-
-def _headings(app: AppTest) -> list[str]:
-    """All headings that are not a component's, those with names in them as HTML."""
-    names = [element.proto.body for element in app.get("html") if "<h3>" in element.proto.body]
-    return [heading.value for heading in [*app.header, *app.subheader]] + names
-
-
 @pytest.mark.parametrize("page", BEGINNING)
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_page_on_every_kind_of_store(
     page: str, kind: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    app = _run(request.getfixturevalue(kind), page, monkeypatch)
+    app = open_page(request.getfixturevalue(kind), page, monkeypatch)
     assert not app.exception, app.exception[0].stack_trace
-    shown = _components(app)
+    shown = components_of(app)
     assert "error" not in shown, shown["error"]
-    assert "Model" in _facts(app, "header")
-    assert BEGINNING[page] in [*shown, *_headings(app)]
+    assert "Model" in facts_of(app, "header")
+    assert BEGINNING[page] in [*shown, *headings_of(app)]
 
 
 # What the pages show
@@ -112,52 +70,52 @@ def test_every_page_on_every_kind_of_store(
 
 def test_explore_shows_what_the_address_says(complete: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = Selection(class_="n00000002", layer="mixed1", sort="worst", least_count=2, pinned=Channel("mixed2", 8))
-    app = _run(complete, "explore", monkeypatch, wanted)
-    classes = _component(app, "classes")
-    graph = _component(app, "graph")
+    app = open_page(complete, "explore", monkeypatch, wanted)
+    classes = component_of(app, "classes")
+    graph = component_of(app, "graph")
     assert (classes["selected"], classes["layer"], classes["sort"]) == (2, "mixed1", "worst")
     assert graph["title"] == "Attribution graph of crane (n00000002)"
-    assert graph["view"] == {"least_count": 2, "width": 1.0, "height": 1.0, "scale": "class"}
+    assert graph["view"] == {"least_count": 2, "width": 1.0, "height": 1.0, "scale": "class", "only_effective": False}
     assert graph["pinned"] == {"layer": "mixed2", "channel": 8}
-    assert _component(app, "pinned")["pinned"]["channel"] == 8  # type: ignore[index]
+    assert component_of(app, "pinned")["pinned"]["channel"] == 8  # type: ignore[index]
 
 
 def test_a_class_s_header(complete: Path, imported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    app = _run(complete, "classes", monkeypatch, Selection(class_="n00000001"))
-    assert list(_facts(app, "class").items()) == [
+    app = open_page(complete, "classes", monkeypatch, Selection(class_="n00000001"))
+    assert list(facts_of(app, "class").items()) == [
         ("Accuracy", "80.0%"),
         ("Images", "5"),
         ("Folder", "n00000001"),
         ("Synset", "n00000001"),
     ]
     assert not [button for button in app.button if button.label == "Stores"]  # there is but one
-    assert _facts(_run(imported, "explore", monkeypatch), "class") == {"Accuracy": "–", "Images": "–"}
+    assert facts_of(open_page(imported, "explore", monkeypatch), "class") == {"Accuracy": "–", "Images": "–"}
 
 
 def test_titles_hold_names_as_text(complete: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    headings = _headings(_run(complete, "layers", monkeypatch, Selection(layer="mixed1", class_="n00000000")))
+    headings = headings_of(open_page(complete, "layers", monkeypatch, Selection(layer="mixed1", class_="n00000000")))
     assert "<h3>Most used for &lt;img src=x onerror=alert(1)&gt;</h3>" in headings
     assert "<h3>All classes and channels of mixed1</h3>" in headings
-    headings = _headings(_run(complete, "layers", monkeypatch, Selection(class_="n00000004")))
+    headings = headings_of(open_page(complete, "layers", monkeypatch, Selection(class_="n00000004")))
     assert f"<h3>Most used for {AWKWARD_NAMES[4].replace('>', '&gt;')}</h3>" in headings
 
 
 def test_the_channel_page_tells_why_a_channel_was_left_out(complete: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    app = _run(complete, "channel", monkeypatch, Selection(layer="stem", channel=7))
-    assert "fires for every image" in str(_component(app, "channel heading")["note"])
-    app = _run(complete, "channel", monkeypatch, Selection(layer="stem", channel=6))
-    assert _component(app, "channel heading")["note"] == ""
+    app = open_page(complete, "channel", monkeypatch, Selection(layer="stem", channel=7))
+    assert "fires for every image" in str(component_of(app, "channel heading")["note"])
+    app = open_page(complete, "channel", monkeypatch, Selection(layer="stem", channel=6))
+    assert component_of(app, "channel heading")["note"] == ""
 
 
 def test_another_layer_begins_with_the_channel_its_class_uses_most(
     complete: Path, made: Made, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    app = _run(complete, "channel", monkeypatch, Selection(layer="mixed3", channel=7, class_="n00000001"))
+    app = open_page(complete, "channel", monkeypatch, Selection(layer="mixed3", channel=7, class_="n00000001"))
     assert app.number_input(key="channel index").value == 7
     app.selectbox(key="channel layer").set_value("stem").run()
     assert app.number_input(key="channel index").value == made.activation["stem"][1].argmax()
     assert not any("does not exist" in text.value for text in app.text)
-    app = _run(complete, "channel", monkeypatch, Selection(layer="mixed3", channel=10))
+    app = open_page(complete, "channel", monkeypatch, Selection(layer="mixed3", channel=10))
     assert any("mixed3 has the channels 0 to 9; channel 10 does not exist" in text.value for text in app.text)
 
 
@@ -167,21 +125,21 @@ def test_sources_in_one_class_alone(complete: Path, monkeypatch: pytest.MonkeyPa
     assert graph is not None
     source, target = graph.edges(data.layer_graph)[0]
     wanted = Selection(layer=target.layer, channel=target.index, class_="n00000001", alone=True)
-    app = _run(complete, "channel", monkeypatch, wanted)
-    first = _items(app, "Strongest sources")[0]
+    app = open_page(complete, "channel", monkeypatch, wanted)
+    first = items_of(app, "Strongest sources")[0]
     assert first["title"] == f"channel {source.index}"
     assert first["text"] == f"{source.layer}\n{graph.edge_influence[0]:,} images"
     app.toggle(key="one class").set_value(False).run()
-    assert re.search(r"\n\d class", _items(app, "Strongest sources")[0]["text"])
+    assert re.search(r"\n\d class", items_of(app, "Strongest sources")[0]["text"])
     assert "alone" not in app.query_params
 
 
 def test_misclassified_images_have_a_graph(complete: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    app = _run(complete, "classes", monkeypatch, Selection(class_="n00000001", misclassified=True))
-    assert "The chosen image" in _headings(app)
-    assert _component(app, "part")["title"] == "Attribution graph of 1 images"
-    app = _run(complete, "classes", monkeypatch, Selection(class_="n00000001"))
-    assert "part" not in _components(app)
+    app = open_page(complete, "classes", monkeypatch, Selection(class_="n00000001", misclassified=True))
+    assert "The chosen image" in headings_of(app)
+    assert component_of(app, "part")["title"] == "Attribution graph of 1 images"
+    app = open_page(complete, "classes", monkeypatch, Selection(class_="n00000001"))
+    assert "part" not in components_of(app)
 
 
 def test_quarters_go_from_the_least_accurate_classes_to_the_most(
@@ -202,12 +160,12 @@ def test_quarters_go_from_the_least_accurate_classes_to_the_most(
 def test_bars_of_a_layer_are_its_most_used_channels(
     complete: Path, made: Made, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    app = _run(complete, "layers", monkeypatch, Selection(layer="mixed2", class_="n00000002"))
+    app = open_page(complete, "layers", monkeypatch, Selection(layer="mixed2", class_="n00000002"))
     for key, counts in {
         "top of class": made.activation["mixed2"][2],
         "top of all": made.activation["mixed2"].sum(axis=0),
     }.items():
-        charts: list[dict[str, Any]] = _component(app, key)["charts"]  # type: ignore[assignment]
+        charts: list[dict[str, Any]] = component_of(app, key)["charts"]  # type: ignore[assignment]
         best = [k for k in np.argsort(-counts, kind="stable")[:10] if counts[k]]
         assert [(bar["name"], bar["value"]) for bar in charts[0]["bars"]] == [(str(k), counts[k]) for k in best]
 
@@ -232,14 +190,14 @@ def _table(app: AppTest, column: str) -> dict[str, str]:
 
 
 def test_the_run_page_shows_what_a_run_wrote(finished: RunConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    app = _run(finished.out, "run", monkeypatch)
+    app = open_page(finished.out, "run", monkeypatch)
     network = Store.open(finished.out).network
     values = {name: value for table in app.dataframe[1:4] for name, value in table.value.to_numpy().tolist()}
     assert values["weights digest"] == network.digest and len(network.digest) == 64
     assert (values["resize"], values["crop"]) == ("none", "[24, 24]")
     assert values["batch_size"] == "8" and values["model"] == finished.model
     assert values["numpy"] == np.__version__
-    assert _facts(app, "progress")["Still to do"] == "nothing"
+    assert facts_of(app, "progress")["Still to do"] == "nothing"
     assert set(_table(app, "state").values()) == {"done"}
     assert _table(app, "made by")["examples of channels"] == "summit-dask reduce"
     assert "influences" in _table(app, "files")
@@ -250,17 +208,17 @@ def test_the_run_page_says_what_is_to_do_in_words(
 ) -> None:
     config = tiny_config(tmp_path)
     run_here(config, client, "extract", "reduce")
-    app = _run(config.out, "run", monkeypatch)
-    to_do = _facts(app, "progress")["Still to do"]
+    app = open_page(config.out, "run", monkeypatch)
+    to_do = facts_of(app, "progress")["Still to do"]
     assert to_do == "examples of channels, attribution graphs, class embedding"
     assert list(_table(app, "state").values()) == ["done", "done", "to do", "to do", "to do"]
 
 
 def test_the_run_page_of_an_import_names_no_options(imported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    app = _run(imported, "run", monkeypatch)
-    assert list(_facts(app, "header")) == ["Model", "Data set", "Classes", "Images"]
-    assert "Configuration" not in _headings(app)
-    assert _facts(app, "progress")["Not imported"] == (
+    app = open_page(imported, "run", monkeypatch)
+    assert list(facts_of(app, "header")) == ["Model", "Data set", "Classes", "Images"]
+    assert "Configuration" not in headings_of(app)
+    assert facts_of(app, "progress")["Not imported"] == (
         "values of single images and sources of single images and contributions of single images and relevance of "
         "single images, counts per class and channel, examples of channels, class embedding"
     )
@@ -281,7 +239,7 @@ def test_the_layer_graph_is_drawn_from_the_input_up(complete: Path) -> None:
 
 
 def test_unreadable_images_are_listed(complete: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    app = _run(complete, "run", monkeypatch)
+    app = open_page(complete, "run", monkeypatch)
     last_of_class = [f"n0000000{k}/{6 * k + 5:04d}.jpg" for k in range(1, 5)]
     assert _table(app, "reason") == dict.fromkeys(last_of_class, "cannot identify image file")
 
@@ -291,9 +249,9 @@ def test_what_was_made_with_other_options_is_said(tmp_path: Path, monkeypatch: p
     store = Store.open(tmp_path / "store", writable=True)
     with store.changing():
         store.update_run(store.header.run.with_options_of(stage_named("graphs"), options().replaced(p=0.2)))
-    app = _run(tmp_path / "store", "explore", monkeypatch)
+    app = open_page(tmp_path / "store", "explore", monkeypatch)
     assert any("attribution graphs. Run 'summit-dask graphs'" in text.value for text in app.text)
-    states = _table(_run(tmp_path / "store", "run", monkeypatch), "state")
+    states = _table(open_page(tmp_path / "store", "run", monkeypatch), "state")
     assert [part for part, state in states.items() if state == "done with other options"] == ["attribution graphs"]
 
 
@@ -303,18 +261,18 @@ def test_what_was_made_with_other_options_is_said(tmp_path: Path, monkeypatch: p
 def test_the_measures_are_chosen_among_those_of_the_store_s_graphs(
     two_pairs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    app = _run(two_pairs, "explore", monkeypatch)
-    papers = _component(app, "graph")
+    app = open_page(two_pairs, "explore", monkeypatch)
+    papers = component_of(app, "graph")
     choice = app.radio(key="measures")
     assert choice.options == ["Nodes by activation, edges by influence", "Nodes by relevance, edges by contribution"]
     choice.set_value(RELEVANT).run()
     assert np.ravel(app.query_params["graphs"]).tolist() == ["relevance-contribution"]
-    chosen = _component(app, "graph")
+    chosen = component_of(app, "graph")
     assert chosen["nodes"] != papers["nodes"] and chosen["id"] != papers["id"]
     assert (papers["measure"], chosen["measure"]) == ("influence", "contribution")
     assert chosen["nodes"] == _drawn(two_pairs, RELEVANT)
     app.radio(key="measures").set_value(PAPERS).run()
-    assert _component(app, "graph")["nodes"] == papers["nodes"]
+    assert component_of(app, "graph")["nodes"] == papers["nodes"]
 
 
 @pytest.mark.parametrize("page", ["explore", "channel", "classes"])
@@ -322,12 +280,12 @@ def test_every_page_with_graphs_shows_the_pair_that_the_address_names(
     two_pairs: Path, page: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wanted = Selection(pair=RELEVANT, class_="n00000001", layer="mixed3", channel=3, pinned=Channel("mixed3", 3))
-    app = _run(two_pairs, page, monkeypatch, wanted.but(misclassified=True, alone=True))
+    app = open_page(two_pairs, page, monkeypatch, wanted.but(misclassified=True, alone=True))
     assert not app.exception and app.radio(key="measures").value == RELEVANT
-    papers = _run(two_pairs, page, monkeypatch, wanted.but(misclassified=True, alone=True, pair=None))
+    papers = open_page(two_pairs, page, monkeypatch, wanted.but(misclassified=True, alone=True, pair=None))
     assert not papers.exception and papers.radio(key="measures").value == PAPERS
     shown = {"explore": ["graph", "pinned"], "channel": ["Strongest sources"], "classes": ["whole", "part"]}[page]
-    assert all(_components(app)[key] != _components(papers)[key] for key in shown)
+    assert all(components_of(app)[key] != components_of(papers)[key] for key in shown)
 
 
 def test_what_lowers_a_channel_most_stands_beside_its_sources(
@@ -342,11 +300,13 @@ def test_what_lowers_a_channel_most_stands_beside_its_sources(
         if 3 in hop.targets
         for count in store.read(f"matrices/{hop.name}/inhibition_count")[place, hop.targets.index(3)].tolist()
     ]
-    pinned: dict[str, Any] = _component(_run(two_pairs, "explore", monkeypatch, wanted), "pinned")["pinned"]  # type: ignore[assignment]
+    pinned: dict[str, Any] = component_of(open_page(two_pairs, "explore", monkeypatch, wanted), "pinned")["pinned"]  # type: ignore[assignment]
     assert [row["influence"] for row in pinned["lowering"]] == sorted(counts, reverse=True)[:3]
-    page = _run(two_pairs, "channel", monkeypatch, wanted.but(alone=True))
+    page = open_page(two_pairs, "channel", monkeypatch, wanted.but(alone=True))
     assert any("lowers it most" in caption.value for caption in page.caption)
-    counted = _component(_run(imported, "explore", monkeypatch, Selection(pinned=Channel("mixed3b", 1))), "pinned")
+    counted = component_of(
+        open_page(imported, "explore", monkeypatch, Selection(pinned=Channel("mixed3b", 1))), "pinned"
+    )
     assert counted["pinned"]["lowering"] == []  # type: ignore[index]
 
 
@@ -354,9 +314,9 @@ def test_a_share_and_a_mass_select_again_from_the_pair_s_own_counts(
     two_pairs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     how = Reselection(p=0.5, mass=0.3)
-    app = _run(two_pairs, "explore", monkeypatch, Selection(pair=RELEVANT, how=how, class_="n00000001"))
+    app = open_page(two_pairs, "explore", monkeypatch, Selection(pair=RELEVANT, how=how, class_="n00000001"))
     made = attribution_graph(open_store(two_pairs), "n00000001", p=0.5, mass=0.3, **RELEVANT._asdict())
-    nodes: list[dict[str, Any]] = _component(app, "graph")["nodes"]  # type: ignore[assignment]
+    nodes: list[dict[str, Any]] = component_of(app, "graph")["nodes"]  # type: ignore[assignment]
     assert {(n["layer"], n["channel"], n["count"]) for n in nodes} == {
         (channel.layer, channel.index, count) for channel, count in made.nodes(data="count")
     }
@@ -366,7 +326,7 @@ def test_a_share_and_a_mass_select_again_from_the_pair_s_own_counts(
 def test_where_there_is_one_pair_alone_there_is_no_choice(
     kind: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    app = _run(request.getfixturevalue(kind), "explore", monkeypatch, Selection(pair=RELEVANT))
+    app = open_page(request.getfixturevalue(kind), "explore", monkeypatch, Selection(pair=RELEVANT))
     assert not [choice for choice in app.radio if choice.key == "measures"]
     assert any("no graphs with nodes by relevance" in text.value for text in app.text)
 
@@ -379,7 +339,7 @@ def test_the_run_page_lists_the_graphs_of_each_pair(
     with store.changing():
         store.update_run(store.header.run.with_options_of(stage_named("graphs"), options().replaced(p=0.2)))
     other = "attribution graphs with nodes by relevance, edges by contribution"
-    states = _table(_run(tmp_path / "store", "run", monkeypatch), "state")
+    states = _table(open_page(tmp_path / "store", "run", monkeypatch), "state")
     assert {part: state for part, state in states.items() if "graphs" in part} == dict.fromkeys(
         ("attribution graphs", other), "done with other options"
     )
@@ -400,26 +360,26 @@ def _drawn(store: Path, pair: Pair) -> list[dict[str, Any]]:
 
 
 def test_another_p_is_selected_live(complete: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    app = _run(complete, "explore", monkeypatch)
-    before = len(_component(app, "graph")["nodes"])  # type: ignore[arg-type]
+    app = open_page(complete, "explore", monkeypatch)
+    before = len(component_of(app, "graph")["nodes"])  # type: ignore[arg-type]
     app.slider(key="reselect p").set_value(0.5).run()
     assert Selection.from_query({"p": [str(np.ravel(app.query_params["p"])[0])]}).how.p == 0.5
-    assert len(_component(app, "graph")["nodes"]) > before  # type: ignore[arg-type]
+    assert len(component_of(app, "graph")["nodes"]) > before  # type: ignore[arg-type]
     next(button for button in app.button if button.label == "As stored").click().run()
     assert "p" not in app.query_params
-    assert len(_component(app, "graph")["nodes"]) == before  # type: ignore[arg-type]
+    assert len(component_of(app, "graph")["nodes"]) == before  # type: ignore[arg-type]
 
 
 def test_a_channel_is_left_out_and_taken_back(complete: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = Selection(how=Reselection(left_out=(Channel("mixed1", 3), Channel("mixed2", 0))))
-    app = _run(complete, "explore", monkeypatch, wanted)
+    app = open_page(complete, "explore", monkeypatch, wanted)
     assert any(text.value == "mixed1 · channel 3 is left out" for text in app.text)
     app.button(key="back mixed1 3").click().run()
     assert list(np.ravel(app.query_params["out_layer"])) == ["mixed2"]
 
 
 def test_sliders_are_disabled_with_the_reason(imported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    app = _run(imported, "explore", monkeypatch)
+    app = open_page(imported, "explore", monkeypatch)
     assert app.slider(key="reselect p").disabled and app.slider(key="reselect mass").disabled
     assert any("no counts" in caption.value for caption in app.caption)
 
@@ -430,7 +390,7 @@ def test_an_address_that_asks_for_what_the_store_can_t_do_is_answered(
 ) -> None:
     wanted = Selection(how=Reselection(p=0.4))
     store = request.getfixturevalue(kind)
-    app = _run(store, "explore", monkeypatch, wanted)
+    app = open_page(store, "explore", monkeypatch, wanted)
     assert any("another selection" in text.value and reason in text.value for text in app.text)
     assert app.slider(key="reselect p").value == pytest.approx(StoreData(store).options.p)
     assert kind == "imported" or any("no attribution graphs" in info.value for info in app.info)
@@ -446,30 +406,32 @@ def test_damaged_values_are_explained(tmp_path: Path, monkeypatch: pytest.Monkey
             content = bytearray(shard.read_bytes())
             content[len(content) // 3] ^= 255
             shard.write_bytes(bytes(content))
-    app = _run(tmp_path / "store", "channel", monkeypatch, Selection(layer="mixed3", channel=1))
+    app = open_page(tmp_path / "store", "channel", monkeypatch, Selection(layer="mixed3", channel=1))
     assert not app.exception
-    assert _component(app, "error")["title"] == "This store can't be read"
-    assert "activations/mixed3/value can't be read" in str(_component(app, "error")["note"])
+    assert component_of(app, "error")["title"] == "This store can't be read"
+    assert "activations/mixed3/value can't be read" in str(component_of(app, "error")["note"])
 
 
 def test_a_folder_of_stores_gives_a_choice(
     stores_folder: Path, complete: Path, half_finished: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    app = _run(stores_folder, "explore", monkeypatch)
-    shown = _components(app)
+    app = open_page(stores_folder, "explore", monkeypatch)
+    shown = components_of(app)
     assert not app.exception and "choose one" in str(shown["header"]["note"])
     assert {"store complete", "store half"} <= set(shown)
     app.button(key="choose half").click().run()
-    assert list(np.ravel(app.query_params["store"])) == ["half"] and "Model" in _facts(app, "header")
-    chosen = _run(stores_folder, "explore", monkeypatch, Selection(store="complete", class_="n00000001", sort="worst"))
-    assert _component(chosen, "graph")["nodes"]
+    assert list(np.ravel(app.query_params["store"])) == ["half"] and "Model" in facts_of(app, "header")
+    chosen = open_page(
+        stores_folder, "explore", monkeypatch, Selection(store="complete", class_="n00000001", sort="worst")
+    )
+    assert component_of(chosen, "graph")["nodes"]
     next(button for button in chosen.button if button.label == "Stores").click().run()
     assert not chosen.query_params
 
 
 def test_a_missing_store_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    app = _run(tmp_path / "nowhere", "explore", monkeypatch)
-    assert not app.exception and "summit-dask run" in str(_component(app, "error")["note"])
+    app = open_page(tmp_path / "nowhere", "explore", monkeypatch)
+    assert not app.exception and "summit-dask run" in str(component_of(app, "error")["note"])
 
 
 def test_a_store_of_another_version_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -477,8 +439,8 @@ def test_a_store_of_another_version_is_explained(tmp_path: Path, monkeypatch: py
     root = json.loads((tmp_path / "store" / "zarr.json").read_text())
     root["attributes"]["summit_format"] = 99
     (tmp_path / "store" / "zarr.json").write_text(json.dumps(root))
-    app = _run(tmp_path / "store", "explore", monkeypatch)
-    assert "format 99" in str(_component(app, "error")["note"])
+    app = open_page(tmp_path / "store", "explore", monkeypatch)
+    assert "format 99" in str(component_of(app, "error")["note"])
     with pytest.raises(StoreVersionError):
         StoreData(tmp_path / "store")
 
@@ -487,8 +449,8 @@ def test_a_damaged_store_is_explained(tmp_path: Path, monkeypatch: pytest.Monkey
     make_store(tmp_path / "store", parts=PARTS)
     shutil.rmtree(tmp_path / "store" / "classes")
     (tmp_path / "store" / "zarr.json").write_text("{")
-    app = _run(tmp_path / "store", "explore", monkeypatch)
-    assert not app.exception and "damaged" in str(_component(app, "error")["note"])
+    app = open_page(tmp_path / "store", "explore", monkeypatch)
+    assert not app.exception and "damaged" in str(component_of(app, "error")["note"])
 
 
 def test_a_store_on_an_odd_path_that_can_t_be_written(
@@ -498,7 +460,7 @@ def test_a_store_on_an_odd_path_that_can_t_be_written(
     shutil.copytree(complete, store)
     store.chmod(0o500)
     for page in BEGINNING:
-        shown = _components(_run(store, page, monkeypatch, Selection(class_="n00000001", misclassified=True)))
+        shown = components_of(open_page(store, page, monkeypatch, Selection(class_="n00000001", misclassified=True)))
         assert "error" not in shown and "header" in shown
     store.chmod(0o700)
 
@@ -522,6 +484,6 @@ def test_what_is_noted_of_the_hops_into_a_layer_is_told_with_it(
     plain = layer_graph()
     hops = tuple(replace(hop, notes=("gate: a_se_b",)) if hop.target == "mixed2.reduce" else hop for hop in plain.hops)
     make_store(tmp_path / "store", graph=LayerGraph(plain.layers, hops))
-    app = _run(tmp_path / "store", page, monkeypatch, replace(START, layer=layer))
+    app = open_page(tmp_path / "store", page, monkeypatch, Selection(layer=layer))
     assert not app.exception
     assert sum("on the way: gate: a_se_b." in str(element.proto) for element in app.get("html")) == n

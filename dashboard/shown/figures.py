@@ -10,7 +10,15 @@ BLUE, ORANGE, GREEN, RED, SKY, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 
 #: Above the chart, where long class names have room.
 LEGEND = alt.Legend(
-    title=None, orient="top", columns=3, labelLimit=240, labelFontSize=12, symbolSize=60, rowPadding=0, offset=4
+    title=None,
+    orient="top",
+    columns=3,
+    labelLimit=240,
+    labelFontSize=12,
+    symbolSize=60,
+    symbolOpacity=1,
+    rowPadding=0,
+    offset=4,
 )
 
 #: For as many lines or kinds of bars as a chart has.
@@ -104,3 +112,82 @@ def layer_graph(layers: pd.DataFrame, hops: pd.DataFrame) -> Any:
     height = 52 * max(2, layers["y"].nunique())
     chart = (drawn + boxes + names).resolve_scale(color="independent")
     return chart.properties(height=height, description="Layers of the network and the hops between them")
+
+
+def intervals(table: pd.DataFrame, title: str, description: str) -> Any:
+    """A point with its interval for each kind; columns kind, value, low, high, own (whether it stands out)."""
+    n = max(1, len(table))
+    base = alt.Chart(table).encode(
+        y=alt.Y("kind:N", sort=None, title=None, axis=alt.Axis(labelLimit=360, labelFlush=False))
+    )
+    colour = alt.condition("datum.own", alt.value(BLUE), alt.value(GREY))
+    reach = base.mark_rule(strokeWidth=3, opacity=0.45).encode(x=_share("low", title), x2="high:Q", color=colour)
+    points = base.mark_point(filled=True, size=90, opacity=1).encode(
+        x=_share("value", title), color=colour, tooltip=_tooltip("kind", "value", "low", "high")
+    )
+    return (reach + points).properties(height=30 * n + 50, description=description)
+
+
+def layered_intervals(table: pd.DataFrame, title: str, description: str) -> Any:
+    """A line with intervals per kind over the layers in their order; columns layer, kind, value, low, high."""
+    base = alt.Chart(table).encode(
+        x=alt.X("layer:N", sort=None, title=None, axis=alt.Axis(labelAngle=-30)),
+        color=alt.Color("kind:N", sort=None, legend=LEGEND, scale=alt.Scale(range=[BLUE, ORANGE])),
+    )
+    reach = base.mark_rule(strokeWidth=3, opacity=0.4).encode(y=_share_up("low", title), y2="high:Q")
+    line = base.mark_line(point=True, strokeWidth=2).encode(
+        y=_share_up("value", title), tooltip=_tooltip("layer", "kind", "value", "low", "high")
+    )
+    return (reach + line).properties(height=280, description=description)
+
+
+def curves(table: pd.DataFrame, columns: int, description: str) -> Any:
+    """Small curves with bands, one chart a layer; columns layer, kind, share, value, low, high."""
+    base = alt.Chart(table).encode(
+        x=alt.X("share:Q", title="kept of the layer", axis=alt.Axis(format="%", values=[0.1, 0.3, 0.5])),
+        color=alt.Color("kind:N", sort=None, legend=LEGEND, scale=alt.Scale(range=[BLUE, ORANGE])),
+    )
+    band = base.mark_area(opacity=0.2).encode(y=_share_up("low", "brought back"), y2="high:Q")
+    line = base.mark_line(point=True, strokeWidth=2).encode(
+        y=_share_up("value", "brought back"), tooltip=_tooltip("layer", "kind", "share", "value", "low", "high")
+    )
+    small = (band + line).properties(width=190, height=130)
+    layers = table["layer"].drop_duplicates().tolist()
+    facet = alt.Facet("layer:N", sort=layers, title=None)
+    return small.facet(facet=facet, columns=columns, spacing=18).properties(description=description)
+
+
+def all_classes(table: pd.DataFrame, description: str) -> Any:
+    """A point a class, which can be chosen; columns class, index, necessity, specificity, p_value, chosen."""
+    return (
+        alt.Chart(table)
+        .mark_point(filled=True)
+        .encode(
+            x=_share("necessity", "necessity of the class's graph"),
+            y=_share_up("specificity", "more than the nearest class's graph"),
+            color=alt.condition("datum.chosen", alt.value(ORANGE), alt.value(BLUE)),
+            size=alt.condition("datum.chosen", alt.value(220), alt.value(70)),
+            opacity=alt.condition("datum.chosen", alt.value(1), alt.value(0.9)),
+            tooltip=[
+                *_tooltip("class", "necessity", "specificity"),
+                alt.Tooltip("p_value:Q", title="p-value", format=".3f"),
+            ],
+        )
+        .add_params(alt.selection_point("classes", fields=["index"]))
+        .properties(height=380, description=description)
+    )
+
+
+def _share(column: str, title: str) -> alt.X:
+    axis = alt.Axis(format="%", tickCount=10)
+    return alt.X(f"{column}:Q", title=title, axis=axis, scale=alt.Scale(padding=10))
+
+
+def _share_up(column: str, title: str) -> alt.Y:
+    return alt.Y(f"{column}:Q", title=title, axis=alt.Axis(format="%"))
+
+
+def _tooltip(*columns: str) -> list[alt.Tooltip]:
+    """Names as they are, shares in per cent."""
+    names = {"kind", "layer", "class"}
+    return [alt.Tooltip(f"{name}:N") if name in names else alt.Tooltip(f"{name}:Q", format=".0%") for name in columns]

@@ -2,7 +2,9 @@
 
 import base64
 import io
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,7 @@ from PIL import Image
 
 from dashboard.data import StoreData
 from dashboard.kept import kept_with_store
-from summit_dask.arrays.graph.attribution import ClassGraph, to_networkx
+from summit_dask.arrays.graph.attribution import ClassGraph, Marks, to_networkx
 from summit_dask.arrays.graph.edges import ClassCounts, strongest_sources
 from summit_dask.facts import encoded
 from summit_dask.facts.layergraph import Channel
@@ -181,16 +183,17 @@ def _source(data: StoreData, layer: int, channel: int, influence: int) -> dict[s
 
 
 @kept_with_store(32)
-def files(data: StoreData, graph: ClassGraph, name: str) -> list[dict[str, str]]:
-    """The graph as GraphML, where it bears the name, and as two tables."""
+def files(data: StoreData, graph: ClassGraph, name: str, marks: Marks | None = None) -> list[dict[str, str]]:
+    """The graph as GraphML, where it bears the name, and as two tables; with what evidence says of it."""
     # Brings networkx, which takes a third of a second; what is waited for is on the page by now.
     from summit_dask.questions.graphml import graphml
 
-    network = to_networkx(data.layer_graph, graph)
+    tables = {"nodes.csv": node_table, "edges.csv": edge_table}
+    texts = {file: table(data.layer_graph, graph, marks).to_csv(index=False) for file, table in tables.items()}
+    network = graphml(to_networkx(data.layer_graph, graph, marks), name)
     return [
-        {"name": "nodes.csv", "type": "text/csv", "text": node_table(data.layer_graph, graph).to_csv(index=False)},
-        {"name": "edges.csv", "type": "text/csv", "text": edge_table(data.layer_graph, graph).to_csv(index=False)},
-        {"name": "graph.graphml", "type": "application/xml", "text": graphml(network, name)},
+        *({"name": file, "type": "text/csv", "text": text} for file, text in texts.items()),
+        {"name": "graph.graphml", "type": "application/xml", "text": network},
     ]
 
 
@@ -212,7 +215,12 @@ def data_url(picture: bytes) -> str:
 
 
 def drawing(
-    data: StoreData, graph: ClassGraph, n_images: int, class_name: str = "", pair: Pair = PAPERS
+    data: StoreData,
+    graph: ClassGraph,
+    n_images: int,
+    class_name: str = "",
+    pair: Pair = PAPERS,
+    marks: Marks | None = None,
 ) -> dict[str, Any]:
     """What the graph component draws: rows from the top layer down, nodes, edges.
 
@@ -226,6 +234,8 @@ def drawing(
         What the node in the row of the class is called.
     pair
         What the graph is measured by.
+    marks
+        What evidence says of it; None where there is none.
     """
     visible = data.layer_graph.visible
     layers = [data.layer_graph.layers.index(layer) for layer in visible]
@@ -241,7 +251,13 @@ def drawing(
         "images": n_images,
         "largest": data.largest_node_count(pair),
         "measure": pair.edges,
+        "marks": marks and {column.name: _known(getattr(marks, column.name)) for column in fields(marks)},
     }
+
+
+def _known(values: NDArray[np.float64]) -> list[float | None]:
+    """None for NaN, which JSON lacks."""
+    return [value if math.isfinite(value) else None for value in values.tolist()]
 
 
 def _node_numbers(nodes: Mapping[int, int], keys: NDArray[np.int64]) -> NDArray[np.int64]:

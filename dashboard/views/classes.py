@@ -6,10 +6,11 @@ import streamlit as st
 
 from dashboard import components, session
 from dashboard.data import StoreData
+from dashboard.evidence import marks_of
 from dashboard.plain import notice
-from dashboard.selection import STORED, Selection
+from dashboard.selection import STORED, VIEW, Selection
 from dashboard.shown import graphs, images, measures, oneclass
-from summit_dask.arrays.graph.attribution import ClassGraph
+from summit_dask.arrays.graph.attribution import ClassGraph, Marks
 from summit_dask.facts.errors import SummitError
 from summit_dask.facts.pairs import Pair
 
@@ -102,7 +103,8 @@ def _graphs(data: StoreData, wanted: Selection, class_index: int, chosen: list[i
     left, right = st.columns(2, gap="medium")
     with left:
         st.subheader("All images of the class", anchor=False)
-        _graph(data, wanted, "whole", whole, data.facts(class_index).n_images, identity)
+        marks = marks_of(data, class_index, pair)
+        _graph(data, wanted, "whole", whole, data.facts(class_index).n_images, identity, marks)
     with right:
         title = {0: "Chosen images", 1: "The chosen image"}.get(len(chosen), f"The {len(chosen)} chosen images")
         st.subheader(title, anchor=False)
@@ -124,12 +126,25 @@ def _part(data: StoreData, wanted: Selection, chosen: list[int], pair: Pair) -> 
     _graph(data, wanted, "part", graph, len(chosen), f"{data.stamp} {chosen} {pair.name}")
 
 
-def _graph(data: StoreData, wanted: Selection, key: str, graph: ClassGraph, n_images: int, identity: str) -> None:
+def _view(view: Any) -> None:
+    """How both graphs are drawn; the least count is Explore's alone, as these graphs are of different sizes."""
+    session.change(**{name: view[name] for name in VIEW if name != "least_count"})
+
+
+def _graph(
+    data: StoreData,
+    wanted: Selection,
+    key: str,
+    graph: ClassGraph,
+    n_images: int,
+    identity: str,
+    marks: Marks | None = None,
+) -> None:
     note = "" if len(graph.node_layer) else "This graph is empty: none of the counts can be ranked."
     title = f"Attribution graph of {n_images} images"
     label = data.facts(data.index_of[wanted.class_ or ""]).label
     drawn = {
-        **graphs.drawing(data, graph, n_images, label, measures.shown(data, wanted)),
+        **graphs.drawing(data, graph, n_images, label, measures.shown(data, wanted), marks),
         "id": f"{key} {identity}",
         "title": title,
         "view": {**wanted.view, "least_count": 0},
@@ -142,5 +157,5 @@ def _graph(data: StoreData, wanted: Selection, key: str, graph: ClassGraph, n_im
         if not data.layer_graph.layer(node["layer"]).of_class:
             session.go("channel", layer=node["layer"], channel=int(node["channel"]))
 
-    components.graph(key, drawn, lambda node: None, lambda view: None, opened)
-    components.extras(f"{key} cards", {"id": drawn["id"], "files": graphs.files(data, graph, title)})
+    components.graph(key, drawn, lambda node: None, _view, opened)
+    components.extras(f"{key} cards", {"id": drawn["id"], "files": graphs.files(data, graph, title, marks)})

@@ -7,10 +7,11 @@ import streamlit as st
 
 from dashboard import components, session
 from dashboard.data import StoreData
-from dashboard.selection import VIEW, Selection
-from dashboard.shown import channels, graphs, likeness, measures, oneclass, reselect
+from dashboard.evidence import marks_of
+from dashboard.selection import STORED, VIEW, Selection
+from dashboard.shown import badge, channels, graphs, likeness, measures, oneclass, reselect
 from dashboard.shown.classtable import class_table
-from summit_dask.arrays.graph.attribution import ClassGraph
+from summit_dask.arrays.graph.attribution import ClassGraph, Marks
 from summit_dask.facts.layergraph import Channel
 
 TOP = 5
@@ -30,6 +31,7 @@ def show() -> None:
         graph = reselect.graph(data, class_index, wanted.how, pair)
         identity = f"{data.path} {data.stamp} {class_index} {wanted.how} {pair.name}"
         if graph is not None:
+            badge.show(data, wanted, class_index)
             components.graph(
                 "graph", _drawing(data, wanted, class_index, graph, identity), _pin, _view, partial(_open, data)
             )
@@ -55,8 +57,9 @@ def _classes(data: StoreData, wanted: Selection, class_index: int) -> None:
 def _drawing(data: StoreData, wanted: Selection, class_index: int, graph: ClassGraph, identity: str) -> dict[str, Any]:
     facts = data.facts(class_index)
     pinned = wanted.pinned
+    pair = measures.shown(data, wanted)
     return {
-        **graphs.drawing(data, graph, facts.n_images, facts.label, measures.shown(data, wanted)),
+        **graphs.drawing(data, graph, facts.n_images, facts.label, pair, _marks(data, wanted, class_index)),
         "id": identity,
         "title": f"Attribution graph of {facts.label}",
         "view": wanted.view,
@@ -66,14 +69,19 @@ def _drawing(data: StoreData, wanted: Selection, class_index: int, graph: ClassG
     }
 
 
+def _marks(data: StoreData, wanted: Selection, class_index: int) -> Marks | None:
+    """What evidence says of the graph's nodes and edges; of a graph that is selected again it knows nothing."""
+    return marks_of(data, class_index, measures.shown(data, wanted)) if wanted.how == STORED else None
+
+
 def _extras(data: StoreData, wanted: Selection, class_index: int, graph: ClassGraph, identity: str) -> None:
     if wanted.pinned:
         rows, note = graphs.sources(data, class_index, graph, wanted.pinned, measures.shown(data, wanted))
         pinned = {**graphs.details(data, wanted.pinned), "sources": rows, "note": note}
         pinned["lowering"] = graphs.inhibitors(data, class_index, wanted.pinned)
         components.extras("pinned", {"id": identity, "pinned": pinned})
-    more = {"details": graphs.cards(data, graph), "files": graphs.files(data, graph, data.facts(class_index).label)}
-    components.extras("cards", {"id": identity, **more})
+    files = graphs.files(data, graph, data.facts(class_index).label, _marks(data, wanted, class_index))
+    components.extras("cards", {"id": identity, "details": graphs.cards(data, graph), "files": files})
 
 
 def _pin(node: Any) -> None:

@@ -1,7 +1,8 @@
 """An attribution graph as GraphML, for Gephi, Cytoscape and other programs that draw networks."""
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from summit_dask.facts.layergraph import Channel
 
@@ -27,8 +28,9 @@ def graphml_ready(network: "nx.DiGraph[Channel]", name: str = "") -> "nx.DiGraph
     -------
     DiGraph
         Nodes ``layer/channel`` with the attributes label, layer, channel, count and score; edges from the input
-        side to the output side with influence, the same number as weight, and identity. Gephi shows label and
-        lays out by weight.
+        side to the output side with influence, the same number as weight, and identity; where the graph has
+        evidence, stability of both and effect of edges, without those that aren't known. Gephi shows label and lays
+        out by weight.
 
     Examples
     --------
@@ -45,9 +47,9 @@ def graphml_ready(network: "nx.DiGraph[Channel]", name: str = "") -> "nx.DiGraph
     result: nx.DiGraph[str] = nx.DiGraph(name=_holdable(name))
     for node, values in network.nodes.data():
         layer = _holdable(node.layer)
-        result.add_node(_id(node), label=f"{layer} {node.index}", layer=layer, channel=node.index, **values)
+        result.add_node(_id(node), label=f"{layer} {node.index}", layer=layer, channel=node.index, **_known(values))
     for source, target, values in network.edges.data():
-        result.add_edge(_id(source), _id(target), **values, weight=float(values["influence"]))
+        result.add_edge(_id(source), _id(target), **_known(values), weight=float(values["influence"]))
     return result
 
 
@@ -57,6 +59,11 @@ def graphml(network: "nx.DiGraph[Channel]", name: str = "") -> str:
 
     lines = nx.generate_graphml(graphml_ready(network, name))
     return "\n".join(["<?xml version='1.0' encoding='utf-8'?>", *lines, ""])
+
+
+def _known(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Without NaN, which programs read in different ways, if at all."""
+    return {name: value for name, value in values.items() if value == value}
 
 
 def _id(node: Channel) -> str:

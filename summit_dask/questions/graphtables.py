@@ -4,14 +4,17 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from summit_dask.arrays.graph.attribution import ClassGraph
+from summit_dask.arrays.graph.attribution import ClassGraph, Marks
 from summit_dask.facts.layergraph import LayerGraph
 
 
-def node_table(layer_graph: LayerGraph, graph: ClassGraph) -> pd.DataFrame:
-    """A row a node, in the order of the graph: layer, channel, count, score; no rows for an empty graph."""
+def node_table(layer_graph: LayerGraph, graph: ClassGraph, marks: Marks | None = None) -> pd.DataFrame:
+    """A row a node, in the order of the graph: layer, channel, count, score; no rows for an empty graph.
+
+    With what evidence says of the graph, also stability.
+    """
     layer = _names(layer_graph)
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
             "layer": layer[graph.node_layer],
             "channel": graph.node_channel,
@@ -19,12 +22,16 @@ def node_table(layer_graph: LayerGraph, graph: ClassGraph) -> pd.DataFrame:
             "score": graph.node_score,
         }
     )
+    return table if marks is None else table.assign(stability=marks.node_stability)
 
 
-def edge_table(layer_graph: LayerGraph, graph: ClassGraph) -> pd.DataFrame:
-    """A row an edge, in the order of the graph: layer and channel of source and target, influence, identity."""
+def edge_table(layer_graph: LayerGraph, graph: ClassGraph, marks: Marks | None = None) -> pd.DataFrame:
+    """A row an edge, in the order of the graph: layer and channel of source and target, influence, identity.
+
+    With what evidence says of the graph, also stability and effect.
+    """
     layer = _names(layer_graph)
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
             "source_layer": layer[graph.edge_source_layer],
             "source_channel": graph.edge_source_channel,
@@ -34,6 +41,7 @@ def edge_table(layer_graph: LayerGraph, graph: ClassGraph) -> pd.DataFrame:
             "identity": graph.edge_identity.astype(bool),
         }
     )
+    return table if marks is None else table.assign(stability=marks.edge_stability, effect=marks.edge_effect)
 
 
 def source_table(layer_graph: LayerGraph, graph: ClassGraph) -> pd.DataFrame:

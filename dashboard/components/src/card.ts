@@ -1,6 +1,7 @@
 // What is known of one channel, beside its node.
 import { el, percent } from "./dom";
 import type { Channel, GraphNode } from "./model";
+import { inSamples } from "./words";
 
 export interface Details {
   picture: string | null;
@@ -14,12 +15,18 @@ export interface SourceRow extends Channel {
   through: (Channel & { influence: number }) | null;
 }
 
-export function card(node: GraphNode, images: number, details: Details | undefined): HTMLElement {
+export function card(
+  node: GraphNode,
+  images: number,
+  stability: number | null,
+  details: Details | undefined,
+): HTMLElement {
   return el(
     "div",
     { className: "card" },
     el("div", { className: "name" }, node.layer, el("b", {}, ` · ${node.name || node.channel}`)),
     el("div", { className: "facts" }, facts(node, images)),
+    stability !== null && el("div", { className: "facts" }, inSamples(stability)),
     pictures(node, details),
     details && details.examples.length > 0 && el("div", { className: "caption" }, "Examples that excite it most"),
     details && examples(details),

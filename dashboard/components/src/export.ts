@@ -29,7 +29,8 @@ export function asSvg(scene: Scene, styled: Element): SVGSVGElement {
 
 function rules(text: string, line: string): string {
   return `text{font:11px sans-serif;fill:${text}}.layer{font-weight:600;font-size:13px}
-.edge{fill:none;stroke:${line};stroke-opacity:.7}.edge.identity{stroke:${text}}.frame{fill:${line};fill-opacity:.35}`;
+.edge{fill:none;stroke:${line};stroke-opacity:.7}.edge.identity{stroke:${text}}.frame{fill:${line};fill-opacity:.35}
+.stable .frame{stroke:${text};stroke-width:5}.unstable .frame{stroke:${line};stroke-width:3;stroke-dasharray:3 4}`;
 }
 
 export function download(name: string, type: string, content: string | Blob): void {

@@ -6,15 +6,16 @@ import { card, type Details } from "./card";
 import { component, type Component } from "./component";
 import { el, svg } from "./dom";
 import { asPng, asSvg, download, svgText } from "./export";
-import { Model, type Channel, type Edge, type GraphData, type View } from "./model";
+import { isIdle, Model, STABLE, UNSTABLE, type Channel, type Edge, type GraphData, type View } from "./model";
 import { pinnedPanel } from "./panel";
 import { Scene } from "./scene";
 import { extrasOf, onExtras, type Extras } from "./shelf";
 import { Toolbar } from "./toolbar";
+import { edgeInWords } from "./words";
 
 const MARGIN = 16;
 const WIDE = 540; // two cards side by side
-const LEGEND = 24;
+const BELOW_LEGEND = 8;
 const GAP = 14; // between a node and its card
 
 class GraphView {
@@ -24,7 +25,15 @@ class GraphView {
   private readonly names = svg("g", { class: "names", "aria-hidden": "true" });
   private readonly float = el("div", { className: "float", hidden: true, attributes: { role: "status" } });
   private readonly side = el("aside", { className: "side", hidden: true });
+  private readonly legend = el("div", { className: "legend" });
   private readonly unchanged = el("span", { className: "unchanged" }, "the channel itself, by a skip connection");
+  private readonly evidence = el(
+    "span",
+    { className: "evidence" },
+    el("span", { className: "firm" }, `in ${100 * STABLE} % or more of resampled image sets`),
+    el("span", { className: "loose" }, `in less than ${100 * UNSTABLE} %`),
+    el("span", { className: "idle" }, "without effect"),
+  );
   private readonly note = el("p", { className: "note", hidden: true });
   private readonly toolbar: Toolbar;
   private readonly zoom = zoom<SVGSVGElement, unknown>().scaleExtent([0.15, 5]);
@@ -51,14 +60,13 @@ class GraphView {
       files: () => this.files(),
     });
     this.picture.append(this.world, this.names);
-    const legend = el(
-      "div",
-      { className: "legend" },
+    this.legend.append(
       el("span", { className: "in" }, "from its sources below"),
       el("span", { className: "out" }, "to what it feeds above"),
       this.unchanged,
+      this.evidence,
     );
-    this.stage.append(this.picture, legend, this.note, this.float, this.side);
+    this.stage.append(this.picture, this.legend, this.note, this.float, this.side);
     root.append(this.toolbar.element, this.stage);
     this.zoom.on("zoom", ({ transform, sourceEvent }: { transform: ZoomTransform; sourceEvent: Event | null }) => {
       if (sourceEvent) this.untouched = false;
@@ -91,8 +99,12 @@ class GraphView {
     this.drawPinned();
     if (fresh) this.fit();
     else this.arrange();
-    this.toolbar.show(this.view, this.model.largestCount);
+    this.showControls();
     this.rest();
+  }
+
+  private showControls(): void {
+    this.toolbar.show(this.view, this.model.largestCount, this.model.edges.some(isIdle));
   }
 
   private draw(data: GraphData): void {
@@ -107,6 +119,8 @@ class GraphView {
     this.picture.setAttribute("aria-label", data.title);
     this.say(data.note);
     this.unchanged.hidden = !this.model.edges.some((edge) => edge.identity);
+    this.evidence.hidden = !data.marks;
+    this.stage.classList.toggle("tested", !!data.marks);
     this.float.hidden = true;
     this.stage.dataset.drawn = data.id;
   }
@@ -129,7 +143,7 @@ class GraphView {
 
   /** Above the legend. */
   private freeHeight(): number {
-    return Math.max(1, this.stage.clientHeight - LEGEND);
+    return Math.max(1, this.stage.clientHeight - this.legend.offsetHeight - BELOW_LEGEND);
   }
 
   /** Put nodes, edges and names in their places for the view and the frame that the graph was fitted to. */
@@ -164,7 +178,7 @@ class GraphView {
   private changeView(change: Partial<View>, final: boolean): void {
     this.view = { ...this.view, ...change };
     this.arrange();
-    this.toolbar.show(this.view, this.model.largestCount);
+    this.showControls();
     if ("width" in change || "height" in change) this.fit();
     this.rest();
     if (final) this.send("view", this.view);
@@ -195,7 +209,7 @@ class GraphView {
   }
 
   private cardOf(n: number): HTMLElement {
-    return card(this.model.data.nodes[n], this.model.data.images, this.details(n));
+    return card(this.model.data.nodes[n], this.model.data.images, this.model.stability(n), this.details(n));
   }
 
   private pointNode(n: number): void {
@@ -210,7 +224,10 @@ class GraphView {
     const images = this.model.data.images;
     const head = `${edge.influence}${images ? ` of ${images}` : ""} images carry this ${this.model.data.measure}${edge.identity ? ": the channel itself, by a skip connection" : ""}`;
     const cards = [edge.target, edge.source].map((n) => this.cardOf(n));
-    this.floatBeside([el("div", { className: "head" }, head), ...cards], [edge.source, edge.target]);
+    const { nodes } = this.model.data;
+    const found = edgeInWords(edge, nodes[edge.source], nodes[edge.target]);
+    const said = found.map((text) => el("div", { className: "facts wide" }, text));
+    this.floatBeside([el("div", { className: "head" }, head), ...said, ...cards], [edge.source, edge.target]);
   }
 
   /** Beside the nodes, on the side with more room, inside the stage. */

@@ -13,12 +13,24 @@ export interface View {
   width: number;
   height: number;
   scale: "class" | "all";
+  only_effective: boolean;
 }
 
 export interface Channel {
   layer: string;
   channel: number;
 }
+
+/** What evidence says, in the order of nodes and edges; null: unknown. */
+export interface Marks {
+  node_stability: (number | null)[];
+  edge_stability: (number | null)[];
+  edge_effect: (number | null)[];
+}
+
+/** From how stable on a node's border is firm, and below what it is dashed. */
+export const STABLE = 0.8;
+export const UNSTABLE = 0.5;
 
 export interface GraphData {
   id: string;
@@ -29,6 +41,7 @@ export interface GraphData {
   images: number; // 0: not known
   largest: number; // largest count of any class's graph
   measure: string; // what the edges are measured by
+  marks: Marks | null; // without evidence for this very graph
   view: View;
   pins: boolean; // whether a click pins a node; else it opens the channel
   pinned: Channel | null;
@@ -40,6 +53,8 @@ export interface Edge {
   target: number; // the upper end
   influence: number;
   identity: boolean; // a skip connection alone carries it
+  stability: number | null; // share of resampled image sets whose graph holds it
+  effect: number | null; // share of the upper end's maximum that is lost without the lower end
 }
 
 export class Model {
@@ -51,11 +66,13 @@ export class Model {
   readonly largestInfluence: number;
 
   constructor(readonly data: GraphData) {
-    this.edges = data.edges.map(([source, target, influence, identity]) => ({
+    this.edges = data.edges.map(([source, target, influence, identity], e) => ({
       source,
       target,
       influence,
       identity: identity > 0,
+      stability: data.marks?.edge_stability[e] ?? null,
+      effect: data.marks?.edge_effect[e] ?? null,
     }));
     this.below = data.nodes.map(() => []);
     this.above = data.nodes.map(() => []);
@@ -67,6 +84,11 @@ export class Model {
     data.rows.forEach((row, r) => row.nodes.forEach((node) => (this.row[node] = r)));
     this.largestCount = Math.max(1, ...data.nodes.map((node) => node.count));
     this.largestInfluence = Math.max(1, ...this.edges.map((edge) => edge.influence));
+  }
+
+  /** Share of resampled image sets whose graph holds the node; null where that is unknown. */
+  stability(node: number): number | null {
+    return this.data.marks?.node_stability[node] ?? null;
   }
 
   find(channel: Channel | null): number {
@@ -97,4 +119,9 @@ export class Model {
     };
     return from(start).path;
   }
+}
+
+/** Whether it is known that the upper end loses nothing without the lower one. */
+export function isIdle(edge: Edge): boolean {
+  return edge.effect !== null && edge.effect <= 0;
 }

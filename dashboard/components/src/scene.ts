@@ -1,6 +1,7 @@
 // The graph as SVG: rows of picture nodes, curves between them; which of them stand out.
 import { svg } from "./dom";
-import type { Edge, Model, View } from "./model";
+import { isIdle, STABLE, UNSTABLE, type Edge, type Model, type View } from "./model";
+import { inSamples } from "./words";
 
 const COLUMN = 96;
 const ROW = 140;
@@ -50,6 +51,7 @@ export class Scene {
   private readonly curves: SVGPathElement[] = [];
   private readonly hits: SVGPathElement[] = [];
   private shown: boolean[] = [];
+  private onlyEffective = false;
 
   constructor(readonly model: Model) {
     const hits = svg("g", { class: "hits" });
@@ -58,8 +60,8 @@ export class Scene {
     model.edges.forEach((edge, e) => {
       const share = edge.influence / model.largestInfluence;
       const width = edge.identity ? IDENTITY : THINNEST + (THICKEST - THINNEST) * share;
-      const kind = edge.identity ? "edge identity" : "edge";
-      this.curves.push(svg("path", { class: kind, "stroke-width": width.toFixed(2) }));
+      const kind = `edge${edge.identity ? " identity" : ""}${isIdle(edge) ? " idle" : ""}`;
+      this.curves.push(svg("path", { class: kind, "stroke-width": width.toFixed(2), ...dots(edge, width) }));
       this.hits.push(svg("path", { class: "hit", "data-edge": e, "stroke-width": Math.max(10, width + 4) }));
     });
     edges.append(...this.curves);
@@ -71,8 +73,10 @@ export class Scene {
 
   private node(n: number): SVGGElement {
     const { layer, channel, name, count, picture } = this.model.data.nodes[n];
-    const label = `${name || `channel ${channel} of ${layer}`}, used by ${count} images`;
-    const element = svg("g", { class: "node", "data-node": n, role: "button", tabindex: -1, "aria-label": label });
+    const stability = this.model.stability(n);
+    const label = `${name || `channel ${channel} of ${layer}`}, used by ${count} images${stability === null ? "" : `, ${inSamples(stability)}`}`;
+    const kind = `node${firmness(stability)}`;
+    const element = svg("g", { class: kind, "data-node": n, role: "button", tabindex: -1, "aria-label": label });
     element.append(svg("rect", { class: "frame", rx: 4 }));
     if (picture) {
       element.append(svg("image", { href: picture, preserveAspectRatio: "xMidYMid slice" }));
@@ -86,6 +90,7 @@ export class Scene {
     const { rows, nodes, largest } = this.model.data;
     const top = view.scale === "all" ? largest : this.model.largestCount;
     this.shown = nodes.map((node) => node.count >= view.least_count);
+    this.onlyEffective = view.only_effective;
     const lines = rows.map((row) => Math.max(1, Math.ceil(row.nodes.length / MOST_IN_LINE)));
     const widest = Math.max(1, ...rows.map((row, r) => Math.ceil(row.nodes.length / lines[r])));
     const usual = (widest * COLUMN) / lines.reduce((sum, l) => sum + ROW * rowHeight(l), 0);
@@ -177,7 +182,7 @@ export class Scene {
   }
 
   private isDrawn(edge: Edge): boolean {
-    return this.shown[edge.source] && this.shown[edge.target];
+    return this.shown[edge.source] && this.shown[edge.target] && !(this.onlyEffective && isIdle(edge));
   }
 
   isShown(n: number): boolean {
@@ -205,6 +210,16 @@ export class Scene {
 }
 
 const middle = (gap: Gap) => (gap.left + gap.right) / 2;
+
+/** Attributes, not style, so that they stay in a file; an edge without effect is a row of dots as wide as it. */
+function dots(edge: Edge, width: number): Record<string, string> {
+  return isIdle(edge) ? { "stroke-linecap": "round", "stroke-dasharray": `0 ${(2 * width + 2).toFixed(1)}` } : {};
+}
+
+function firmness(stability: number | null): string {
+  if (stability === null) return "";
+  return stability >= STABLE ? " stable" : stability < UNSTABLE ? " unstable" : "";
+}
 
 /** An edge's way down through a gap, in its own lane:
  *

@@ -16,6 +16,8 @@ export class Toolbar {
   private readonly width: HTMLInputElement;
   private readonly height: HTMLInputElement;
   private readonly scale: HTMLSelectElement;
+  private readonly onlyEffective: HTMLInputElement;
+  private readonly effective: HTMLElement;
 
   constructor(private readonly actions: Actions) {
     this.least = this.range("least_count", 0, 1, 1);
@@ -27,6 +29,16 @@ export class Toolbar {
       el("option", { value: "class" }, "this class"),
       el("option", { value: "all" }, "all classes"),
     );
+    this.onlyEffective = el("input", {
+      type: "checkbox",
+      onchange: () => actions.view({ only_effective: this.onlyEffective.checked }, true),
+    });
+    this.effective = el(
+      "label",
+      { title: "Leave away the dotted edges: the upper channel fires no less without the lower one" },
+      this.onlyEffective,
+      "Hide dotted",
+    );
     this.element = el(
       "div",
       { className: "bar", attributes: { role: "toolbar", "aria-label": "Drawing of the graph" } },
@@ -34,6 +46,7 @@ export class Toolbar {
       el("label", {}, "Width", this.width),
       el("label", {}, "Height", this.height),
       el("label", {}, "Size by", this.scale),
+      this.effective,
       el(
         "span",
         { className: "buttons" },
@@ -75,12 +88,15 @@ export class Toolbar {
     return menu;
   }
 
-  show(view: View, largest: number): void {
+  /** `idle`: whether there are edges without effect, that could be hidden. */
+  show(view: View, largest: number, idle: boolean): void {
     this.least.max = String(largest);
     this.least.value = String(view.least_count);
     this.leastText.textContent = `${view.least_count} images`;
     this.width.value = String(view.width);
     this.height.value = String(view.height);
     this.scale.value = view.scale;
+    this.onlyEffective.checked = view.only_effective;
+    this.effective.hidden = !idle;
   }
 }

@@ -1,0 +1,32 @@
+// What evidence says of nodes and edges, in words.
+import { percent } from "./dom";
+import type { Edge, GraphNode } from "./model";
+
+const LEAST = 0.0005; // what a smaller share is rounded to is 0.0 %
+
+export function inSamples(stability: number): string {
+  return `in ${percent(stability)} of resampled image sets`;
+}
+
+/** Of an edge: how stable it is, and what its upper end loses without the lower one; nothing where that is unknown.
+ *
+ *  in 93 % of resampled image sets
+ *  without mixed4c 3, the maximum of mixed4d 12 falls by 8 %
+ */
+export function edgeInWords(edge: Edge, source: GraphNode, target: GraphNode): string[] {
+  const stable = edge.stability === null ? [] : [inSamples(edge.stability)];
+  const effect = edge.effect === null ? [] : [`without ${named(source)}, ${most(target)} ${change(edge.effect)}`];
+  return [...stable, ...effect];
+}
+
+const named = ({ layer, channel }: GraphNode) => `${layer} ${channel}`;
+
+/** What an edge to a node is measured by: the largest value of its map, or the logit of the class, which has none. */
+function most(target: GraphNode): string {
+  return target.name ? `the logit of ${target.name}` : `the maximum of ${named(target)}`;
+}
+
+function change(lost: number): string {
+  if (Math.abs(lost) < LEAST) return "stays as it is";
+  return `${lost > 0 ? "falls" : "grows"} by ${percent(Math.abs(lost))}`;
+}

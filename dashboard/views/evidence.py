@@ -1,0 +1,274 @@
+"""Evidence: what the network loses without a class's graph, how stable the graph is, and how all classes compare."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from dashboard import components, session
+from dashboard.data import StoreData
+from dashboard.evidence import Evidence, evidence_of, why_untested
+from dashboard.plain import heading
+from dashboard.selection import Selection
+from dashboard.shown import badge, figures, measures, oneclass, proof
+from dashboard.shown.graphs import node_picture
+from summit_dask.facts.layergraph import Channel
+from summit_dask.facts.pairs import Pair
+
+#: Small charts beside each other.
+COLUMNS = 5
+
+#: Channels of a gallery.
+MOST_CHANNELS = 24
+
+
+def show() -> None:
+    """The page."""
+    data, wanted = session.opened()
+    st.header("Evidence: do the graphs hold when the network is touched?", anchor=False)
+    class_index = data.index_of[wanted.class_ or ""]
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        oneclass.choose(data, "evidence class", wanted.class_)
+        pair = measures.choose(data, wanted)
+    evidence = evidence_of(data, pair)
+    if evidence is None:
+        st.info(why_untested(data, pair))
+    else:
+        _one_class(evidence, class_index)
+        _all_classes(evidence, class_index)
+    _two_measures(data, wanted, class_index)
+
+
+# One class
+
+
+def _one_class(evidence: Evidence, index: int) -> None:
+    heading(f"Without the channels of {evidence.data.facts(index).label}")
+    if not evidence.share("necessity", index, "graph").is_known:
+        st.text("This class was not tested: it has fewer than two images, or nothing that it could lose.")
+        return
+    st.caption(badge.sentence(evidence, index), help=badge.meaning(evidence, index))
+    left, right = st.columns(2, gap="large")
+    with left:
+        _necessity(evidence, index)
+    with right:
+        _by_layer(evidence, index)
+    _sufficiency(evidence, index)
+    _truth(evidence, index)
+
+
+def _necessity(evidence: Evidence, index: int) -> None:
+    st.subheader("Is it these channels that matter?", anchor=False, help=f"{badge.MARGIN}\n\n{badge.HALVES}")
+    title = "share of the margin that is lost without them"
+    st.altair_chart(figures.intervals(proof.choices(evidence, index), title, "Necessity of the graph and of others"))
+    st.caption(
+        "Necessity: taken away from all layers at once, each time as many channels in each layer as the graph has. The "
+        "graph says something where more is lost without it than without the grey ones; where the most active channels "
+        f"matter as much, it says little that they don't. {badge.INTERVAL} {badge.chance(evidence, index)}"
+    )
+    _elsewhere(evidence, index)
+
+
+def _elsewhere(evidence: Evidence, index: int) -> None:
+    """What other classes lose; nothing where that wasn't measured."""
+    if not evidence.has("loss_elsewhere") or not (n := evidence.number("n_elsewhere", index)):
+        return
+    own, random = (evidence.share("loss_elsewhere", index, choice) for choice in ("graph", "random"))
+    st.caption(
+        f"Other classes: on {n:,} of their images, the margin of the image's own class {badge.change(own.value)} "
+        f"without the channels of this graph ({badge.between(own)}), and without as many random ones "
+        f"{badge.by(own.value, random.value)}. A graph of what this class alone needs costs others little."
+    )
+
+
+def _by_layer(evidence: Evidence, index: int) -> None:
+    st.subheader("In which layer?", anchor=False)
+    title = "share that is lost"
+    st.altair_chart(figures.layered_intervals(proof.by_layer(evidence, index), title, "Necessity layer by layer"))
+    n = evidence.number("n_tested_by_layer", index)
+    st.caption(
+        "The graph's channels taken away from one layer alone, or as many random ones. 100 % is what is lost without "
+        f"the whole layer; {n:,} images tested single layers."
+    )
+
+
+def _sufficiency(evidence: Evidence, index: int) -> None:
+    st.subheader("How few channels of a layer are enough?", anchor=False)
+    st.caption(
+        "Sufficiency: all channels of one layer are taken away but 5, 10, 20 or 50 %, those that the class uses most "
+        "or random ones. 100 %: they bring back all that is lost without the layer; 0 %: nothing of it. Bands are "
+        "intervals."
+    )
+    table = proof.sufficiency(evidence, index)
+    st.altair_chart(
+        figures.curves(table, COLUMNS, "Share of the margin that a part of each layer's channels brings back")
+    )
+
+
+def _truth(evidence: Evidence, index: int) -> None:
+    table = proof.truth(evidence, index)
+    if table.empty:
+        return
+    st.subheader("Are a channel's strongest sources its true ones?", anchor=False)
+    st.caption(
+        "The truth of a source is what a channel's maximum loses when the source's map is replaced. Capture: of what "
+        "the truly best sources do, the share that the kept ones do; 100 %: none better could have been kept. "
+        "Influence is the paper's measure, contribution what a source adds where the channel fires most."
+    )
+    left, right = st.columns(2, gap="large")
+    for column, name, title in ((left, "value", "capture, single images"), (right, "class_capture", "capture, class")):
+        with column:
+            shown = table.dropna(subset=[name])[["layer", "measure", name, "rank_correlation", "n_targets"]]
+            shown = shown.rename(
+                columns={name: "capture", "rank_correlation": "rank correlation", "n_targets": "channels"}
+            )
+            st.altair_chart(figures.lines(shown, "layer", "capture", "measure", title, f"Truth of sources: {title}"))
+    means = table.groupby("measure")["rank_correlation"].mean()
+    said = "; ".join(f"{measure} {mean:.2f}" for measure, mean in means.items())
+    st.caption(
+        "Left, the sources kept of single images; right, those kept on most images of the class. Mean rank correlation "
+        f"of the measure with the truth over all sources (1: the same order): {said}."
+    )
+
+
+# All classes
+
+
+def _all_classes(evidence: Evidence, index: int) -> None:
+    table = proof.of_all(evidence.data, evidence.pair)
+    if table.empty:
+        return
+    _scatter(evidence, table, index)
+    _weakest(evidence, table, index)
+
+
+def _scatter(evidence: Evidence, table: pd.DataFrame, index: int) -> None:
+    st.subheader("All classes: how necessary, how specific", anchor=False)
+    shown = table.assign(chosen=table["index"] == index).sort_values("chosen", kind="stable")
+    key = f"classes {index} {evidence.pair.name}"
+    folders = evidence.data.classes["folder"]
+
+    def chosen() -> None:
+        points = st.session_state[key].selection["classes"]
+        if points:
+            session.change(class_=str(folders.iloc[int(points[0]["index"])]))
+
+    chart = figures.all_classes(shown, "Necessity of each class's graph, and how much more than another's")
+    st.altair_chart(chart, key=key, on_select=chosen)
+    st.caption(
+        "A point a class, this one in orange; a click chooses another. To the right: more is lost without its graph's "
+        "channels. Specificity, upwards: how much more is lost than without those of the nearest class's graph; near 0 "
+        "the graph holds channels that any class needs."
+    )
+
+
+def _weakest(evidence: Evidence, table: pd.DataFrame, index: int) -> None:
+    st.subheader("The weakest classes", anchor=False)
+    st.caption(
+        "Trust these graphs least. Necessity: what is lost without the graph's channels. P-value: how often random "
+        "ones were as necessary. Stability: how alike the graphs of resampled sets of the class's images are to the "
+        "one stored (mean Jaccard index of the nodes, 100 %: the same). A chosen row shows its class."
+    )
+    columns = st.columns(len(proof.WEAKNESSES), gap="medium")
+    for column, name in zip(columns, proof.WEAKNESSES, strict=True):
+        with column:
+            _weakest_by(evidence, name, table, index)
+
+
+def _weakest_by(evidence: Evidence, name: str, table: pd.DataFrame, index: int) -> None:
+    weak = proof.weakest(table, name)
+    title, _ = proof.WEAKNESSES[name]
+    key = f"weakest {name} {index} {evidence.pair.name}"
+    shown = weak[["class", name, "images"]].assign(**{name: _readable(weak, name)})
+    st.dataframe(
+        shown.rename(columns={"class": title, name: name.replace("_", "-"), "images": "images tested"}),
+        hide_index=True,
+        height="content",
+        key=key,
+        on_select=partial(_row_chosen, key, evidence.data.classes["folder"].iloc[weak["index"]].tolist()),
+        selection_mode="single-row",
+    )
+
+
+def _readable(table: pd.DataFrame, name: str) -> list[str]:
+    """P-values as numbers, all others in per cent."""
+    written = (lambda value: f"{value:.3f}") if name == "p_value" else badge.percent
+    return [written(value) for value in table[name]]
+
+
+def _row_chosen(key: str, folders: Sequence[str]) -> None:
+    rows = st.session_state[key].selection["rows"]
+    if rows:
+        session.change(class_=folders[rows[0]])
+
+
+# Two measures
+
+
+def _two_measures(data: StoreData, wanted: Selection, index: int) -> None:
+    """The graphs of all pairs of measures; nothing where the store has but one."""
+    if len(data.pairs) < 2:
+        return
+    heading(f"{data.facts(index).label} by each pair of measures")
+    table = proof.side_by_side(data, index)
+    shares = [name for name in table.columns if name not in ("graph", "channels")]
+    readable = {name: table[name].map(badge.percent) for name in shares}
+    st.dataframe(table.assign(**readable), hide_index=True, height="content", column_config=_columns())
+    shown = measures.shown(data, wanted)
+    for other in data.pairs:
+        if other != shown:
+            _compared(data, index, shown, other)
+
+
+def _columns() -> dict[str, Any]:
+    """What each column of the table of pairs says, for whoever points at its title."""
+    lost = "share of the margin that is lost without"
+    return {
+        "channels": st.column_config.NumberColumn(help="channels of the graph"),
+        "graph": st.column_config.TextColumn(help="what nodes and edges are measured by"),
+    } | {
+        name: st.column_config.TextColumn(help=text)
+        for name, text in {
+            "necessity": f"{lost} the graph's channels; –: not tested",
+            "random": f"{lost} as many random channels",
+            "most active": f"{lost} as many of the most active channels",
+            "specificity": "how much more is lost than without the nearest class's graph",
+            "stability": "mean Jaccard index of the nodes with those of resampled sets of images",
+        }.items()
+    }
+
+
+def _compared(data: StoreData, index: int, shown: Pair, other: Pair) -> None:
+    own, others = (proof.channels_of(data, index, pair) for pair in (shown, other))
+    n_shared = len(set(own) & set(others))
+    channels = "1 channel is" if n_shared == 1 else f"{n_shared} channels are"
+    st.text(f"{channels} in both graphs: that with {shown.words}, and that with {other.words}.")
+    left, right = st.columns(2, gap="large")
+    for column, pair, mine, theirs in ((left, shown, own, others), (right, other, others, own)):
+        with column:
+            _only(data, pair, other, [channel for channel in mine if channel not in set(theirs)])
+
+
+def _only(data: StoreData, pair: Pair, other: Pair, channels: Sequence[Channel]) -> None:
+    """Channels that one graph alone holds, highest score first; a click opens one."""
+    st.caption(f"{len(channels)} only with {pair.words}")
+    items = [
+        components.Item(
+            node_picture(data, channel),
+            f"channel {channel.index}",
+            channel.layer,
+            f"Channel {channel.index} of {channel.layer}",
+            True,
+        )
+        for channel in channels[:MOST_CHANNELS]
+    ]
+
+    def opened(k: Any) -> None:
+        session.go("channel", layer=channels[int(k)].layer, channel=channels[int(k)].index, pair=pair)
+
+    if items:
+        components.gallery(f"only {pair.words} beside {other.words}", f"Only with {pair.words}", items, 84, opened)
+    if len(channels) > MOST_CHANNELS:
+        st.caption(f"The {MOST_CHANNELS} of highest score.")
