@@ -29,6 +29,9 @@ EPOCHS = 12
 BATCH = 64
 GOAL = 0.97
 
+#: Images of each half of a class that test its graph.
+TESTED = 25
+
 
 class ConvBlock(nn.Sequential):
     """Convolution that keeps the size, batch norm, ReLU."""
@@ -84,7 +87,7 @@ class DigitNetwork(nn.Module):
 
 
 def make_demo(folder: Path, workers: int | None = None) -> Path:
-    """Write the digits, train the network, run all stages and make pictures; what exists already is kept.
+    """Write the digits, train the network, run all stages, test the graphs, make pictures; what exists is kept.
 
     Parameters
     ----------
@@ -98,9 +101,11 @@ def make_demo(folder: Path, workers: int | None = None) -> Path:
     Path
         The store.
     """
-    from summit_dask.arrays.pictures import Settings
+    from summit_dask.arrays import pictures
     from summit_dask.stages import pipeline
+    from summit_dask.stages.evidence import make_evidence
     from summit_dask.stages.pictures import make_pictures
+    from summit_dask.store import evidence
 
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -113,7 +118,9 @@ def make_demo(folder: Path, workers: int | None = None) -> Path:
         train(folder / "digits.safetensors", pixels, labels)
     config = demo_config(folder).replaced(workers=workers)
     store = pipeline.run(config)
-    make_pictures(store, "graphs", ("channel",), Settings(), ClusterOptions(workers=workers))
+    where = ClusterOptions(workers=workers)
+    make_evidence(store, evidence.Settings(images=TESTED), where)
+    make_pictures(store, "graphs", ("channel",), pictures.Settings(), where)
     return store
 
 
