@@ -18,7 +18,7 @@ from numba import njit
 
 from summit_dask.arrays.influence.kernels import MARGIN
 from summit_dask.arrays.influence.maximum import Maps, Strongest, Weight, check_weight
-from summit_dask.arrays.influence.simd import LANES, lanes_beyond, largest_but, lowest_bit, weigh
+from summit_dask.arrays.influence.simd import LANES, fetch, lanes_beyond, largest_but, lowest_bit, rank_in, weigh
 from summit_dask.facts.layergraph import Convolution
 
 
@@ -151,60 +151,83 @@ def rank_contributions(
     maps (image, y, x, channel) · weights (target, tap, source of its group, whole vectors) · position (image, target)
     · the rest (image * target * rank), -1 and 0
     """
-    images, map_height, map_width, channels = maps.shape
-    targets, taps, vector = weights.shape
+    images, targets = position.shape
+    taps, vector = weights.shape[1:]
     pixels, weight = maps.reshape(-1), weights.reshape(-1)
     offsets, slices = np.empty(taps, np.int64), np.empty(taps, np.int64)
     total = np.empty(vector, np.float32)
     high, low = np.empty(LANES, np.float32), np.empty(LANES, np.float32)
+    size, of = np.empty(2 * LANES, np.float32), np.empty(2 * LANES, np.int32)
+    vectors = np.empty(vector // LANES + 1, np.int64)
     for j in range(targets):
         first = j // (targets // groups) * sources
+        own = j * taps * vector
+        for line in range(own + taps * vector, own + 2 * taps * vector, LANES):
+            fetch(weight, line)  # the next target's, on their way from memory while this one's are used
         for n in range(images):
-            at = position[n, j]
-            if at < 0:
+            n_taps = _find_taps(
+                maps, n, position[n, j], width, kernel, stride, padding, dilation, own, vector, offsets, slices
+            )
+            if n_taps == 0:  # the target doesn't fire
                 continue
-            # The taps that lie on the map: there is nothing beyond it.
-            n_taps = 0
-            top = at // width * stride[0] - padding[0]
-            left = at % width * stride[1] - padding[1]
-            for ky in range(kernel[0]):
-                y = top + ky * dilation[0]
-                for kx in range(kernel[1]):
-                    x = left + kx * dilation[1]
-                    if 0 <= y < map_height and 0 <= x < map_width:
-                        offsets[n_taps] = ((n * map_height + y) * map_width + x) * channels
-                        slices[n_taps] = (j * taps + ky * kernel[1] + kx) * vector
-                        n_taps += 1
             weigh(pixels, first, offsets, weight, slices, n_taps, total, high, low)
-            _rank(total, high, low, first, k, (n * targets + j) * k, source, value, inhibitor, lowered)
+            place = (n * targets + j) * k
+            if k > LANES:
+                _rank_many(total, first, source[place : place + k], value[place : place + k])
+                _rank_many(-total, first, inhibitor[place : place + k], lowered[place : place + k])
+                continue
+            _rank(total, high, low, first, k, size, of, vectors)
+            for rank in range(k):
+                value[place + rank], source[place + rank] = size[rank], of[rank]
+                lowered[place + rank], inhibitor[place + rank] = size[LANES + rank], of[LANES + rank]
 
 
 @njit(error_model="numpy")
 @no_type_check
-def _rank(total, high, low, first, k, place, source, value, inhibitor, lowered):
-    """Put the largest and the most negative numbers into the ranks that begin at a place."""
+def _find_taps(maps, n, at, width, kernel, stride, padding, dilation, first_slice, vector, offsets, slices):
+    """Where the pixels and weights of a target's taps are, of those that lie on the map; returns how many do."""
+    height, map_width, channels = maps.shape[1:]
+    found = 0
+    if at < 0:
+        return found
+    top = at // width * stride[0] - padding[0]
+    left = at % width * stride[1] - padding[1]
+    for ky in range(kernel[0]):
+        y = top + ky * dilation[0]
+        for kx in range(kernel[1]):
+            x = left + kx * dilation[1]
+            if 0 <= y < height and 0 <= x < map_width:
+                offsets[found] = ((n * height + y) * map_width + x) * channels
+                slices[found] = first_slice + (ky * kernel[1] + kx) * vector
+                found += 1
+    return found
+
+
+@njit(error_model="numpy")
+@no_type_check
+def _rank(total, high, low, first, k, size, of, vectors):
+    """Rank the largest and the most negative numbers: the first half of `size` and `of`, and the second."""
+    size[:], of[:] = 0, -1
     # The k-th largest lane is a lower bound of the k-th largest number.
-    above = largest_but(high, k - 1) * MARGIN if k <= LANES else np.float32(0)
-    below = largest_but(low, k - 1) * MARGIN if k <= LANES else np.float32(0)
+    above = largest_but(high, k - 1) * MARGIN
+    below = largest_but(low, k - 1) * MARGIN
+    # Which vectors hold any that count: gone through first, since each that does comes as a surprise.
+    n = 0
     for start in range(0, len(total), LANES):
+        vectors[n] = start
+        n += lanes_beyond(total, start, above, below) != 0
+    for start in vectors[:n]:
         beyond = lanes_beyond(total, start, above, below)
         while beyond:
             i = start + lowest_bit(beyond)
-            if total[i] > value[place + k - 1]:
-                _insert(source, value, place, k, first + i, total[i])
-            elif -total[i] > lowered[place + k - 1]:
-                _insert(inhibitor, lowered, place, k, first + i, -total[i])
+            rank_in(size, of, LANES * (total[i] < 0), abs(total[i]), np.int32(first + i))
             beyond &= beyond - 1  # that bit is done
 
 
 @njit(error_model="numpy")
 @no_type_check
-def _insert(source, value, place, k, new, size):
-    """Put a source that beats the last into its rank; they come in ascending order, so ties stay."""
-    rank = place + k - 1
-    while rank > place and size > value[rank - 1]:
-        value[rank] = value[rank - 1]
-        source[rank] = source[rank - 1]
-        rank -= 1
-    value[rank] = size
-    source[rank] = new
+def _rank_many(total, first, source, value):
+    """Rank more numbers than a vector holds, those above 0."""
+    for rank, i in enumerate(np.argsort(-total, kind="mergesort")[: len(value)]):
+        if total[i] > 0:
+            source[rank], value[rank] = first + i, total[i]

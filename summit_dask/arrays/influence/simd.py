@@ -222,6 +222,58 @@ def lanes_beyond(typing, values, first, high, low):
 
 @intrinsic
 @no_type_check
+def rank_in(typing, values, sources, first, value, source):
+    """Put a value among 16 that descend from `first` on, and its source with it; the last falls out, equal ones stay.
+
+    ::
+
+        9 7 7 4 1 ...   is at least 5?   1 1 1 0 0     stays         9 7 7
+                        the one before?  1 1 1 1 0     is put here         5
+                                                       moves up              4 1 ...
+    """
+
+    def emit(context, builder, signature, arguments):
+        value, source = (_spread(builder, arguments[i]) for i in (3, 4))
+        starts = [
+            _element(builder, _array(context, builder, signature, arguments, i).data, arguments[2]) for i in (0, 1)
+        ]
+        old = [_load(builder, start) for start in starts]
+        stays = builder.fcmp_ordered(">=", old[0], value)
+        moved = [_moved_up(builder, vector) for vector in (stays, *old)]
+        before = builder.insert_element(moved[0], ir.IntType(1)(1), ir.IntType(32)(0))  # nothing is before the first
+        for start, mine, new, above in zip(starts, old, (value, source), moved[1:], strict=True):
+            ranked = builder.select(stays, mine, builder.select(before, new, above))
+            builder.store(ranked, builder.bitcast(start, ranked.type.as_pointer()), align=4)
+        return context.get_dummy_value()
+
+    return types.void(values, sources, first, types.float32, types.int32), emit
+
+
+@no_type_check
+def _moved_up(builder, vector):
+    """Every lane of a vector one lane further; the first is whatever was there."""
+    return builder.shuffle_vector(vector, vector, _LANE_NUMBERS([0, *range(LANES - 1)]))
+
+
+@intrinsic
+@no_type_check
+def fetch(typing, values, first):
+    """Have the memory from `first` on brought near, a line of 16 floats; it may lie beyond the end."""
+
+    def emit(context, builder, signature, arguments):
+        start = _element(builder, _array(context, builder, signature, arguments, 0).data, arguments[1])
+        number = ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, number, number, number])
+        prefetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        # To be read, kept in all caches, data.
+        builder.call(prefetch, [builder.bitcast(start, cgutils.voidptr_t), number(0), number(3), number(1)])
+        return context.get_dummy_value()
+
+    return types.void(values, first), emit
+
+
+@intrinsic
+@no_type_check
 def lowest_bit(typing, bits):
     """Place of the lowest bit that is set; there is one."""
 
@@ -277,8 +329,8 @@ def _number(builder, start, index):
 
 @no_type_check
 def _load(builder, pointer):
-    """The vector that begins at a float."""
-    return builder.load(builder.bitcast(pointer, _VECTOR.as_pointer()), align=4)
+    """The vector that begins at a float, or at an integer."""
+    return builder.load(builder.bitcast(pointer, ir.VectorType(pointer.type.pointee, LANES).as_pointer()), align=4)
 
 
 @no_type_check
@@ -290,5 +342,5 @@ def _choose(builder, comparison, one, other):
 @no_type_check
 def _spread(builder, number):
     """A vector of one number."""
-    one = builder.insert_element(_VECTOR(ir.Undefined), number, ir.IntType(32)(0))
+    one = builder.insert_element(ir.VectorType(number.type, LANES)(ir.Undefined), number, ir.IntType(32)(0))
     return builder.shuffle_vector(one, one, _LANE_NUMBERS([0] * LANES))
