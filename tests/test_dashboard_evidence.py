@@ -273,6 +273,14 @@ def test_what_the_stage_finds_is_shown(
     assert {"Is it these channels that matter?", "The weakest classes"} <= set(headings_of(app))
 
 
+def test_the_run_page_lists_which_graphs_were_tested(tested: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = next(
+        element.value for element in open_page(tested, "run", monkeypatch).dataframe if "state" in element.value
+    )
+    rows = table[table["part"].str.startswith("evidence")].to_numpy().tolist()
+    assert rows == [["evidence for attribution graphs", "summit-dask evidence", "done"]]
+
+
 def test_a_class_that_was_not_tested_says_so_among_the_others(tested: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     app = open_page(tested, "evidence", monkeypatch, UNTESTED)
     assert not app.exception and any("fewer than two images" in text.value for text in app.text)

@@ -435,6 +435,7 @@ def test_the_command_tests_graphs(
     out = copied(finished, tmp_path).out
     outcome = call("evidence", out, "--images=4", "--samples=3", "--ablation=zero", "--seed=2")
     assert outcome.code == 0 and "3 classes have the evidence" in outcome.out
+    assert "edges by influence (tested)" in call("info", out).out
     assert stored_settings(Store.open(out), PAPERS) == Settings(4, 3, 2, "zero")
     assert open_store(out)["evidence/activation-influence/margin"].sel({"class": CLASSES[0]}).size == 1
 

@@ -271,7 +271,8 @@ def test_the_first_pair_there_is_stands_for_one_that_was_not_asked_for(both: Pat
 def test_info_lists_the_pairs_there_are(both: Path) -> None:
     facts = describe(both)
     assert json.loads(json.dumps(facts)) == facts
-    assert facts["graphs"] == [{**pair._asdict(), "outdated": False} for pair in (PAPERS, RELEVANT)]
+    kinds = {"outdated": False, "tested": False}
+    assert facts["graphs"] == [{**pair._asdict(), **kinds} for pair in (PAPERS, RELEVANT)]
     words = "Graphs: nodes by activation, edges by influence; nodes by relevance, edges by contribution"
     assert words in printed(facts).splitlines()
 

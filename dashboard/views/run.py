@@ -1,7 +1,7 @@
 """What is in the store: how it was made, the network's layers, what is done and to do, what could not be read."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,10 @@ from dashboard.kept import kept_with_store
 from dashboard.parts import in_words, maker
 from dashboard.shown import figures
 from summit_dask.facts import schema
+from summit_dask.facts.pairs import PAIRS
 from summit_dask.facts.stages import STAGES, Stage
 from summit_dask.store import status
+from summit_dask.store.evidence import group_of, is_tested
 from summit_dask.store.places import Room, room
 from summit_dask.store.progress import size
 
@@ -56,7 +58,16 @@ def _progress(path: Path) -> None:
     rows += [
         (in_words(group), f"summit-dask {maker(group, data.options.pair)}", _age(data, group)) for group in _more(data)
     ]
+    rows += list(_evidence(data))
     st.dataframe(pd.DataFrame(rows, columns=["part", "made by", "state"]), hide_index=True, height="content")
+
+
+def _evidence(data: StoreData) -> Iterator[tuple[str, str, str]]:
+    """Of each pair of measures whose graphs were tested."""
+    for pair in PAIRS:
+        if data.store.finished(group_of(pair)) is not None:
+            state = "done" if is_tested(data.store, pair) else "done for graphs that were made again"
+            yield f"evidence for {in_words(pair.group)}", "summit-dask evidence", state
 
 
 def _partitions(data: StoreData) -> None:

@@ -11,6 +11,7 @@ from summit_dask.facts.addresses import addresses
 from summit_dask.facts.errors import StoreError
 from summit_dask.facts.pairs import Pair
 from summit_dask.facts.wording import notes_in_words
+from summit_dask.store.evidence import is_tested
 from summit_dask.store.graphs import stored_pairs
 from summit_dask.store.places import room
 from summit_dask.store.progress import size
@@ -60,9 +61,12 @@ def describe(path: Path) -> dict[str, Any]:
 
 
 def _graphs(store: Store) -> list[dict[str, Any]]:
-    """What the graphs that are there are measured by, and whether other options than the store's made them."""
+    """What the graphs that are there are measured by, whether other options made them, whether they have evidence."""
     old = outdated(store)
-    return [{**pair._asdict(), "outdated": pair.group in old} for pair in stored_pairs(store)]
+    return [
+        {**pair._asdict(), "outdated": pair.group in old, "tested": is_tested(store, pair)}
+        for pair in stored_pairs(store)
+    ]
 
 
 def damaged_arrays(store: Store) -> Iterator[str]:
@@ -134,8 +138,8 @@ def _lines(facts: Mapping[str, Any]) -> Iterable[str]:
 
 
 def _graphs_in_words(graphs: Mapping[str, Any]) -> str:
-    state = " (made with other options)" if graphs["outdated"] else ""
-    return Pair(graphs["nodes"], graphs["edges"]).words + state
+    states = [word for word, key in (("made with other options", "outdated"), ("tested", "tested")) if graphs[key]]
+    return Pair(graphs["nodes"], graphs["edges"]).words + (f" ({', '.join(states)})" if states else "")
 
 
 def _unreadable_lines(unreadable: list[dict[str, str]]) -> Iterable[str]:
