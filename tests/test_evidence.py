@@ -218,7 +218,10 @@ def test_effects_are_those_of_a_module_with_hooks(rows: int) -> None:
     upper = rng.integers(0, [bounds[k + 1] - bounds[k] for k in upper_layer])
     to_class = [bounds[2], bounds[2] + 1]
     edges = Edges(
-        np.append(lower, to_class), np.append(upper_layer, [-1, -1]), np.append(upper, [0, 0]).astype(np.int64)
+        lower_layer=np.append(upper_layer - 1, [2, 2]),
+        lower=np.append(lower, to_class),
+        upper_layer=np.append(upper_layer, [-1, -1]),
+        upper=np.append(upper, [0, 0]).astype(np.int64),
     )
     values = rng.random(bounds[-1])
     found = effects(network, PIXELS, OWN, edges, values.astype(np.float32))
@@ -245,7 +248,7 @@ def test_effects_are_those_of_a_module_with_hooks(rows: int) -> None:
         expected[plain[:, k] <= 0] = np.nan
         np.testing.assert_allclose(found[:, k], expected, rtol=1e-4, atol=1e-5)
     assert np.isfinite(found).mean() > 0.5 and (np.abs(np.nan_to_num(found)) > 1e-3).mean() > 0.3
-    passes = effect_passes(edges, [0.9, 0.5, 0.1], network.bounds)
+    passes = effect_passes(edges, [0.9, 0.5, 0.1])
     assert passes == pytest.approx(1 + 2 * (0.9 - 0.5) + 2 * (0.5 - 0.1) + 2 * 0.1)
 
 

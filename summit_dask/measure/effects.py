@@ -25,14 +25,15 @@ class Edges:
 
     Attributes
     ----------
-    lower
-        Among the channels of all layers with maps.
+    lower_layer, lower
+        The lower end's layer, among those with maps, and its channel, among those of all of these.
     upper_layer
         Place of the upper end's layer among those with maps; -1: it is the class.
     upper
         The upper end's channel.
     """
 
+    lower_layer: Int[np.ndarray, " edge"]
     lower: Int[np.ndarray, " edge"]
     upper_layer: Int[np.ndarray, " edge"]
     upper: Int[np.ndarray, " edge"]
@@ -44,11 +45,12 @@ class Edges:
         place = {layer: k for k, layer in enumerate(with_maps)}
         places = np.array([place.get(layer, -1) for layer in layer_graph.layers])
         first = np.cumsum([0, *(layer.channels for layer in with_maps)])
-        lower = first[places[graph.edge_source_layer]] + graph.edge_source_channel
-        return cls(lower, places[graph.edge_target_layer], graph.edge_target_channel.astype(np.int64))
+        lower_layer = places[graph.edge_source_layer]
+        lower = first[lower_layer] + graph.edge_source_channel
+        return cls(lower_layer, lower, places[graph.edge_target_layer], graph.edge_target_channel.astype(np.int64))
 
 
-def effect_passes(edges: Edges, shares: Sequence[float], bounds: Int[np.ndarray, " bound"]) -> float:
+def effect_passes(edges: Edges, shares: Sequence[float]) -> float:
     """Forward passes that an image takes, those as it is included.
 
     Parameters
@@ -57,9 +59,10 @@ def effect_passes(edges: Edges, shares: Sequence[float], bounds: Int[np.ndarray,
         As `PartialNetwork.shares` gives them.
     """
     begins, ends = np.array(shares), np.append(shares, 0.0)  # the class, at place -1, is the end
-    begin = _layer_of(bounds, edges.lower)
     reach = dict[int, float]()
-    for channel, first, last in zip(edges.lower.tolist(), begins[begin], ends[edges.upper_layer], strict=True):
+    for channel, first, last in zip(
+        edges.lower.tolist(), begins[edges.lower_layer], ends[edges.upper_layer], strict=True
+    ):
         reach[channel] = max(reach.get(channel, 0.0), float(first - last))
     return 1 + sum(reach.values())
 
@@ -104,18 +107,14 @@ def effects(
     return np.where(fires, 1 - without / np.where(fires, plain, 1), np.nan)
 
 
-def _layer_of(bounds: Int[np.ndarray, " bound"], channel: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
-    return np.searchsorted(bounds, channel, side="right") - 1
-
-
 def _batches(
     network: PartialNetwork, edges: Edges, n_images: int
 ) -> Iterator[tuple[int, set[str], Int[np.ndarray, "row 2"]]]:
     """Layer to begin at, nodes of the upper ends, and rows: an image and a lower channel each."""
-    begin = _layer_of(network.bounds, edges.lower)
-    for layer in np.unique(begin).tolist():
-        wanted = {_node(network, upper) for upper in edges.upper_layer[begin == layer].tolist()}
-        rows = np.array(list(product(range(n_images), np.unique(edges.lower[begin == layer]))))
+    for layer in np.unique(edges.lower_layer).tolist():
+        own = edges.lower_layer == layer
+        wanted = {_node(network, upper) for upper in edges.upper_layer[own].tolist()}
+        rows = np.array(list(product(range(n_images), np.unique(edges.lower[own]))))
         for first in range(0, len(rows), network.batch_size):
             yield layer, wanted, rows[first : first + network.batch_size]
 

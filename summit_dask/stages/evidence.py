@@ -11,7 +11,6 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +49,7 @@ from summit_dask.stages.tasks import finished, result_of
 from summit_dask.stages.workers import NetworkPlugin, device_of, installed, plugin_of, prepare_process
 from summit_dask.store.counts import node_counts
 from summit_dask.store.evidence import NUMBERS, Settings, group_of, is_tested, stored_settings
-from summit_dask.store.graphs import read_graph
+from summit_dask.store.graphs import read_graphs
 from summit_dask.store.progress import Progress, duration, say
 from summit_dask.store.status import fingerprints
 from summit_dask.store.store import Store
@@ -129,7 +128,7 @@ def _job(store: Store, workers: Cluster, settings: Settings, pair: Pair, plugin:
     client = workers.client
     asked: dict[str, Any] = {"plugin": plugin, "pure": False, "resources": resources(client)}
     shares, seconds = result_of(client.submit(cost_task, **asked))
-    _say_cost(store, settings, todo, shares, seconds / max(1, n_workers(client)))
+    _say_cost(store, settings, pair, todo, shares, seconds / max(1, n_workers(client)))
     rows = _mean_rows(store, settings)
     batches = np.array_split(rows, -(-len(rows) // store.header.run.config.batch_size))
     means = dict(finished(workers, client.map(means_task, batches, **asked), range(len(batches))))
@@ -150,12 +149,15 @@ def _mean_rows(store: Store, settings: Settings) -> NDArray[np.int64]:
     return np.sort(generator.choice(readable, min(MEAN_IMAGES, len(readable)), replace=False))
 
 
-def _say_cost(store: Store, settings: Settings, todo: Sequence[int], shares: Sequence[float], seconds: float) -> None:
+def _say_cost(
+    store: Store, settings: Settings, pair: Pair, todo: Sequence[int], shares: Sequence[float], seconds: float
+) -> None:
     """How many forward passes will be taken, and how long they take; `seconds` is that of one."""
     n_images = store.read("classes/n_images")[list(todo)].tolist()
     tested = [min(half, settings.images) for n in n_images for half in (n // 2, n - n // 2) if n > 1]
     passes = sum(total_passes(half, shares) for half in tested)
-    edges = sum(_edge_passes(store, settings, index, n, shares) for index, n in zip(todo, n_images, strict=True))
+    per_image = [effect_passes(Edges.of(store.layer_graph, graph), shares) for graph in read_graphs(store, pair)]
+    edges = sum(min(n, settings.images) * per_image[index] for index, n in zip(todo, n_images, strict=True))
     n_means = len(_mean_rows(store, settings))
     each = f", {passes / sum(tested):.1f} each" if tested else ""
     say(
@@ -163,13 +165,6 @@ def _say_cost(store: Store, settings: Settings, todo: Sequence[int], shares: Seq
         f"edges take {edges:,.0f} more, the channels' means {n_means}. It will take about "
         f"{duration((passes + edges + n_means) * seconds)}."
     )
-
-
-def _edge_passes(store: Store, settings: Settings, index: int, n_images: int, shares: Sequence[float]) -> float:
-    """Forward passes for the edges of one class's graph."""
-    graph = read_graph(cache(store.read), index, store.header.run.config.pair)
-    bounds = np.cumsum([0, *(layer.channels for layer in store.layer_graph.with_maps)])
-    return min(n_images, settings.images) * effect_passes(Edges.of(store.layer_graph, graph), shares, bounds)
 
 
 def _rivals(store: Store, settings: Settings, pair: Pair) -> NDArray[np.int32]:
