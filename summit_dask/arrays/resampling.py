@@ -87,7 +87,8 @@ class ClassImages:
         """Counts of samples of the images, each image as often as its weight says."""
         for first in range(0, len(weights), _AT_ONCE):
             own = weights[first : first + _AT_ONCE]
-            used = {layer: own @ values for layer, values in self.used.items()}
+            as_floats = own.astype(np.float64)  # whose product is a fast one, and exact
+            used = {layer: (as_floats @ values.astype(np.float64)).astype(np.int32) for layer, values in self.used.items()}
             sources = {hop: list(pairs.counts(own)) for hop, pairs in self.sources.items()}
             for k in range(len(own)):
                 yield ClassCounts(
