@@ -12,7 +12,6 @@ the demo: then its own pairs are tested.
 
 import argparse
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +35,13 @@ SUFFIXES = (".jpeg", ".jpg", ".png")
 
 
 def chosen_images(folder: Path, least: int, n_classes: int | None, into: Path) -> Path:
-    """A folder of links to the classes that have enough images, evenly spread if some are enough."""
+    """A folder of links to the classes that have enough images, evenly spread if some are enough; beside the store."""
+    into.mkdir(exist_ok=True)
     found = sorted(own for own in folder.iterdir() if len([f for f in own.iterdir() if f.suffix in SUFFIXES]) >= least)
     step = max(1, len(found) // n_classes) if n_classes else 1
     for own in found[::step][:n_classes]:
-        (into / own.name).symlink_to(own.resolve())
+        if not (into / own.name).exists():
+            (into / own.name).symlink_to(own.resolve())
     return into
 
 
@@ -79,12 +80,13 @@ def mean(values: xr.DataArray) -> float:
 def necessity_row(found: xr.Dataset) -> dict[str, Any]:
     """Means over the classes, and how often the graph is more than chance and than the most active channels."""
     necessity = found["necessity"]
+    known = np.isfinite(necessity.sel(choice="graph"))
     above = found["necessity_low"].sel(choice="graph") > necessity.sel(choice="most_active")
     return {
         **{choice: mean(necessity.sel(choice=choice)) for choice in CHOICES},
-        "p <= 0.05": mean((found["p_value"] <= 0.05).astype(float)),
-        "above most active": mean((necessity.sel(choice="graph") > necessity.sel(choice="most_active")).astype(float)),
-        "... with its interval": mean(above.astype(float)),
+        "p <= 0.05": mean((found["p_value"] <= 0.05).where(known)),
+        "above most active": mean((necessity.sel(choice="graph") > necessity.sel(choice="most_active")).where(known)),
+        "... with its interval": mean(above.where(known)),
         "loss elsewhere": mean(found["loss_elsewhere"].sel(layer_choice="graph")),
         "nodes' Jaccard": mean(found["node_jaccard"]),
     }
@@ -171,14 +173,13 @@ def main() -> None:
     parser.add_argument("--workers", type=int, help="processes")
     options = parser.parse_args()
     where = ClusterOptions(workers=options.workers)
-    with tempfile.TemporaryDirectory() as links:
-        if not (options.store / "zarr.json").exists():
-            images = chosen_images(options.data / "images/imagenet_val", options.least, options.classes, Path(links))
-            measure(options.store, options.data, images, options.batch_size, where)
-        ablation = "zero" if options.zero else "mean"
-        settings = Settings(options.images, options.samples, ablation=ablation)
-        for pair in stored_pairs(Store.open(options.store)):
-            test(options.store, pair, settings, where)
+    if options.store.with_suffix(".images").exists() or not options.store.exists():
+        everything = options.data / "images/imagenet_val"
+        images = chosen_images(everything, options.least, options.classes, options.store.with_suffix(".images"))
+        measure(options.store, options.data, images, options.batch_size, where)
+    settings = Settings(options.images, options.samples, ablation="zero" if options.zero else "mean")
+    for pair in stored_pairs(Store.open(options.store)):
+        test(options.store, pair, settings, where)
     show(options.store)
     sys.stdout.flush()
 

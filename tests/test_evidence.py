@@ -26,7 +26,7 @@ from summit_dask.network.trace import trace_network
 from summit_dask.questions.query import attribution_graph, count_images
 from summit_dask.questions.verify import verify_store
 from summit_dask.stages import evidence
-from summit_dask.stages.classevidence import class_images
+from summit_dask.stages.classevidence import Opened, class_images
 from summit_dask.stages.evidence import find_evidence
 from summit_dask.store.evidence import Settings, is_tested, stored_settings
 from summit_dask.store.graphs import read_graph
@@ -266,12 +266,12 @@ def test_what_an_ablation_costs_falls_from_layer_to_layer() -> None:
 
 @pytest.mark.parametrize("shares", [[1.0, 1.0], [0.9, 0.5, 0.3, 0.1], list(np.linspace(0.99, 0.01, 20)), [0.05, 0.01]])
 def test_an_image_takes_30_forward_passes_at_most(shares: list[float]) -> None:
-    """In the mean over those of a class, one of them for the channels' means."""
+    """In the mean over those of a class, of which at least one tests single layers."""
     n = len(shares)
     graph, random = np.arange(2 * n) % 3 == 0, np.random.default_rng(0).random((22, 2 * n))
     choices = Choices(graph, graph, graph, random[0], random[1], random[2:], 2 * np.arange(n + 1))
     for n_images in (10, 50):
-        assert n_images + total_passes(n_images, shares) <= 30 * n_images + 11 * sum(shares)
+        assert total_passes(n_images, shares) <= 30 * n_images + 11 * sum(shares)
         assert images_by_layer(n_images, shares) >= n_images / 15
     by_layer = choices.by_layer(0)
     assert len(choices.together()) == 8 + N_DRAWS and by_layer.shape == (n, 11, 2 * n)
@@ -284,7 +284,7 @@ def test_an_image_takes_30_forward_passes_at_most(shares: list[float]) -> None:
 
 def test_counts_of_a_sample_are_those_of_its_images(finished: RunConfig) -> None:
     store = Store.open(finished.out)
-    found = class_images(store, 1, PAPERS)
+    found = class_images(Opened.of(store), 1, PAPERS)
     n = len(found.rows)
     weights = np.stack([np.ones(n), np.arange(n) % 2, np.zeros(n)]).astype(np.int32)
     options = store.header.run.config
@@ -304,7 +304,7 @@ def test_counts_of_a_sample_are_those_of_its_images(finished: RunConfig) -> None
 def test_stability_is_the_share_of_samples_whose_graph_holds_it(finished: RunConfig) -> None:
     """Samples without doubles, so that each one's graph is that of a selection of images."""
     store, tree = Store.open(finished.out), open_store(finished.out)
-    found = class_images(store, 2, PAPERS)
+    found = class_images(Opened.of(store), 2, PAPERS)
     weights = (bootstrap_weights(6, len(found.rows), np.random.default_rng(1)) > 2).astype(np.int32)
     graph, options = read_graph(store.read, 2), store.header.run.config
     stable = stability(store.layer_graph, graph, found.values, weights, {}, options)

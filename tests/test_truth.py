@@ -98,3 +98,7 @@ def test_a_measure_that_is_not_kept_catches_nothing_that_is_known() -> None:
 def test_where_nothing_is_lost_nothing_is_caught() -> None:
     lost: NDArray[np.float64] = np.array([0.0, -0.1])
     assert np.isnan(capture(lost, np.array([True, False]), 1))
+
+
+def test_sources_that_lower_a_channel_are_none_of_the_best() -> None:
+    assert capture(np.array([0.4, -0.1]), np.array([True, False]), k=5) == 1

@@ -53,6 +53,8 @@ def sentence(evidence: Evidence, class_index: int) -> str:
 
 def change(lost: float) -> str:
     """What happens to the margin, of which a share is lost."""
+    if not math.isfinite(lost):
+        return "changes by an unknown share"
     if abs(lost) < LEAST:
         return "stays as it is"
     return f"{'falls' if lost > 0 else 'grows'} by {percent(abs(lost))}"
@@ -60,6 +62,8 @@ def change(lost: float) -> str:
 
 def by(first: float, second: float) -> str:
     """The second of two changes, as short as the first allows."""
+    if not math.isfinite(second):
+        return "by an unknown share"
     same = min(abs(first), abs(second)) >= LEAST and (first > 0) == (second > 0)
     return f"by {percent(abs(second))}" if same else f"it {change(second)}"
 
@@ -85,6 +89,8 @@ def meaning(evidence: Evidence, class_index: int) -> str:
 def chance(evidence: Evidence, class_index: int) -> str:
     """The p-value, and what it says."""
     p = evidence.number("p_value", class_index)
+    if not math.isfinite(p):
+        return "There is no p-value: the images that random channels were taken from have no margin to lose."
     n = evidence.read("random_necessity").shape[1]
     as_good = round(p * (n + 1)) - 1
     told = {0: "none", n: "each"}.get(as_good, f"{as_good}")

@@ -64,18 +64,21 @@ def _necessity(evidence: Evidence, index: int) -> None:
     title = "share of the margin that is lost without them"
     st.altair_chart(figures.intervals(proof.choices(evidence, index), title, "Necessity of the graph and of others"))
     st.caption(
-        "Necessity: taken away from all layers at once, each time as many channels in each layer as the graph has. The "
-        "graph says something where more is lost without it than without the grey ones; where the most active channels "
-        f"matter as much, it says little that they don't. {badge.INTERVAL} {badge.chance(evidence, index)}"
+        "Necessity: taken away from all layers at once, as many channels in each layer as the graph has; of other "
+        "classes' graphs all channels. The graph says something where more is lost without it than without the grey "
+        "ones; where the most active channels matter as much, it says little that they don't. "
+        f"{badge.INTERVAL} {badge.chance(evidence, index)}"
     )
     _elsewhere(evidence, index)
 
 
 def _elsewhere(evidence: Evidence, index: int) -> None:
-    """What other classes lose; nothing where that wasn't measured."""
+    """What other classes lose; nothing where that isn't known."""
     if not evidence.has("loss_elsewhere") or not (n := evidence.number("n_elsewhere", index)):
         return
     own, random = (evidence.share("loss_elsewhere", index, choice) for choice in ("graph", "random"))
+    if not own.is_known:
+        return
     st.caption(
         f"Other classes: on {n:,} of their images, the margin of the image's own class {badge.change(own.value)} "
         f"without the channels of this graph ({badge.between(own)}), and without as many random ones "
@@ -122,7 +125,7 @@ def _truth(evidence: Evidence, index: int) -> None:
         with column:
             shown = table.dropna(subset=[name])[["layer", "measure", name, "rank_correlation", "n_targets"]]
             shown = shown.rename(
-                columns={name: "capture", "rank_correlation": "rank correlation", "n_targets": "channels"}
+                columns={name: "capture", "rank_correlation": "rank correlation", "n_targets": "tested"}
             )
             st.altair_chart(figures.lines(shown, "layer", "capture", "measure", title, f"Truth of sources: {title}"))
     means = table.groupby("measure")["rank_correlation"].mean()

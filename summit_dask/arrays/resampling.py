@@ -88,13 +88,22 @@ class ClassImages:
         for first in range(0, len(weights), _AT_ONCE):
             own = weights[first : first + _AT_ONCE]
             as_floats = own.astype(np.float64)  # whose product is a fast one, and exact
-            used = {layer: (as_floats @ values.astype(np.float64)).astype(np.int32) for layer, values in self.used.items()}
+            used = {
+                layer: (as_floats @ values.astype(np.float64)).astype(np.int32) for layer, values in self.used.items()
+            }
             sources = {hop: list(pairs.counts(own)) for hop, pairs in self.sources.items()}
             for k in range(len(own)):
                 yield ClassCounts(
                     {layer: counted[k] for layer, counted in used.items()},
                     {hop: counted[k] for hop, counted in sources.items()},
                 )
+
+
+def _product(
+    weights: Int32[np.ndarray, "sample image"], used: Bool[np.ndarray, "image channel"]
+) -> Int32[np.ndarray, "sample channel"]:
+    """A product of matrices, by floats: a fast one, and exact."""
+    return (weights.astype(np.float64) @ used.astype(np.float64)).astype(np.int32)
 
 
 def bootstrap_weights(

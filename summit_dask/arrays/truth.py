@@ -113,7 +113,7 @@ def capture(lost: Float64[np.ndarray, " source"], is_kept: Bool[np.ndarray, " so
     >>> capture(np.array([0.4, 0.1, 0.2]), np.array([True, True, False]), k=2)
     0.8333333333333334
     """
-    best = np.sort(lost)[::-1][:k].sum()
+    best = np.maximum(np.sort(lost)[::-1][:k], 0).sum()
     return float(lost[is_kept].sum() / best) if best > 0 else np.nan
 
 

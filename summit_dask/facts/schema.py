@@ -391,7 +391,7 @@ VARIABLES: tuple[Variable, ...] = (
         "edge_effect",
         _EDGE,
         "median over images of the class: share of the upper end's maximum that is lost without the lower end; "
-        "negative: it grows; NaN: it fires on none of them",
+        "of the class: of its logit; negative: it grows; NaN: it is above 0 on none of them",
     ),
     _evidence("node_jaccard", _CLASS, "mean over the samples: nodes in both graphs, of those in any"),
     _evidence("edge_jaccard", _CLASS, "mean over the samples: edges in both graphs, of those in any"),

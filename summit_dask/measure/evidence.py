@@ -27,6 +27,9 @@ MOST_PASSES = 30.0
 #: Nothing taken away, every channel, and each choice but the random ones, which come after them.
 _NAMED = 2 + len(CHOICES) - 1
 
+#: Where the choices are among these; nothing taken away and every channel are none.
+_IS_CHOICE = np.arange(_NAMED + N_DRAWS) >= 2
+
 #: Share of the images from which random channels are taken away, draw by draw.
 _SHARE_DRAWN = 0.5
 
@@ -73,14 +76,14 @@ def n_drawn(n_images: int) -> int:
 
 
 def images_by_layer(n_images: int, shares: Sequence[float]) -> int:
-    """How many of some images test single layers, so that no more than `MOST_PASSES` are taken in the mean.
+    """How many of some images test single layers: as many as `MOST_PASSES` an image allow in the mean, at least one.
 
     Examples
     --------
     >>> images_by_layer(50, [0.9, 0.5, 0.1]), images_by_layer(50, [0.2, 0.1])
     (9, 50)
     """
-    left = MOST_PASSES - 1 - passes_together(shares)  # one is for the channels' means
+    left = MOST_PASSES - passes_together(shares)
     return min(n_images, max(1, int(n_images * left / (_BY_LAYER * sum(shares)))))
 
 
@@ -136,16 +139,19 @@ class Choices:
 
     def _of_layer(self, layer: int, draw: int) -> list[Mask]:
         own = evidence.of_layer(layer, self.bounds)
-        graph = self.graph & own
-        random = self.random[draw]
-        sets = [own, graph, self._first(random, int(graph.sum())) & own]
+        graph, random = self.graph & own, self.random[draw]
+        sets = [own, graph, self._first(random, layer, int(graph.sum()))]
         for ranking in (self.used, random):
             sizes = [max(1, round(share * int(own.sum()))) for share in SHARES]
-            sets += [own & ~self._first(ranking, size) for size in sizes]
+            sets += [own & ~self._first(ranking, layer, size) for size in sizes]
         return sets
 
-    def _first(self, ranking: Float64[np.ndarray, " channel"], size: int) -> Mask:
-        return evidence.first_of(ranking, np.full(len(self.bounds) - 1, size), self.bounds)
+    def _first(self, ranking: Float64[np.ndarray, " channel"], layer: int, size: int) -> Mask:
+        """So many channels of one layer."""
+        low, high = self.bounds[layer : layer + 2].tolist()
+        mask = np.zeros(len(ranking), bool)
+        mask[low + np.argsort(-ranking[low:high], kind="stable")[:size]] = True
+        return mask
 
 
 @dataclass(frozen=True, eq=False)
@@ -237,6 +243,7 @@ def measured(
         is_run = np.arange(len(sets)) < np.array([len(own) for own in several])[:, None]
         together[is_run], by_layer = np.split(margins, [is_run.sum()])
         shape = (len(layered), len(choices.bounds) - 1, _BY_LAYER)
+        together[:, _IS_CHOICE & ~sets.any(1)] = np.nan  # of no channel nothing can be said
         parts.append(Margins(together, together[: len(layered), 0], by_layer.reshape(shape)))
     return Margins.joined(parts)
 

@@ -14,7 +14,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int, Int32
+from jaxtyping import Bool, Float32, Float64, Int, Int32
 from numpy.typing import NDArray
 
 from summit_dask.arrays.evidence import N_DRAWS, Bounds, Mask, first_of, halves
@@ -40,11 +40,11 @@ from summit_dask.measure.partition import Partition
 from summit_dask.measure.sources import SourceTester
 from summit_dask.store.counts import read_images
 from summit_dask.store.evidence import Settings
-from summit_dask.store.graphs import read_graph
+from summit_dask.store.graphs import ReadWhole, read_graph
 from summit_dask.store.store import Store
 
 #: What random numbers are for; those for different things must not be the same.
-HALVES, DRAWS, RATIOS, SAMPLES, OTHERS, MEANS, EFFECTS, ELSEWHERE, TRUTH = range(9)
+HALVES, DRAWS, RATIOS, SAMPLES, OTHERS, MEANS, EFFECTS, ELSEWHERE, RATIOS_ELSEWHERE, TRUTH = range(1, 11)
 
 #: Images of a class that its sources are tested on, and channels of each layer whose sources are tested.
 TRUTH_IMAGES, TRUTH_TARGETS = 10, 4
@@ -74,6 +74,26 @@ class Job:
     input_means: Mapping[str, Float64[np.ndarray, " _"]]
 
 
+class Opened(NamedTuple):
+    """A store, and its tables of all images, classes and graphs, each of which is read once for all classes."""
+
+    store: Store
+    table: ReadWhole
+
+    @classmethod
+    def of(cls, store: Store) -> "Opened":
+        """Nothing is read yet."""
+        return cls(store, cache(store.read))
+
+    def graph(self, index: int, pair: Pair) -> ClassGraph:
+        """The stored graph of a class."""
+        return read_graph(self.table, index, pair)
+
+    def readable(self) -> Bool[np.ndarray, " image"]:
+        """Which images were read."""
+        return np.equal(self.table("images/status"), schema.READ)
+
+
 class Images(NamedTuple):
     """The readable images of a class: which of the store's they are, and what each uses."""
 
@@ -81,21 +101,21 @@ class Images(NamedTuple):
     values: ClassImages
 
 
-def class_images(store: Store, index: int, pair: Pair) -> Images:
+def class_images(opened: Opened, index: int, pair: Pair) -> Images:
     """Read what the images of a class use."""
-    options = store.header.run.config
-    rows = (store.read("images/status") == schema.READ) & (store.read("images/class_index") == index)
+    store, options = opened.store, opened.store.header.run.config
+    rows = opened.readable() & (opened.table("images/class_index") == index)
     values = read_images(store.read, store.layer_graph, rows, options.mass, options.excluded_by_layer(), pair)
     return Images(np.flatnonzero(rows), values)
 
 
-def class_stability(store: Store, settings: Settings, pair: Pair, index: int, images: Images) -> Stability:
+def class_stability(opened: Opened, settings: Settings, pair: Pair, index: int, images: Images) -> Stability:
     """How much of a class's stored graph stays in samples of its images; needs no network."""
-    options = store.header.run.config
-    generator = np.random.default_rng([settings.seed, index, SAMPLES])
+    options = opened.store.header.run.config
+    generator = np.random.default_rng([settings.seed, SAMPLES, index])
     weights = bootstrap_weights(settings.samples, len(images.rows), generator)
-    graph = read_graph(cache(store.read), index, pair)
-    return stability(store.layer_graph, graph, images.values, weights, options.excluded_by_layer(), options)
+    graph, excluded = opened.graph(index, pair), options.excluded_by_layer()
+    return stability(opened.store.layer_graph, graph, images.values, weights, excluded, options)
 
 
 def as_columns(found: Stability) -> dict[str, NDArray[Any]]:
@@ -108,39 +128,39 @@ def as_columns(found: Stability) -> dict[str, NDArray[Any]]:
     }
 
 
-def class_margins(store: Store, network: PartialNetwork, job: Job, index: int, images: Images) -> Margins:
+def class_margins(opened: Opened, network: PartialNetwork, job: Job, index: int, images: Images) -> Margins:
     """Run each half of a class's images without what the other half chose."""
-    a, b = halves(len(images.rows), np.random.default_rng([job.settings.seed, index, HALVES]))
-    parts = [Margins.none(len(store.layer_graph.with_maps))]
+    a, b = halves(len(images.rows), np.random.default_rng([job.settings.seed, HALVES, index]))
+    parts = [Margins.none(len(opened.store.layer_graph.with_maps))]
     for making, testing in ((a, b), (b, a)):
         if len(making) and len(testing):
-            chosen = _choices(store, job, index, images, making)
-            tested = _partition(store, images.rows[testing[: job.settings.images]])
+            chosen = _choices(opened, job, index, images, making)
+            tested = _partition(opened, images.rows[testing[: job.settings.images]])
             n_by_layer = images_by_layer(len(tested.files), job.shares)
             parts.append(measured(network, tested, chosen, job.replacement, n_by_layer))
     return Margins.joined(parts)
 
 
-def class_elsewhere(store: Store, network: PartialNetwork, job: Job, index: int) -> dict[str, NDArray[Any]]:
+def class_elsewhere(opened: Opened, network: PartialNetwork, job: Job, index: int) -> dict[str, NDArray[Any]]:
     """What images of other classes lose without the channels of a class's graph; by variable of "evidence"."""
-    generator = np.random.default_rng([job.settings.seed, index, ELSEWHERE])
-    others = (store.read("images/status") == schema.READ) & (store.read("images/class_index") != index)
-    n_own = min(int(store.read("classes/n_images")[index]), 2 * job.settings.images)
+    generator = np.random.default_rng([job.settings.seed, ELSEWHERE, index])
+    others = opened.readable() & (opened.table("images/class_index") != index)
+    n_own = min(int(opened.table("classes/n_images")[index]), 2 * job.settings.images)
     rows = generator.permutation(np.flatnonzero(others))[: n_elsewhere(n_own)]
-    graph, bounds = _nodes_of(store, job.pair, index), _bounds(store.layer_graph)
-    ranking = np.where(_left_out(store), -1.0, generator.random(len(graph)))
+    graph, bounds = _nodes_of(opened, job.pair, index), _bounds(opened.store.layer_graph)
+    ranking = np.where(_left_out(opened.store), -1.0, generator.random(len(graph)))
     random = first_of(ranking, np.add.reduceat(graph.astype(int), bounds[:-1]), bounds)
-    margins = measured_elsewhere(network, _partition(store, rows), (graph, random), job.replacement)
-    return found_elsewhere(margins, [job.settings.seed, index, ELSEWHERE])
+    margins = measured_elsewhere(network, _partition(opened, rows), (graph, random), job.replacement)
+    return found_elsewhere(margins, [job.settings.seed, RATIOS_ELSEWHERE, index])
 
 
 def class_effects(
-    store: Store, network: PartialNetwork, job: Job, index: int, images: Images
+    opened: Opened, network: PartialNetwork, job: Job, index: int, images: Images
 ) -> Float64[np.ndarray, " edge"]:
     """Median effect of the edges of a class's stored graph over some of its images; NaN: the upper end never fires."""
-    edges = Edges.of(store.layer_graph, read_graph(cache(store.read), index, job.pair))
-    generator = np.random.default_rng([job.settings.seed, index, EFFECTS])
-    tested = _partition(store, generator.permutation(images.rows)[: job.settings.images])
+    edges = Edges.of(opened.store.layer_graph, opened.graph(index, job.pair))
+    generator = np.random.default_rng([job.settings.seed, EFFECTS, index])
+    tested = _partition(opened, generator.permutation(images.rows)[: job.settings.images])
     parts = [np.empty((0, len(edges.lower)))]
     for start, pixels in pixels_of(network, tested.files):
         outputs = tested.outputs[start : start + len(pixels)]
@@ -153,16 +173,16 @@ def class_effects(
 
 
 def class_truth(
-    store: Store, tester: SourceTester, network: PartialNetwork, job: Job, index: int, images: Images
+    opened: Opened, tester: SourceTester, network: PartialNetwork, job: Job, index: int, images: Images
 ) -> dict[str, NDArray[Any]]:
     """How much the sources that were kept matter, on a few of a class's images; by variable of "evidence"."""
-    options = store.header.run.config
-    generator = np.random.default_rng([job.settings.seed, index, TRUTH])
+    store, options = opened.store, opened.store.header.run.config
+    generator = np.random.default_rng([job.settings.seed, TRUTH, index])
     rows = np.sort(generator.permutation(images.rows)[:TRUTH_IMAGES])
     kept = {layer: _kept_sources(store, layer, rows) for layer in tester.layers}
     targets = {layer: _targets(next(iter(kept[layer].values())), generator) for layer in tester.layers}
     truth = Truth(tester.layers, options.k)
-    for start, pixels in pixels_of(network, _partition(store, rows).files):
+    for start, pixels in pixels_of(network, _partition(opened, rows).files):
         for layer, place, image, losses in tester.losses(pixels, targets, job.input_means):
             own = {name: keys[start + image, targets[layer][place]] for name, keys in kept[layer].items()}
             truth.add(layer, place, losses, own)
@@ -185,24 +205,23 @@ def _targets(keys: Int[np.ndarray, "image channel rank"], generator: np.random.G
     return sorted(order[:TRUTH_TARGETS][often[order[:TRUTH_TARGETS]] > 0].tolist())
 
 
-def _partition(store: Store, rows: Int[np.ndarray, " image"]) -> Partition:
-    paths = store.read("images/path")
-    outputs = store.read("classes/output_index")[store.read("images/class_index")[rows]]
-    files = [store.images_root / str(paths[row]) for row in rows.tolist()]
-    return Partition(files, outputs.astype(np.int32), store.header.n_outputs)
+def _partition(opened: Opened, rows: Int[np.ndarray, " image"]) -> Partition:
+    outputs = opened.table("classes/output_index")[opened.table("images/class_index")[rows]]
+    files = [opened.store.images_root / str(path) for path in opened.table("images/path")[rows]]
+    return Partition(files, outputs.astype(np.int32), opened.store.header.n_outputs)
 
 
-def _choices(store: Store, job: Job, index: int, images: Images, making: Int[np.ndarray, " image"]) -> Choices:
+def _choices(opened: Opened, job: Job, index: int, images: Images, making: Int[np.ndarray, " image"]) -> Choices:
     """What half of a class's images choose."""
-    graph, options = store.layer_graph, store.header.run.config
-    excluded = options.excluded_by_layer()
+    store, options = opened.store, opened.store.header.run.config
+    graph, excluded = store.layer_graph, options.excluded_by_layer()
     weights = np.zeros((1, len(images.rows)), np.int32)
     weights[0, making] = 1
     (counts,) = images.values.counts(weights)
-    nearest, other = (_nodes_of(store, job.pair, rival) for rival in job.rivals[index].tolist())
+    nearest, other = (_nodes_of(opened, job.pair, rival) for rival in job.rivals[index].tolist())
     activation = _activation(store, images.rows[making])
     count = np.concatenate([counts.activation[layer.name] for layer in graph.with_maps])
-    generator = np.random.default_rng([job.settings.seed, index, DRAWS])
+    generator = np.random.default_rng([job.settings.seed, DRAWS, index])
     random = generator.random((N_DRAWS, len(count)))
     left_out = _left_out(store)
     return Choices(
@@ -242,11 +261,12 @@ def _activation(store: Store, rows: Int[np.ndarray, " image"]) -> NDArray[np.flo
     return np.concatenate([store.read(f"activations/{x.name}/value", chosen).mean(0, np.float64) for x in layers])
 
 
-def _nodes_of(store: Store, pair: Pair, index: int) -> Mask:
-    """Channels of another class's stored graph; none if there is no other class."""
+def _nodes_of(opened: Opened, pair: Pair, index: int) -> Mask:
+    """Channels of a class's stored graph; none if there is no such class."""
+    layer_graph = opened.store.layer_graph
     if index < 0:
-        return np.zeros(sum(layer.channels for layer in store.layer_graph.with_maps), bool)
-    return _nodes(store.layer_graph, read_graph(cache(store.read), index, pair))
+        return np.zeros(_bounds(layer_graph)[-1], bool)
+    return _nodes(layer_graph, opened.graph(index, pair))
 
 
 def _nodes(layer_graph: LayerGraph, graph: ClassGraph) -> Mask:

@@ -9,17 +9,17 @@ A class is saved as one file as soon as it is tested, so that a second run tests
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+from zipfile import is_zipfile
 
 import numpy as np
 from distributed import Worker
 from numpy.typing import NDArray
 
 from summit_dask.arrays.evidence import CHOICES, KEPT, LAYER_CHOICES, RIVALS, SHARES
-from summit_dask.arrays.similarity import similarity_to
+from summit_dask.arrays.similarity import similarity
 from summit_dask.arrays.truth import MEASURES
 from summit_dask.facts import schema
 from summit_dask.facts.config import ClusterOptions, fingerprint
@@ -36,6 +36,7 @@ from summit_dask.stages.classevidence import (
     OTHERS,
     RATIOS,
     Job,
+    Opened,
     as_columns,
     class_effects,
     class_elsewhere,
@@ -109,7 +110,7 @@ def find_evidence(store: Store, settings: Settings, connect: Connect) -> None:
     key = fingerprint({**asdict(settings), "graphs": store.finished(pair.group)})
     drafts = _drafts_folder(store) / f"{key:x}"
     drafts.mkdir(parents=True, exist_ok=True)
-    todo = [index for index in range(store.header.n_classes) if not _draft(drafts, index).exists()]
+    todo = [index for index in range(store.header.n_classes) if not _is_whole(_draft(drafts, index))]
     workers = connect()
     plugin = EvidencePlugin(store.path, key)
     with installed(workers.client, plugin, store.network.model) as name:
@@ -118,9 +119,7 @@ def find_evidence(store: Store, settings: Settings, connect: Connect) -> None:
     with store.renewing(group_of(pair)) as draft:
         _write(draft, job, [_read_draft(_draft(drafts, index)) for index in range(store.header.n_classes)])
         draft.finish(group_of(pair), fingerprints(store)["graphs"])
-    shutil.rmtree(drafts)
-    with suppress(OSError):  # drafts of other settings are left
-        _drafts_folder(store).rmdir()
+    shutil.rmtree(_drafts_folder(store))  # those of other settings too
 
 
 def _job(store: Store, workers: Cluster, settings: Settings, pair: Pair, plugin: str, todo: Sequence[int]) -> Job:
@@ -162,7 +161,7 @@ def _say_cost(
     each = f", {passes / sum(tested):.1f} each" if tested else ""
     say(
         f"evidence: {sum(tested)} images of {len(todo)} classes are tested with {passes:,.0f} forward passes{each}; "
-        f"edges take {edges:,.0f} more, the channels' means {n_means}. It will take about "
+        f"edges take {edges:,.0f} more, the channels' means {n_means}. The passes will take about "
         f"{duration((passes + edges + n_means) * seconds)}."
     )
 
@@ -175,8 +174,9 @@ def _rivals(store: Store, settings: Settings, pair: Pair) -> NDArray[np.int32]:
     counts = np.concatenate([store.read(node_counts(layer.name, pair)) for layer in store.layer_graph.with_maps], 1)
     generator = np.random.default_rng([settings.seed, OTHERS])
     others = (np.arange(n_classes) + generator.integers(1, n_classes, n_classes)) % n_classes
-    likeness = (np.where(np.arange(n_classes) == k, -1, similarity_to(counts, k)) for k in range(n_classes))
-    return np.array([(own.argmax(), other) for own, other in zip(likeness, others, strict=True)], np.int32)
+    likeness = similarity(counts)
+    np.fill_diagonal(likeness, -1)
+    return np.stack([likeness.argmax(1), others], 1).astype(np.int32)
 
 
 def _test_classes(workers: Cluster, job: Job, todo: Sequence[int], drafts: Path, plugin: str) -> None:
@@ -199,6 +199,11 @@ def _drafts_folder(store: Store) -> Path:
 
 def _draft(drafts: Path, index: int) -> Path:
     return drafts / f"{index}.npz"
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a class is saved; a file that a power cut left is not."""
+    return path.exists() and is_zipfile(path)
 
 
 def _write_draft(path: Path, values: Mapping[str, Any]) -> None:
@@ -249,9 +254,9 @@ class EvidencePlugin(NetworkPlugin):
     def prepare(self, worker: Worker) -> None:
         """See `NetworkPlugin`."""
         prepare_process()
-        self.store = Store.open(self.path)
-        spec = self.store.network
-        network = built(spec, self.store.header.run.config.batch_size, self.path)
+        self.opened = Opened.of(Store.open(self.path))
+        spec = self.opened.store.network
+        network = built(spec, self.opened.store.header.run.config.batch_size, self.path)
         self.partial = PartialNetwork(network, spec.preprocessing, device_of(worker))
         self.tester = SourceTester(self.partial)
 
@@ -271,7 +276,7 @@ def means_task(rows: NDArray[np.int64], plugin: str) -> tuple[NDArray[np.float64
     """Means of all channels, of each image; and of the steps' inputs by node, over all images. Runs on a worker."""
     at = plugin_of(plugin, EvidencePlugin)
     maps, inputs = [], []
-    for _, pixels in pixels_of(at.partial, _files(at.store, rows)):
+    for _, pixels in pixels_of(at.partial, _files(at.opened.store, rows)):
         maps.append(means_of(at.partial, pixels))
         inputs.append(at.tester.input_means(pixels))
     return np.concatenate(maps), {name: np.mean([own[name] for own in inputs], axis=0) for name in inputs[0]}
@@ -285,12 +290,12 @@ def _files(store: Store, rows: NDArray[np.int64]) -> list[Path]:
 def class_task(index: int, job: Job, plugin: str) -> Found:
     """Evidence for one class's graph. Runs on a worker."""
     at = plugin_of(plugin, EvidencePlugin)
-    images = class_images(at.store, index, job.pair)
-    margins = class_margins(at.store, at.partial, job, index, images)
+    images = class_images(at.opened, index, job.pair)
+    margins = class_margins(at.opened, at.partial, job, index, images)
     return {
-        **found(margins, [job.settings.seed, index, RATIOS]),
-        **class_elsewhere(at.store, at.partial, job, index),
-        **class_truth(at.store, at.tester, at.partial, job, index, images),
-        **as_columns(class_stability(at.store, job.settings, job.pair, index, images)),
-        "edge_effect": class_effects(at.store, at.partial, job, index, images),
+        **found(margins, [job.settings.seed, RATIOS, index]),
+        **class_elsewhere(at.opened, at.partial, job, index),
+        **class_truth(at.opened, at.tester, at.partial, job, index, images),
+        **as_columns(class_stability(at.opened, job.settings, job.pair, index, images)),
+        "edge_effect": class_effects(at.opened, at.partial, job, index, images),
     }
