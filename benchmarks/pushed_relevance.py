@@ -167,7 +167,9 @@ def necessity(store: Store, ranked: Mapping[str, NDArray[np.float64]]) -> dict[s
     for k in np.unique(labels[rows]).tolist():
         own = np.flatnonzero(labels == k)
         a, b = halves(len(own), np.random.default_rng(k))
-        lost = sum(losses(store, network, replacement, ranked, own[x], own[y]) for x, y in ((a, b), (b, a)))
+        first, second = own[a], own[b]
+        lost = losses(store, network, replacement, ranked, first, second)
+        lost += losses(store, network, replacement, ranked, second, first)
         for place, name in enumerate(ranked):
             found[name].append(float(lost[place] / lost[-1]))
     return found
@@ -176,11 +178,8 @@ def necessity(store: Store, ranked: Mapping[str, NDArray[np.float64]]) -> dict[s
 def means(network: PartialNetwork, store: Store, rows: NDArray[np.int64]) -> NDArray[np.float32]:
     """What maps are replaced by: their means over all images."""
     files = partition_of(store, rows).files
-    return (
-        np.concatenate([means_of(network, pixels) for _, pixels in pixels_of(network, files)])
-        .mean(0)
-        .astype(np.float32)
-    )
+    values = np.concatenate([means_of(network, pixels) for _, pixels in pixels_of(network, files)])
+    return np.asarray(values.mean(0), np.float32)
 
 
 def losses(

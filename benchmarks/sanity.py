@@ -18,9 +18,10 @@ is what any two graphs share.
 """
 
 import argparse
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import repeat
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -104,7 +105,7 @@ class Measured:
     def own(self) -> Weights:
         """One row a class: its images."""
         known = self.labels[self.labels >= 0]
-        return (known == np.unique(known)[:, None]).astype(np.int32)
+        return np.asarray(known == np.unique(known)[:, None], np.int32)
 
     def graphs(self, weights: Weights) -> Iterator[Made]:
         """Of samples of the images."""
@@ -132,7 +133,7 @@ def half(weights: Weights, rng: np.random.Generator) -> Weights:
     """A random half of the images of each sample."""
     keys = np.where(weights > 0, rng.random(weights.shape), -1)
     kept = keys.argsort(1).argsort(1) >= weights.shape[1] - (weights.sum(1, keepdims=True) // 2)
-    return (weights * kept).astype(np.int32)
+    return np.asarray(weights * kept, np.int32)
 
 
 def of_labels(measured: Measured, n_samples: int, n_permutations: int) -> dict[str, Likeness]:
@@ -140,22 +141,37 @@ def of_labels(measured: Measured, n_samples: int, n_permutations: int) -> dict[s
     rng = np.random.default_rng(0)
     permuted = np.stack([rng.permuted(np.arange(measured.own.shape[1])) for _ in range(n_permutations)])
     originals = list(measured.graphs(measured.own))
-    found: dict[str, list[Likeness]] = {}
-    for k, (original, row) in enumerate(zip(originals, measured.own, strict=True)):
-        halves = half(np.repeat(row[None], n_samples, 0), rng)
-        samples = {
-            "bootstrap": row * bootstrap_weights(n_samples, len(row), rng),
-            "permuted": row[permuted],
-        }
-        for name, weights in samples.items():
-            found.setdefault(name, []).append(mean(map(original.likeness, measured.graphs(weights))))
-        others = (other for place, other in enumerate(originals) if place != k)
-        found.setdefault("other classes", []).append(mean(map(original.likeness, others)))
-        parts = list(measured.graphs(halves))
-        for name, weights in {"half": row - halves, "half, permuted": half(row[permuted], rng)}.items():
-            likenesses = (a.likeness(b) for a, b in zip(parts, measured.graphs(weights), strict=False))
-            found.setdefault(name, []).append(mean(likenesses))
-    return {name: mean(likenesses) for name, likenesses in found.items()}
+    found = []
+    for k, row in enumerate(measured.own):
+        found.append(of_class(measured, row, row[permuted], n_samples, rng))
+        found[-1] |= {"other classes": compared(others_of(originals, k), repeat(originals[k]))}
+    return {name: mean(own[name] for own in found) for name in found[0]}
+
+
+def of_class(
+    measured: Measured, row: Weights, permuted: Weights, n_samples: int, rng: np.random.Generator
+) -> dict[str, Likeness]:
+    """As `of_labels`, of one class, whose images are those of a row."""
+    (own,) = measured.graphs(row[None])
+    halves = half(np.repeat(row[None], n_samples, 0), rng)
+    bootstrap = row * bootstrap_weights(n_samples, len(row), rng)
+    parts = list(measured.graphs(halves))
+    return {
+        "bootstrap": compared(measured.graphs(bootstrap), repeat(own)),
+        "permuted": compared(measured.graphs(permuted), repeat(own)),
+        "half": compared(measured.graphs(row - halves), parts),
+        "half, permuted": compared(measured.graphs(half(permuted, rng)), parts),
+    }
+
+
+def compared(made: Iterable[Made], others: Iterable[Made]) -> Likeness:
+    """Mean over pairs of graphs."""
+    return mean(a.likeness(b) for a, b in zip(made, others, strict=False))
+
+
+def others_of(made: Sequence[Made], k: int) -> list[Made]:
+    """All but one."""
+    return [*made[:k], *made[k + 1 :]]
 
 
 def labels_rows(store: Store, n_samples: int, n_permutations: int) -> Iterator[dict[str, Any]]:
@@ -241,25 +257,27 @@ def layers_rows(store: Store, rows: NDArray[np.int64], depths: int) -> Iterator[
         read = measured_again(store, rows, parts)
         print(f"measured: {name}", flush=True)
         for pair in all_pairs(store):
-            row: dict[str, Any] = {"randomised": name, "pair": pair.name}
+            found = {}
             for with_class in (True, False):
                 measured = Measured(read, store, labels, pair, with_class)
                 made = list(measured.graphs(measured.own))
-                if not parts:
-                    originals[pair, with_class] = made
-                    row["randomised"] = "nothing, other classes"
-                likenesses = list(compared(originals[pair, with_class], made, shift=not parts))
-                found = mean(likenesses)
-                end = "" if with_class else ", no class row"
-                row |= {f"nodes{end}": found.nodes, f"edges{end}": found.edges, "cosine of counts": found.counts}
-            row["the same nodes, no class row"] = f"{sum(x.nodes == 1 for x in likenesses)} of {len(made)}"
-            yield row
+                own = originals.setdefault((pair, with_class), made)
+                others = made if parts else [*made[1:], made[0]]
+                found[with_class] = [a.likeness(b) for a, b in zip(own, others, strict=True)]
+            yield {"randomised": name if parts else "nothing, other classes", "pair": pair.name, **columns(found)}
 
 
-def compared(originals: Sequence[Made], made: Sequence[Made], shift: bool) -> Iterator[Likeness]:
-    """Each class's two graphs; shifted: the graphs of neighbouring classes."""
-    others = [*made[1:], made[0]] if shift else made
-    return (a.likeness(b) for a, b in zip(originals, others, strict=True))
+def columns(found: Mapping[bool, Sequence[Likeness]]) -> dict[str, Any]:
+    """Means over the classes, with the class's row and without it."""
+    whole, bare = mean(found[True]), mean(found[False])
+    return {
+        "nodes": whole.nodes,
+        "edges": whole.edges,
+        "cosine of counts": whole.counts,
+        "nodes, no class row": bare.nodes,
+        "edges, no class row": bare.edges,
+        "the same nodes, no class row": f"{sum(x.nodes == 1 for x in found[False])} of {len(found[False])}",
+    }
 
 
 def main() -> None:
