@@ -531,6 +531,7 @@ def test_info_says_which_files_were_lost(call: Call, finished: RunConfig, tmp_pa
     assert "images of 3 classes" in outcome.out
 
 
+@pytest.mark.long
 def test_unreadable_images_are_tried_again_when_asked_and_only_then(
     call: Call, client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -570,6 +571,7 @@ def start(config: RunConfig, **changes: object) -> "subprocess.Popen[str]":
     return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True)
 
 
+@pytest.mark.long
 def test_an_error_on_a_worker_is_one_message(base: RunConfig, tmp_path: Path) -> None:
     state = load_file(str(base.weights))
     state["upper.one.0.weight"][0] = float("nan")

@@ -142,6 +142,7 @@ def test_explore_draws_all_three_views(address: str, page: "sync_api.Page") -> N
     page.goto(address)
     page.wait_for_selector(GRAPH)
     assert page.locator(".node").count() > 5 and page.locator("path.edge").count() > 1
+    page.wait_for_selector(".embedding circle")
     assert page.locator(".embedding circle").count() == 30
     assert page.locator(".pinned-row .name").inner_text() == AWKWARD_NAMES[0]
     assert page.locator(".names text").all_text_contents() == ["mixed3", "mixed2", "mixed1", "stem"]

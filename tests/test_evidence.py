@@ -87,6 +87,7 @@ def test_a_graph_that_every_sample_gives_is_stable(chains: RunConfig) -> None:
         assert (found[name] == 1).all() and found[name].size
 
 
+@pytest.mark.long
 def test_an_ablated_channel_becomes_its_mean(chains: RunConfig, tmp_path: Path, client: Client) -> None:
     """Other classes' channels then count too: their mean is more than they are on the class's images."""
     store = Store.open(copied(chains, tmp_path).out, writable=True)
@@ -385,6 +386,7 @@ def test_an_interrupted_stage_goes_on_to_the_same_bytes(
     assert len(saved) == 3  # nothing to do
 
 
+@pytest.mark.long
 def test_evidence_of_relevance_and_contribution_stands_beside_and_is_verified(tmp_path: Path, client: Client) -> None:
     config = tiny_config(tmp_path, relevance=True, contributions=True)
     for path in sorted((config.images / "ant").iterdir())[1:]:

@@ -449,6 +449,7 @@ def used(disk: Path) -> int:
     return shutil.disk_usage(disk).used // 1024
 
 
+@pytest.mark.long
 def test_a_full_disk_ends_in_a_message_and_more_room_goes_on_to_the_same_store(
     disk: Path,
     finished: RunConfig,

@@ -110,8 +110,8 @@ def capture(lost: Float64[np.ndarray, " source"], is_kept: Bool[np.ndarray, " so
 
     Examples
     --------
-    >>> capture(np.array([0.4, 0.1, 0.2]), np.array([True, True, False]), k=2)
-    0.8333333333333334
+    >>> capture(np.array([0.5, 0.25, 0.5]), np.array([True, True, False]), k=2)
+    0.75
     """
     best = np.maximum(np.sort(lost)[::-1][:k], 0).sum()
     return float(lost[is_kept].sum() / best) if best > 0 else np.nan

@@ -81,7 +81,7 @@ def images_by_layer(n_images: int, shares: Sequence[float]) -> int:
     Examples
     --------
     >>> images_by_layer(50, [0.9, 0.5, 0.1]), images_by_layer(50, [0.2, 0.1])
-    (9, 50)
+    (38, 50)
     """
     left = MOST_PASSES - passes_together(shares)
     return min(n_images, max(1, int(n_images * left / (_BY_LAYER * sum(shares)))))
