@@ -11,7 +11,6 @@ the demo: then its own pairs are tested.
 """
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +118,7 @@ def difference(found: xr.Dataset, n_samples: int = 2000) -> tuple[float, float, 
 def show(store: Path) -> None:
     """The tables."""
     tree = open_store(store)
-    tested = [pair for pair in PAIRS if group_of(pair) in Groups(tree)]
+    tested = [pair for pair in PAIRS if f"/{group_of(pair)}" in tree.groups]
     found = {pair: tree[group_of(pair)].to_dataset() for pair in tested}
     print(f"\n{tree.sizes['class']} classes; images tested: {int(found[tested[0]]['n_tested'].sum())}\n")
     print(table([{"pair": pair.name, **necessity_row(own)} for pair, own in found.items()]))
@@ -149,16 +148,6 @@ def show(store: Path) -> None:
     print("What some of a layer's channels alone bring back\n\n" + table(rows))
 
 
-class Groups:
-    """Which groups a tree has."""
-
-    def __init__(self, tree: xr.DataTree) -> None:
-        self._names = {path.strip("/") for path in tree.groups}
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._names
-
-
 def main() -> None:
     """Measure, test, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -181,7 +170,6 @@ def main() -> None:
     for pair in stored_pairs(Store.open(options.store)):
         test(options.store, pair, settings, where)
     show(options.store)
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

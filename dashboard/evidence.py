@@ -40,10 +40,6 @@ class Evidence:
     data: StoreData
     pair: Pair
 
-    def has(self, name: str) -> bool:
-        """Whether a variable was measured at all."""
-        return self.data.store.has(self._address(name))
-
     def read(self, name: str) -> NDArray[Any]:
         """All values of a variable."""
         return self.data.read(self._address(name))
@@ -99,8 +95,7 @@ def evidence_of(data: StoreData, pair: Pair) -> Evidence | None:
 @kept_with_store(64)
 def marks_of(data: StoreData, index: int, pair: Pair) -> Marks | None:
     """What evidence says of the nodes and edges of a class's stored graph; None if it wasn't tested."""
-    evidence = evidence_of(data, pair)
-    return read_marks(data.read, index, pair) if evidence and evidence.has("edge_effect") else None
+    return read_marks(data.read, index, pair) if evidence_of(data, pair) else None
 
 
 def is_renewed(data: StoreData, pair: Pair) -> bool:

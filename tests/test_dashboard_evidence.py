@@ -301,15 +301,18 @@ def test_the_page_names_what_makes_evidence(
     assert flags in why_untested(data, RELEVANT)
 
 
-def test_variables_that_were_not_measured_leave_out_their_part(changed: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("edge_effect", "capture", "loss_elsewhere"):
-        del changed.group[f"{GROUP}/{name}"]
-    page = open_page(changed.path, "evidence", monkeypatch, ONE)
-    assert not page.exception and "The weakest classes" in headings_of(page)
-    assert not any("sources" in heading for heading in headings_of(page))
-    assert not any("on 30 of their images" in text for text in _captions(page))
-    app = open_page(changed.path, "explore", monkeypatch, ONE)
-    assert component_of(app, "graph")["marks"] is None and len(_said(app)) == 1
+def test_what_is_not_known_of_a_class_is_said(changed: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("p_value", "random_necessity", "loss_elsewhere", "loss_elsewhere_low", "loss_elsewhere_high"):
+        values: Any = changed.group[f"{GROUP}/{name}"]
+        values[1] = np.nan
+    necessity: Any = changed.group[f"{GROUP}/necessity"]
+    necessity[1, 1] = np.nan
+    explore, page = (open_page(changed.path, name, monkeypatch, ONE) for name in ("explore", "evidence"))
+    assert not explore.exception and not page.exception
+    (sentence,) = _said(explore)
+    assert sentence.endswith("random ones by an unknown share.")
+    assert any("There is no p-value" in text for text in _captions(page))
+    assert not any("Other classes: on" in text for text in _captions(page))
 
 
 def test_two_measures_stand_side_by_side(tested: Path, data: StoreData, monkeypatch: pytest.MonkeyPatch) -> None:

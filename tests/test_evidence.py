@@ -1,8 +1,10 @@
 """Evidence for graphs: true circuits and wrong ones, ablations a second way, resuming, the command and its errors."""
 
+import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from summit_dask.arrays.evidence import N_DRAWS, SHARES, halves, ratio
 from summit_dask.arrays.resampling import bootstrap_weights, stability
 from summit_dask.facts.config import RunConfig
 from summit_dask.facts.errors import DatasetError, NumericalError
+from summit_dask.facts.layergraph import Channel
 from summit_dask.facts.pairs import PAPERS
 from summit_dask.measure.ablation import Ablations, margins_of, means_of
 from summit_dask.measure.effects import Edges, effect_passes, effects
@@ -61,6 +64,9 @@ def test_the_true_circuit_is_necessary_and_a_wrong_one_of_its_size_is_not(chains
     for name, circuit in CIRCUITS.items():
         nodes = {(channel.layer, channel.index) for channel in attribution_graph(tree, name)}
         assert nodes == {*zip(LAYERS, circuit, strict=True), ("logit", 0)}
+        chain = [*zip(LAYERS, circuit, strict=True), ("logit", 0)]
+        by_contribution = attribution_graph(tree, name, edges="contribution")
+        assert set(by_contribution.edges) == {(Channel(*a), Channel(*b)) for a, b in pairwise(chain)}
     found = tree["evidence/activation-influence"]
     necessity = found["necessity"]
     np.testing.assert_allclose(necessity.sel(choice="graph"), 1, rtol=1e-6)
@@ -405,6 +411,30 @@ def test_evidence_of_relevance_and_contribution_stands_beside_and_is_verified(tm
         assert np.isnan(found["necessity"][0]).all() and np.isfinite(found["margin"][1:]).all()
     report = verify_store(config.out, 1)
     assert report.right, "\n".join(report.lines())
+
+
+def test_a_class_without_rivals_is_held_against_none(tmp_path: Path, client: Client) -> None:
+    config = chains_config(tmp_path)
+    for name in CLASSES[1:]:
+        shutil.rmtree(config.images / name)
+    store = run_here(config, client)
+    with store.changing():
+        find_evidence(store, Settings(images=6, samples=5, ablation="zero"), connected(client))
+    found = open_store(config.out)["evidence/activation-influence"]
+    assert np.isnan(found["necessity"].sel(choice=["nearest", "other"])).all() and np.isnan(found["specificity"]).all()
+    assert np.isfinite(found["necessity"].sel(choice=["graph", "random", "most_active"])).all()
+    assert (found["rival_class"] == -1).all() and (found["n_elsewhere"] == 0).all()
+    report = verify_store(config.out, 1)
+    assert report.right, "\n".join(report.lines())
+
+
+def test_a_draft_that_a_power_cut_left_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "0.npz"
+    assert not evidence._is_whole(path)
+    evidence._write_draft(path, {"margin": np.arange(100.0)})
+    assert evidence._is_whole(path)
+    path.write_bytes(path.read_bytes()[:500])
+    assert not evidence._is_whole(path)
 
 
 def test_graphs_that_are_made_again_have_no_evidence(chains: RunConfig, tmp_path: Path, client: Client) -> None:

@@ -77,10 +77,8 @@ def _named(table: pd.DataFrame, column: str, names: Mapping[str, str]) -> pd.Dat
 def truth(evidence: Evidence, index: int) -> pd.DataFrame:
     """How well measures find true sources: layer, measure, value, class_capture, rank_correlation, n_targets.
 
-    `value` is the capture on single images. Empty where that wasn't measured.
+    `value` is the capture on single images. Empty where nothing was tested.
     """
-    if not evidence.has("capture"):
-        return pd.DataFrame()
     table = evidence.table("capture", index, "class_capture", "rank_correlation")
     n_measures = len(evidence.labels("measure"))
     table["n_targets"] = np.repeat(evidence.read("n_targets")[index], n_measures)

@@ -74,8 +74,7 @@ def _necessity(evidence: Evidence, index: int) -> None:
 
 def _elsewhere(evidence: Evidence, index: int) -> None:
     """What other classes lose; nothing where that isn't known."""
-    if not evidence.has("loss_elsewhere") or not (n := evidence.number("n_elsewhere", index)):
-        return
+    n = evidence.number("n_elsewhere", index)
     own, random = (evidence.share("loss_elsewhere", index, choice) for choice in ("graph", "random"))
     if not own.is_known:
         return

@@ -150,7 +150,7 @@ class Choices:
         """So many channels of one layer."""
         low, high = self.bounds[layer : layer + 2].tolist()
         mask = np.zeros(len(ranking), bool)
-        mask[low + np.argsort(-ranking[low:high], kind="stable")[:size]] = True
+        mask[low:high] = evidence.first_of(ranking[low:high], np.array([size]), np.array([0, high - low]))
         return mask
 
 

@@ -127,8 +127,8 @@ def _job(store: Store, workers: Cluster, settings: Settings, pair: Pair, plugin:
     client = workers.client
     asked: dict[str, Any] = {"plugin": plugin, "pure": False, "resources": resources(client)}
     shares, seconds = result_of(client.submit(cost_task, **asked))
-    _say_cost(store, settings, pair, todo, shares, seconds / max(1, n_workers(client)))
     rows = _mean_rows(store, settings)
+    _say_cost(store, settings, pair, todo, len(rows), shares, seconds / max(1, n_workers(client)))
     batches = np.array_split(rows, -(-len(rows) // store.header.run.config.batch_size))
     means = dict(finished(workers, client.map(means_task, batches, **asked), range(len(batches))))
     maps, inputs = zip(*(means[k] for k in range(len(batches))), strict=True)
@@ -149,7 +149,13 @@ def _mean_rows(store: Store, settings: Settings) -> NDArray[np.int64]:
 
 
 def _say_cost(
-    store: Store, settings: Settings, pair: Pair, todo: Sequence[int], shares: Sequence[float], seconds: float
+    store: Store,
+    settings: Settings,
+    pair: Pair,
+    todo: Sequence[int],
+    n_means: int,
+    shares: Sequence[float],
+    seconds: float,
 ) -> None:
     """How many forward passes will be taken, and how long they take; `seconds` is that of one."""
     n_images = store.read("classes/n_images")[list(todo)].tolist()
@@ -157,7 +163,6 @@ def _say_cost(
     passes = sum(total_passes(half, shares) for half in tested)
     per_image = [effect_passes(Edges.of(store.layer_graph, graph), shares) for graph in read_graphs(store, pair)]
     edges = sum(min(n, settings.images) * per_image[index] for index, n in zip(todo, n_images, strict=True))
-    n_means = len(_mean_rows(store, settings))
     each = f", {passes / sum(tested):.1f} each" if tested else ""
     say(
         f"evidence: {sum(tested)} images of {len(todo)} classes are tested with {passes:,.0f} forward passes{each}; "
