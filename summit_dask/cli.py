@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import click
 
 from summit_dask.cli_formats import COMMANDS
+from summit_dask.cli_storage import storage_options
 from summit_dask.facts.config import (
     ClusterOptions,
     Exclusion,
@@ -131,8 +132,12 @@ class _StorePath(click.Path):
             self.fail(f"{error}. (summit_dask.open_store reads addresses.)", param, ctx)
 
 
+def _store(command: Command) -> Command:
+    """A store to open, and what it takes to get there."""
+    return click.argument("store", type=_StorePath(path_type=Path))(storage_options(command))
+
+
 _config = click.option("--config", type=click.Path(path_type=Path), help="YAML file of options")
-_store = click.argument("store", type=_StorePath(path_type=Path))
 _retry = click.option("--retry-unreadable", is_flag=True, help="try the images again that could not be read before")
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, get_args
 
 import click
 
+from summit_dask.cli_storage import storage_options
 from summit_dask.facts.errors import FormatError
 from summit_dask.facts.pairs import Edges, Nodes
 from summit_dask.store.progress import say
@@ -67,6 +68,7 @@ def import_command(folder: Path, out: Path, classes: Path | None, keep_going: bo
 
 @click.command("export")
 @click.argument("store", type=_FOLDER)
+@storage_options
 @click.argument("folder", metavar="DIR", type=_NEW_FOLDER)
 @click.option("--format", "kind", required=True, type=click.Choice(["summit", "csv", "parquet", "graphml", "json"]))
 @click.option("--class", "classes", multiple=True, help="A class to export, instead of all; may be repeated.")
@@ -101,6 +103,7 @@ def export_command(
 
 @click.command("usage")
 @click.argument("store", type=_FOLDER)
+@storage_options
 @click.option("--csv", type=click.Path(path_type=Path), help="Write a row a channel to this file.")
 def usage_command(store: Path, csv: Path | None) -> None:
     """Say which channels the classes use, and keep it in the store if that can be written."""
@@ -122,6 +125,7 @@ def usage_command(store: Path, csv: Path | None) -> None:
 
 @click.command("import-pictures")
 @click.argument("store", type=_FOLDER)
+@storage_options
 @click.argument("folder", metavar="DIR", type=_FOLDER)
 @_LAYERS
 def import_pictures_command(store: Path, folder: Path, layers: Path | None) -> None:
@@ -136,6 +140,7 @@ def import_pictures_command(store: Path, folder: Path, layers: Path | None) -> N
 
 @click.command("export-pictures")
 @click.argument("store", type=_FOLDER)
+@storage_options
 @click.argument("folder", metavar="DIR", type=_NEW_FOLDER)
 @click.option("--sprites", is_flag=True, help="Sprites of ten channels instead of single files.")
 @_LAYERS

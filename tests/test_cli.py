@@ -20,6 +20,7 @@ from distributed import Client
 from safetensors.torch import load_file, save_file
 
 from summit_dask import cli
+from summit_dask.facts import location
 from summit_dask.facts.config import ClusterOptions, Exclusion, RunConfig
 from summit_dask.stages import pipeline
 from summit_dask.store.store import Store
@@ -237,6 +238,17 @@ def test_the_command_line_comes_before_the_environment_before_the_file(
     assert made.excluded == (Exclusion(layer="upper", channels=(1, 3), reason="odd"),)
 
 
+@pytest.mark.parametrize("command", ["info", "init"])
+def test_storage_options_are_those_of_the_process_and_not_kept(
+    command: str, call: Call, base: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(location, "_options", {})
+    monkeypatch.setenv("SUMMIT_DASK_STORAGE_OPTIONS", '{"key": "hush"}')
+    call(command, *(flags(base, out=tmp_path / "new") if command == "init" else [tmp_path]))
+    assert location.storage_options() == {"key": "hush"}
+    assert all(b"hush" not in file.read_bytes() for file in tmp_path.rglob("*.json"))
+
+
 def test_excluded_channels_of_several_layers() -> None:
     made = cli._parsed("excluded", "a.b:1, 2=always on; c:3=dead = gone")
     assert [(e.layer, e.channels, e.reason) for e in made] == [
@@ -261,10 +273,11 @@ def test_run_s_help_lists_every_option(call: Call) -> None:
 def test_commands_have_the_options_of_their_stages_and_of_the_cluster_where_they_use_one() -> None:
     given = {name: {option.name for option in command.params} for name, command in cli.commands.commands.items()}
     cluster = set(ClusterOptions.model_fields)
-    assert given["extract"] == {"store", "retry_unreadable", *cluster}
-    assert given["reduce"] == {"store", "mass", "excluded", "examples", "thumbnail", *cluster}
-    assert given["graphs"] == {"store", "nodes", "edges", "p", "unified", "directed", *cluster}
-    assert given["embed"] == {"store", "seed"}
+    store = {"store", "storage_options"}
+    assert given["extract"] == {"retry_unreadable", *store, *cluster}
+    assert given["reduce"] == {"mass", "excluded", "examples", "thumbnail", *store, *cluster}
+    assert given["graphs"] == {"nodes", "edges", "p", "unified", "directed", *store, *cluster}
+    assert given["embed"] == {"seed", *store}
 
 
 def test_unknown_commands_and_options_end_with_2(call: Call) -> None:

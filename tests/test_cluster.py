@@ -17,6 +17,7 @@ from distributed.scheduler import KilledWorker
 
 from summit_dask.facts.config import ClusterOptions
 from summit_dask.facts.errors import ClusterError, NumericalError, StoreError
+from summit_dask.facts.location import storage_options, use_storage_options
 from summit_dask.stages.cluster import Cluster, _local, cluster, n_workers, resources
 from summit_dask.stages.tasks import finished, result_of
 from summit_dask.stages.workers import device_of, prepare_process
@@ -147,6 +148,20 @@ def test_an_existing_cluster_has_to_have_our_versions(monkeypatch: pytest.Monkey
             cluster(options) as connect,
         ):
             connect()
+
+
+def test_storage_options_reach_workers_that_come_late_too() -> None:
+    try:
+        with LocalCluster(n_workers=1, processes=False, dashboard_address="127.0.0.1:0") as local:
+            use_storage_options({"anon": True})
+            with cluster(ClusterOptions(scheduler=local.scheduler_address)) as connect:
+                connect()
+                use_storage_options({})  # the workers are in this process
+                local.scale(2)
+                connect().client.wait_for_workers(2, timeout=30)
+                assert storage_options() == {"anon": True}
+    finally:
+        use_storage_options({})
 
 
 def test_a_cluster_without_workers_is_told_and_ends(capsys: pytest.CaptureFixture[str]) -> None:

@@ -76,7 +76,7 @@ def test_each_option_has_one_stage_and_a_description() -> None:
     by_stage = {stage.name: list(stage.options.model_fields) for stage in STAGES}
     names = [name for own in by_stage.values() for name in own]
     assert len(set(names)) == len(names)
-    assert sorted([*names, *ClusterOptions.model_fields, "out"]) == sorted(RunConfig.model_fields)
+    assert sorted([*names, *ClusterOptions.model_fields, "out", "storage_options"]) == sorted(RunConfig.model_fields)
     assert list(RunConfig.model_fields)[: len(names)] == names == list(ResultOptions.model_fields)
     assert by_stage["reduce"] == ["mass", "excluded"]
     assert by_stage["graphs"] == ["nodes", "edges", "p", "unified", "directed"]
@@ -107,6 +107,20 @@ def test_what_is_not_given_is_as_the_readme_says() -> None:
         "seed": 0,
         "worker_timeout": 300.0,
     }
+
+
+@pytest.mark.parametrize("given", [{"key": "hush"}, '{"key": "hush"}'])
+def test_storage_options_are_no_part_of_what_is_kept_or_shown(given: object) -> None:
+    made = config(storage_options=given)
+    assert made.storage_options == {"key": "hush"}
+    assert "hush" not in f"{made!r} {ResultOptions.part_of(made).plain()} {GraphOptions.part_of(made)}"
+
+
+@pytest.mark.parametrize(("given", "match"), [("hush", "is no JSON"), ('["hush"]', "of a list"), ({7: "hush"}, "dict")])
+def test_wrong_storage_options_are_refused_without_repeating_them(given: object, match: str) -> None:
+    with pytest.raises(ConfigError, match=match) as caught:
+        config(storage_options=given)
+    assert "hush" not in str(caught.value)
 
 
 def test_a_part_of_the_options_is_their_own() -> None:

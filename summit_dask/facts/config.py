@@ -23,6 +23,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic.fields import FieldInfo
 
 from summit_dask.facts.errors import ConfigError, suggestion
+from summit_dask.facts.location import parsed_options
 from summit_dask.facts.pairs import Edges, Nodes, Pair
 
 #: Options of one kind; typing.Self can't be checked while testing.
@@ -56,6 +57,7 @@ def _local_text(value: Any) -> Any:
 
 LocalPath = Annotated[Path, BeforeValidator(local_path)]
 LocalText = Annotated[str, BeforeValidator(_local_text)]
+Secrets = Annotated[dict[str, Any], BeforeValidator(parsed_options)]
 Floats = tuple[float, ...]
 Pixels = Annotated[int, Field(ge=1)]
 Orientation = Literal["ignore", "apply"]
@@ -262,6 +264,9 @@ class RunConfig(ClusterOptions, ResultOptions):
     """All options of a run."""
 
     out: LocalPath = _option(..., "the store, a folder that is made")
+    storage_options: Secrets | None = _option(
+        None, "JSON object of what fsspec needs to get to addresses; kept nowhere", repr=False
+    )
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

@@ -35,13 +35,13 @@ def storage_options() -> dict[str, Any]:
     return dict(_options)
 
 
-def parsed_options(text: str) -> dict[str, Any]:
-    """Storage options from their JSON.
+def parsed_options(given: Any) -> dict[str, Any]:
+    """Storage options from their JSON, or as a configuration file gives them.
 
     Raises
     ------
     ConfigError
-        If it is no JSON object. The text itself is not repeated: it may hold a secret.
+        If it is no JSON object. What was given is not repeated: it may hold a secret.
 
     Examples
     --------
@@ -49,12 +49,12 @@ def parsed_options(text: str) -> dict[str, Any]:
     {'anon': True}
     """
     try:
-        options = json.loads(text)
+        options = json.loads(given) if isinstance(given, str) else given
     except ValueError as error:
         raise ConfigError(
             f"--storage-options is no JSON ({error}); give an object, as in '{{\"anon\": true}}'."
         ) from None
-    if not isinstance(options, dict):
+    if not (isinstance(options, dict) and all(isinstance(name, str) for name in options)):
         raise ConfigError(
             f"--storage-options is JSON of a {type(options).__name__}; give an object, as in '{{\"anon\": true}}'."
         )

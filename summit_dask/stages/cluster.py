@@ -16,11 +16,12 @@ from typing import Any, NamedTuple
 
 import dask
 from dask.system import CPU_COUNT
-from distributed import Client, LocalCluster
+from distributed import Client, LocalCluster, Worker, WorkerPlugin
 from distributed.client import AllExit
 
 from summit_dask.facts.config import ClusterOptions
 from summit_dask.facts.errors import ClusterError
+from summit_dask.facts.location import storage_options, use_storage_options
 from summit_dask.store.progress import duration, say
 
 GPU = "GPU"
@@ -74,9 +75,11 @@ def _connected(options: ClusterOptions) -> Iterator[Client]:
             with _existing(address) as client:
                 _wait_for_workers(client, address, options)
                 _check_versions(client)
+                _share_storage_options(client)
                 yield client
         else:
             with dask.config.set(LOCAL), _local(options.workers) as local, Client(local) as client:
+                _share_storage_options(client)
                 yield client
 
 
@@ -167,6 +170,24 @@ def _address_in(file: Path) -> str:
             f"{file} is no scheduler file ({type(error).__name__}: {error}); start the scheduler with "
             f"'dask scheduler --scheduler-file {file}'."
         ) from error
+
+
+class _StorageOptions(WorkerPlugin):
+    """Gives a worker what this process gives to fsspec's file systems."""
+
+    name = "summit-storage-options"
+
+    def __init__(self) -> None:
+        self.options = storage_options()
+
+    def setup(self, worker: Worker) -> None:
+        """Called by Dask on each worker, also on those that come later."""
+        use_storage_options(self.options)
+
+
+def _share_storage_options(client: Client) -> None:
+    if storage_options():
+        client.register_plugin(_StorageOptions())
 
 
 def _wait_for_workers(client: Client, place: str, options: ClusterOptions) -> None:

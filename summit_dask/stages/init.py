@@ -17,6 +17,7 @@ from summit_dask.facts.addresses import bytes_per_image, why_not_counted
 from summit_dask.facts.config import ExtractOptions, ResultOptions, RunConfig, fingerprint
 from summit_dask.facts.errors import ConfigError, StoreError, StoreMismatchError
 from summit_dask.facts.layergraph import LayerGraph
+from summit_dask.facts.location import use_storage_options
 from summit_dask.facts.run import Run
 from summit_dask.facts.stages import stage_named
 from summit_dask.images.classes import Outputs, map_classes
@@ -51,6 +52,8 @@ def init(config: RunConfig) -> Store:
         If the store was extracted with other options; says which.
     """
     check_counted(config)
+    if config.storage_options is not None:
+        use_storage_options(config.storage_options)
     config = resolved(config)
     spec, network = specified(config)
     images = read_image_set(config.images, config.images_per_class)
