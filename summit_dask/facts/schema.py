@@ -14,6 +14,8 @@ are integers.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -398,6 +400,12 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("partitions", "fingerprint", ("partition",), "uint64", "configuration it was extracted with; 0: not yet"),
 )
 
+_BY_GROUP: dict[str, tuple[Variable, ...]] = {
+    head: tuple(own) for head, own in groupby(sorted(VARIABLES, key=attrgetter("head")), attrgetter("head"))
+}
+#: By outermost group, name, and whether the group has members (layers, hops or pairs).
+_BY_NAME = {(v.head, v.name, bool(v.members)): v for v in VARIABLES}
+
 
 def variables(head: str) -> tuple[Variable, ...]:
     """All variables of an outermost group, "" for the root's own.
@@ -407,10 +415,9 @@ def variables(head: str) -> tuple[Variable, ...]:
     StoreError
         If the registry has no such group.
     """
-    result = tuple(v for v in VARIABLES if v.head == head)
-    if not result:
-        raise StoreError(f"There is no group {head!r}. {suggestion(head, {v.head for v in VARIABLES})}")
-    return result
+    if head not in _BY_GROUP:
+        raise StoreError(f"There is no group {head!r}. {suggestion(head, _BY_GROUP)}")
+    return _BY_GROUP[head]
 
 
 def variable(address: str) -> Variable:
@@ -423,11 +430,11 @@ def variable(address: str) -> Variable:
     """
     group, _, name = address.rpartition("/")
     head, _, member = group.partition("/")
-    known = [v for v in variables(head) if bool(v.members) == bool(member)]
-    for candidate in known:
-        if candidate.name == name:
-            return candidate
-    raise StoreError(f"There is no variable {name!r} in {group!r}. {suggestion(name, {v.name for v in known})}")
+    known = _BY_NAME.get((head, name, bool(member)))
+    if known is None:
+        names = {v.name for v in variables(head) if bool(v.members) == bool(member)}
+        raise StoreError(f"There is no variable {name!r} in {group!r}. {suggestion(name, names)}")
+    return known
 
 
 def sizes(variable: Variable, lengths: Mapping[str, int]) -> tuple[int, ...]:
