@@ -30,9 +30,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from dask.delayed import Delayed, delayed
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from summit_dask.arrays.activations import select_channels
-from summit_dask.arrays.matrices import activation_counts, add_counts, count_selected, count_sources, tree_reduce
+from summit_dask.arrays.matrices import add_counts, count_selected, count_sources, tree_reduce
 from summit_dask.store.store import Store
 
 PARTITION, ROUNDS, MASS, K = 1024, 9, 0.03, 5
@@ -106,8 +107,14 @@ def numpy_influence_counts(images: Images, n_classes: int, n_sources: int) -> Ar
 
 def dask_activation_counts(images: Images, n_classes: int) -> Array:
     """A as a run computes it."""
-    result: Array = activation_counts(images, images.n_partitions, n_classes, MASS).compute(scheduler="sync")
+    result: Array = activation_graph(images, images.n_partitions, n_classes).compute(scheduler="sync").toarray()
     return result
+
+
+def activation_graph(read: Callable[[int], tuple[Array, Array]], n_partitions: int, n: int) -> Delayed:
+    """A, not yet computed."""
+    count = delayed(lambda p: csr_array(count_selected(select_channels(read(p)[0], MASS), read(p)[1], n)), pure=False)
+    return tree_reduce([count(p) for p in range(n_partitions)], add_counts)
 
 
 def influence_graph(read: Callable[[int], tuple[Array, Array]], n_partitions: int, n: int, n_sources: int) -> Delayed:
@@ -208,7 +215,7 @@ def memory_activations(shuffled: bool) -> list[Delayed]:
         own = classes[partition * PARTITION : (partition + 1) * PARTITION]
         return invented_values(np.random.default_rng(partition), len(own), 1024), own
 
-    return [activation_counts(read, len(classes) // PARTITION, N_CLASSES, MASS)]
+    return [activation_graph(read, len(classes) // PARTITION, N_CLASSES)]
 
 
 def memory_influences(shuffled: bool) -> list[Delayed]:

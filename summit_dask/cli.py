@@ -147,9 +147,13 @@ _retry = click.option("--retry-unreadable", is_flag=True, help="try the images a
 @_retry
 def run(config: Path | None, retry_unreadable: bool, **values: Any) -> None:
     """All stages, from images to attribution graphs; goes on where it stopped."""
+    from summit_dask.stages.forkserver import prepare_workers
+
+    asked = configured(config, values)
+    prepare_workers(asked)  # they import while this process does
     from summit_dask.stages import pipeline
 
-    made = pipeline.run(configured(config, values), retry_unreadable)
+    made = pipeline.run(asked, retry_unreadable)
     click.echo(f"{made} is complete. Look at it with: summit-dask dashboard {made}")
 
 

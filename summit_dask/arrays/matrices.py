@@ -1,7 +1,7 @@
 """Counts per class: which channels its images use (A), which sources fire them (I), how many are right.
 
-First the plain functions on one block of images, then their Dask form over partitions. All counts are
-int32 sums over images, so neither the order of images nor the borders of blocks can show in them.
+Plain functions on one block of images, and how blocks are combined. All counts are int32 sums over images, so neither
+the order of images nor the borders of blocks can show in them.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,12 +11,11 @@ from typing import Any, no_type_check
 
 import numpy as np
 from dask.delayed import Delayed, delayed
-from jaxtyping import Bool, Float32, Int, Int32
+from jaxtyping import Bool, Int, Int32
 from numba import njit
 from numba.cpython.unsafe.numbers import trailing_zeros
 from scipy.sparse import csr_array
 
-from summit_dask.arrays.activations import select_channels
 from summit_dask.facts.errors import StoreError, StoreIncompleteError
 
 #: Target channels counted at a time: their dense counts (16 x 1024 x 4 bytes) stay in the core's cache.
@@ -24,8 +23,6 @@ _TILE = 16
 
 #: Partial counts that are added at once.
 _SPLIT_EVERY = 8
-
-ReadValues = Callable[[int], tuple[Float32[np.ndarray, "image channel"], Int[np.ndarray, " image"]]]
 
 
 def count_selected(
@@ -274,54 +271,6 @@ def _move_row(counts, marks, indices, data, stored):
     return stored
 
 
-# Over partitions. A reduction is chunk (reads a partition on the worker, counts), combine (adds sparse
-# counts, so memory follows the non-zeros) and, for A, finalise (dense):
-#
-#     partition 0 ── count ──┐
-#          ...               ├── add ──┐
-#     partition 7 ── count ──┘         ├── add ── dense
-#     partition 8 ── count ── ... ─────┘
-
-
-def activation_counts(
-    read: ReadValues, n_partitions: int, n_classes: int, mass: float, excluded: Sequence[int] = ()
-) -> Delayed:
-    """A of one layer over all partitions, computed by nobody yet.
-
-    Parameters
-    ----------
-    read
-        Called once per partition, on a worker: the layer's values and the class of each image (-1: left
-        out). Small and picklable; it travels with every task.
-    n_partitions
-        Number of partitions, at least 1.
-    n_classes, mass, excluded
-        As in `count_selected` and `select_channels`.
-
-    Returns
-    -------
-    Delayed
-        Of `count_selected`'s result.
-
-    Raises
-    ------
-    StoreIncompleteError
-        If there are no partitions.
-
-    Examples
-    --------
-    >>> def read(partition):
-    ...     return np.array([[3, 1], [1, 2]], np.float32), np.array([0, partition])
-    >>> activation_counts(read, n_partitions=2, n_classes=2, mass=0.5).compute()
-    array([[2, 1],
-           [0, 1]], dtype=int32)
-    """
-    count = delayed(_activation_block, pure=False, traverse=False)
-    blocks = [count(read, p, n_classes, mass, tuple(excluded)) for p in range(n_partitions)]
-    dense: Delayed = delayed(_dense, pure=False)(tree_reduce(blocks, add_counts))
-    return dense
-
-
 def tree_reduce(blocks: Sequence[Delayed], combine: Callable[[list[Any]], Any]) -> Delayed:
     """Combine partial results in a tree, neighbours first.
 
@@ -360,14 +309,3 @@ def add_counts(blocks: Sequence[csr_array]) -> csr_array:
     array([[2, 2]])
     """
     return reduce(add, blocks)
-
-
-def _activation_block(
-    read: ReadValues, partition: int, n_classes: int, mass: float, excluded: Sequence[int]
-) -> csr_array:
-    values, class_index = read(partition)
-    return csr_array(count_selected(select_channels(values, mass, excluded), class_index, n_classes))
-
-
-def _dense(counts: csr_array) -> Int32[np.ndarray, "class channel"]:
-    return counts.toarray()

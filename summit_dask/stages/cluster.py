@@ -6,8 +6,7 @@ before any work is sent to it: no workers, other versions, a folder that can't b
 
 import json
 import logging
-import signal
-import threading
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import cache
@@ -22,6 +21,7 @@ from distributed.client import AllExit
 from summit_dask.facts.config import ClusterOptions
 from summit_dask.facts.errors import ClusterError
 from summit_dask.facts.location import storage_options, use_storage_options
+from summit_dask.stages.forkserver import METHOD, deaf_to_ctrl_c, prepare_workers
 from summit_dask.store.progress import duration, say
 
 GPU = "GPU"
@@ -32,6 +32,7 @@ LOCAL = {
     "distributed.worker.memory.terminate": False,
     "distributed.comm.timeouts.connect": "60s",
     "distributed.worker.profile.enabled": False,
+    "distributed.worker.multiprocessing-method": METHOD,
 }
 
 #: What has to be of one version everywhere, since it travels between the machines or decides the results.
@@ -58,6 +59,7 @@ def cluster(options: ClusterOptions) -> Iterator[Connect]:
     ClusterError
         On connecting, if the cluster can't be started or reached, has too few workers, or other versions.
     """
+    prepare_workers(options)
     with ExitStack() as stack:
 
         @cache
@@ -109,12 +111,13 @@ def _local(workers: int | None) -> LocalCluster:
 
     gpus = torch.cuda.device_count()  # one process each
     try:
-        with _deaf_to_ctrl_c():
+        with deaf_to_ctrl_c():
             return LocalCluster(
                 n_workers=workers or gpus or CPU_COUNT,
                 resources={GPU: 1} if gpus else {},
                 threads_per_worker=1,
                 processes=True,
+                env=dict(os.environ),  # as it is now, and not when the fork server was started
                 dashboard_address="127.0.0.1:0",
                 memory_limit=0,
                 silence_logs="CRITICAL",
@@ -132,19 +135,6 @@ def _reason(error: BaseException) -> str:
     while error.__cause__ is not None:
         error = error.__cause__
     return f"{type(error).__name__}: {error}"
-
-
-@contextmanager
-def _deaf_to_ctrl_c() -> Iterator[None]:
-    """Processes that are started in the block stay deaf: a terminal tells all of them, this one answers, later."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # signals can be set in the main thread alone
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager

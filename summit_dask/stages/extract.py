@@ -21,7 +21,7 @@ from summit_dask.store.progress import Progress, duration, say
 from summit_dask.store.status import fingerprints
 from summit_dask.store.store import Store
 
-COMPILED_SECONDS = 2.0
+COMPILED_SECONDS = 5.0
 
 #: Of a GPU that a task asks for. One measures, while what others have measured is written: at most three of them.
 GPU_SHARE = 0.25
@@ -37,10 +37,10 @@ def extract(store: Store, options: ResultOptions, connect: Connect) -> None:
     """
     key = fingerprints(store, options)["extract"]
     todo = np.flatnonzero(~store.done(key)).tolist()
-    cluster = connect()
     seconds = compile_kernels()
     if seconds > COMPILED_SECONDS:
         say(f"Compiled the kernels in {duration(seconds)}; they are kept on disk for the next time.")
+    cluster = connect()
     with installed(cluster.client, ExtractorPlugin(store.path, key), store.network.model) as plugin:
         unreadable = measure(store, cluster, todo, key, plugin)
     if unreadable:

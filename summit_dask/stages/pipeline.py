@@ -12,6 +12,7 @@ from typing import Any
 from summit_dask.facts.config import ClusterOptions, ResultOptions, RunConfig
 from summit_dask.facts.stages import STAGES, Stage, commands
 from summit_dask.stages.cluster import Connect, cluster
+from summit_dask.stages.forkserver import prepare_workers
 from summit_dask.stages.init import check_counted, check_exclusions, init, resolved
 from summit_dask.store.progress import say
 from summit_dask.store.status import check_ready, fingerprints, is_done, pending
@@ -39,6 +40,7 @@ def run(config: RunConfig, retry_unreadable: bool = False) -> Path:
     SummitError
         One of its kinds, for everything that can be mended; what was computed stays in the store.
     """
+    prepare_workers(config)
     store = init(config)
     options = ResultOptions.part_of(resolved(config))
     is_asked = store.header.run.config.pair == options.pair  # of graphs side by side, those asked for last

@@ -1,11 +1,18 @@
 """The reduce stage: per-image values of the store become counts per class, on Dask workers.
 
-A layer at a time: every partition of its sources is read once and counted for all of the layer's hops;
-sparse counts are added in a tree; the last task writes the matrix, some classes at a time.
+Some classes at a time, for images lie in the order of their classes:
+
+    the classes' images:  partitions 0 1 2 3 ── count ──┐
+                                     4 5 6 7 ── count ──┼── write    their matrices, in whole files
+                                     8       ── count ──┘
+
+So a task holds the counts of few classes, however many images and classes there are. Images in another order are
+counted as well; only more tasks read the same partition.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 
 import numpy as np
@@ -13,26 +20,33 @@ from dask.delayed import Delayed, delayed
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from summit_dask.arrays.activations import select_channels
 from summit_dask.arrays.matrices import (
-    activation_counts,
     add_counts,
     class_statistics,
+    count_selected,
     count_sources,
     dense_counts,
     sources_by_hop,
-    tree_reduce,
 )
 from summit_dask.facts import schema
 from summit_dask.facts.addresses import addresses, is_kept
-from summit_dask.facts.config import CountOptions, MeasureOptions, ResultOptions
-from summit_dask.facts.layergraph import Hop, LayerGraph
+from summit_dask.facts.config import MeasureOptions, ResultOptions
+from summit_dask.facts.layergraph import Hop
 from summit_dask.stages.cluster import Connect
-from summit_dask.stages.tasks import computed
+from summit_dask.stages.tasks import finished
 from summit_dask.store.counts import readable_classes
+from summit_dask.store.layout import CLASSES_PER_SHARD
 from summit_dask.store.progress import Progress
 from summit_dask.store.store import Store
 
 GROUP = "matrices"
+
+#: Partitions that a task counts; with it there are at most two tasks for each partition.
+PARTITIONS_PER_TASK = 4
+
+#: Counts of some classes by address, sparse ones as `count_sources` makes them.
+Counts = dict[str, csr_array]
 
 
 def reduce(store: Store, options: ResultOptions, connect: Connect) -> None:
@@ -42,15 +56,14 @@ def reduce(store: Store, options: ResultOptions, connect: Connect) -> None:
         if is_kept(variable, options):
             store.lay_out(address)
     write_statistics(store)
-    tasks = [task for count in kept(USED, options) for task in count_channels(store, count, options)]
-    layers = [(count, layer.name) for count in kept(RANKED, options) for layer in store.layer_graph.influenced]
-    with Progress("reduce", "layers", len(tasks) + len(layers)) as progress:
-        for task in tasks:
-            computed(cluster, [task])
-            progress.add(1)
-        for count, layer in layers:
-            computed(cluster, count_ranked(store, count, layer))
-            progress.add(1)
+    tasks = count_classes(store, options)
+    used: dict[range, Mapping[str, NDArray[np.int32]]] = {}
+    with Progress("reduce", "classes", store.header.n_classes) as progress:
+        for classes, counts in finished(cluster, cluster.client.compute([*tasks.values()]), [*tasks]):
+            used[classes] = counts
+            progress.add(len(classes))
+    for address in next(iter(used.values())):
+        store.write(address, np.concatenate([used[classes][address] for classes in tasks]))
 
 
 @dataclass(frozen=True)
@@ -83,93 +96,102 @@ def kept(counts: Sequence[Count], options: MeasureOptions) -> list[Count]:
     return [count for count in counts if is_kept(schema.variable(f"{GROUP}/-/{count.name}"), options)]
 
 
-@dataclass(frozen=True)
-class PartitionReader:
-    """Reads one layer's values of a partition, with the class of each image (-1: unreadable)."""
-
-    path: Path
-    count: Count
-    layer: str
-
-    def values(self, partition: int) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-        """Of each channel (image, channel)."""
-        store = Store.open(self.path)
-        rows = store.partition(partition)
-        return store.read(self.count.address(self.layer, "value"), rows), readable_classes(store.read, rows)
-
-    def sources(self, partition: int) -> tuple[NDArray[np.int16], NDArray[np.int8], NDArray[np.int32]]:
-        """Strongest sources and their hops (image, channel, rank)."""
-        store = Store.open(self.path)
-        rows = store.partition(partition)
-        source, hop = (store.read(self.count.address(self.layer, name), rows) for name in ("source", "hop"))
-        return source, hop, readable_classes(store.read, rows)
-
-
-def count_channels(store: Store, count: Count, options: CountOptions) -> list[Delayed]:
-    """One task a visible layer that writes which channels images use; nothing is computed yet."""
-    write = delayed(_write_used, pure=False)
-    header = store.header
-    return [
-        write(
+def count_classes(store: Store, options: ResultOptions) -> dict[range, Delayed]:
+    """Tasks that count some neighbouring classes each, write their I and give their A; nothing is computed yet."""
+    count, write = delayed(_count, pure=False), delayed(_write, pure=False)
+    images = partitions_by_classes(store)
+    step = PARTITIONS_PER_TASK * ceil(sum(map(len, images.values())) / (2 * store.header.n_partitions))
+    return {
+        classes: write(
             store.path,
-            f"{GROUP}/{layer.name}/{count.name}",
-            activation_counts(
-                PartitionReader(store.path, count, layer.name).values,
-                header.n_partitions,
-                header.n_classes,
-                options.mass,
-                options.excluded_channels(layer.name),
-            ),
+            classes,
+            [count(store.path, options, classes, own[i : i + step]) for i in range(0, len(own), step)],
         )
-        for layer in store.layer_graph.visible
-    ]
+        for classes, own in images.items()
+    }
 
 
-def count_ranked(store: Store, count: Count, layer: str) -> list[Delayed]:
-    """One task a hop into the layer that writes its sources' counts; nothing is computed yet."""
+def partitions_by_classes(store: Store) -> dict[range, list[int]]:
+    """Partitions that hold images of some neighbouring classes (none: the first); half as many groups as partitions."""
+    header = store.header
+    n_groups = max(1, header.n_partitions // 2)
+    step = CLASSES_PER_SHARD * ceil(header.n_classes / CLASSES_PER_SHARD / n_groups)
+    partition = np.arange(header.n_images) // header.partition_size
+    group = readable_classes(store.read, slice(None)) // step  # unreadable: -1
+    return {
+        range(start, min(start + step, header.n_classes)): np.unique(partition[group == start // step]).tolist() or [0]
+        for start in range(0, header.n_classes, step)
+    }
+
+
+def _count(path: Path, options: ResultOptions, classes: range, partitions: Sequence[int]) -> Counts:
+    """Counts of some classes' images in some partitions; runs on a worker."""
+    store = Store.open(path)
+    totals: Counts = {}
+    for partition in partitions:
+        rows, own = _images_of(store, partition, classes)
+        for address, counts in _counted(store, options, rows, own, len(classes)):
+            totals[address] = add_counts([totals[address], counts]) if address in totals else counts
+    return totals
+
+
+def _images_of(store: Store, partition: int, classes: range) -> tuple[slice, NDArray[np.int32]]:
+    """The part of a partition where a class's images lie, and the place of each image's class; -1: another one."""
+    rows = store.partition(partition)
+    index = readable_classes(store.read, rows)
+    own = np.where((index >= classes.start) & (index < classes.stop), index - classes.start, -1).astype(np.int32)
+    places = np.flatnonzero(own >= 0)
+    first, stop = (int(places[0]), int(places[-1]) + 1) if len(places) else (0, 0)
+    return slice(rows.start + first, rows.start + stop), own[first:stop]
+
+
+def _counted(
+    store: Store, options: ResultOptions, rows: slice, classes: NDArray[np.int32], n_classes: int
+) -> Iterator[tuple[str, csr_array]]:
+    """Counts over some images, by address."""
     graph = store.layer_graph
-    hops = graph.incoming(layer)
-    read = PartitionReader(store.path, count, layer)
-    n_classes = store.header.n_classes
-    count_one = delayed(_count_partition, pure=False, traverse=False, nout=len(hops))
-    blocks = [count_one(read, partition, graph, n_classes) for partition in range(store.header.n_partitions)]
-    write = delayed(_write_ranked, pure=False)
-    return [
-        write(store.path, hop, count.name, tree_reduce([block[index] for block in blocks], add_counts))
-        for index, hop in enumerate(hops)
-    ]
+    for count in kept(USED, options):
+        for layer in graph.visible:
+            values = store.read(count.address(layer.name, "value"), rows)
+            selected = select_channels(values, options.mass, options.excluded_channels(layer.name))
+            yield f"{GROUP}/{layer.name}/{count.name}", csr_array(count_selected(selected, classes, n_classes))
+    for count in kept(RANKED, options):
+        for layer in graph.influenced:
+            hops = graph.incoming(layer.name)
+            source = store.read(count.address(layer.name, "source"), rows)
+            by_hop = store.read(count.address(layer.name, "hop"), rows) if _meet(hops) else None
+            for index, hop in enumerate(hops):
+                own = source[:, hop.rows]
+                if by_hop is not None:
+                    own = sources_by_hop(own, by_hop[:, hop.rows], index)
+                n_sources = graph.layer(hop.source).channels
+                yield f"{GROUP}/{hop.name}/{count.name}", count_sources(own, classes, n_classes, n_sources)
 
 
-def _count_partition(read: PartitionReader, partition: int, graph: LayerGraph, n_classes: int) -> tuple[csr_array, ...]:
-    source, by_hop, classes = read.sources(partition)
-    hops = graph.incoming(read.layer)
-    return tuple(
-        count_sources(_own_sources(source, by_hop, hops, index), classes, n_classes, graph.layer(hop.source).channels)
-        for index, hop in enumerate(hops)
-    )
+def _meet(hops: Sequence[Hop]) -> bool:
+    """Whether several lead into the same channels, so that a source doesn't say by which it came."""
+    targets = [channel for hop in hops for channel in hop.targets]
+    return len(set(targets)) < len(targets)
 
 
-def _own_sources(
-    source: NDArray[np.int16], by_hop: NDArray[np.int8], hops: Sequence[Hop], index: int
-) -> NDArray[np.int16]:
-    """Sources that come by one hop; the mask is needed only where another hop leads into the same channels."""
-    own = hops[index]
-    alone = all(hop is own or set(hop.targets).isdisjoint(own.targets) for hop in hops)
-    return source[:, own.rows] if alone else sources_by_hop(source[:, own.rows], by_hop[:, own.rows], index)
-
-
-def _write_used(path: Path, address: str, counts: NDArray[np.int32]) -> None:
-    Store.open(path, writable=True, renewed=GROUP).write(address, counts)
-
-
-def _write_ranked(path: Path, hop: Hop, name: str, counts: csr_array) -> None:
+def _write(path: Path, classes: range, parts: Sequence[Counts]) -> dict[str, NDArray[np.int32]]:
+    """Write sources' counts of some classes; gives those of channels, whose arrays hold all classes in one file."""
     store = Store.open(path, writable=True, renewed=GROUP)
-    address = f"{GROUP}/{hop.name}/{name}"
-    n_classes = store.header.n_classes
+    used = {}
+    for address in parts[0]:
+        counts = add_counts([part[address] for part in parts])
+        if schema.variable(address).dims == ("class", "channel"):
+            used[address] = counts.toarray()
+        else:
+            _write_sources(store, address, classes, counts)
+    return used
+
+
+def _write_sources(store: Store, address: str, classes: range, counts: csr_array) -> None:
     step = store.rows_per_shard(address)
-    for start in range(0, n_classes, step):
-        rows = dense_counts(counts, hop.channels, start, min(start + step, n_classes))
-        store.write(address, rows, start)
+    for start in range(0, len(classes), step):
+        rows = dense_counts(counts, counts.shape[0] // len(classes), start, min(start + step, len(classes)))
+        store.write(address, rows, classes.start + start)
 
 
 def write_statistics(store: Store) -> None:

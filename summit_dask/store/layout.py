@@ -14,6 +14,7 @@ from summit_dask.facts.schema import Variable
 
 CHUNK_BYTES = 2**18
 MATRIX_SHARD_BYTES = 2**26
+CLASSES_PER_SHARD = 8
 PICTURE_CHUNK_BYTES = 2**16
 LONGEST_CHUNK = 2**16
 
@@ -59,10 +60,12 @@ def _cut_by_partition(shape: Shape, itemsize: int, partition: int) -> Cut:
 
 
 def _cut_by_class(shape: Shape, itemsize: int) -> Cut:
-    """A class is read at a time, several are written at a time."""
+    """A class is read at a time; eight are written at a time, or four, two, one if they are large."""
     bytes_per_class = max(1, prod(shape[1:]) * itemsize)
-    classes = max(1, min(shape[0], MATRIX_SHARD_BYTES // bytes_per_class))
-    return Cut((1, *shape[1:]), (classes, *shape[1:]))
+    classes = CLASSES_PER_SHARD
+    while classes > 1 and classes * bytes_per_class > MATRIX_SHARD_BYTES:
+        classes //= 2
+    return Cut((1, *shape[1:]), (min(shape[0], classes), *shape[1:]))
 
 
 def _cut_bytes(length: int) -> Cut:
