@@ -102,8 +102,9 @@ def _quiet_dask() -> Iterator[None]:
 
 
 def _is_no_exit(record: logging.LogRecord) -> bool:
-    """Not what tasks that wait for results leave behind when their client closes."""
-    return record.exc_info is None or not isinstance(record.exc_info[1], AllExit)
+    """Not what tasks leave behind that wait for results when their client closes, or for a cluster that isn't whole."""
+    was_waiting = record.getMessage().startswith("Task was destroyed but it is pending")
+    return not was_waiting and (record.exc_info is None or not isinstance(record.exc_info[1], AllExit))
 
 
 def _local(workers: int | None) -> LocalCluster:
