@@ -30,6 +30,7 @@ from summit_dask.facts.pairs import PAPERS
 from summit_dask.facts.stages import STAGES, stage_named
 from summit_dask.questions.query import attribution_graph
 from summit_dask.questions.verify import KINDS, verify_store
+from summit_dask.stages import pipeline, reduce
 from summit_dask.stages.extract import forget_unreadable
 from summit_dask.stages.init import init
 from summit_dask.stages.pipeline import run_stages
@@ -365,3 +366,50 @@ def test_unreadable_images_are_tried_again_when_asked(finished: RunConfig, tmp_p
     ):
         np.testing.assert_array_equal(tree[name].values, expected[name].values)
     assert verify_store(config.out, 6).right
+
+
+@pytest.fixture
+def mixed(tmp_path: Path) -> Store:
+    """Seventeen classes whose images lie in any order, one of them without images; in few partitions."""
+    make_store(tmp_path / "store", n_classes=17, images_per_class=6, parts=("values",))
+    store = Store.open(tmp_path / "store", writable=True)
+    classes = np.random.default_rng(0).permutation(store.read("images/class_index"))
+    classes[classes == 12] = 3
+    store.write("images/class_index", classes)
+    return store
+
+
+def test_counts_do_not_depend_on_the_order_of_images_and_follow_the_formula(mixed: Store, client: Client) -> None:
+    with mixed.changing():
+        run_stages(mixed, [stage_named("reduce")], mixed.header.run.config, connected(client))
+    classes = readable_classes(mixed.read, slice(None))
+    for hop in mixed.layer_graph.hops:
+        source = mixed.read(f"influences/{hop.target}/source")[:, hop.rows]
+        counts = mixed.read(f"matrices/{hop.name}/influence_count")
+        expected = np.zeros_like(counts)
+        for image, channel, rank in np.ndindex(source.shape):
+            if classes[image] >= 0:
+                expected[classes[image], channel, source[image, channel, rank]] += 1
+        np.testing.assert_array_equal(counts, expected)
+    used = mixed.read("matrices/mixed1/activation_count")
+    assert used[12].sum() == 0 and used[[0, 11, 13, 16]].sum(axis=1).all()
+
+
+def test_a_reduction_has_two_tasks_a_partition_at_most_and_computes_nothing_until_it_is_asked(
+    mixed: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reduce, "_count", lambda *_: pytest.fail("computed"))
+    tasks = reduce.count_classes(mixed, mixed.header.run.config)
+    assert sum(map(len, tasks)) == 17 and [classes.start for classes in tasks] == sorted(c.start for c in tasks)
+    n_tasks = len(set().union(*(task.__dask_graph__() for task in tasks.values())))
+    assert len(tasks) < n_tasks <= 2 * mixed.header.n_partitions
+
+
+def test_workers_are_prepared_before_network_and_images_are_looked_at(
+    finished: RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+    monkeypatch.setattr(pipeline, "prepare_workers", lambda config: order.append("workers"))
+    monkeypatch.setattr(pipeline, "init", lambda config: order.append("init") or init(config))
+    pipeline.run(finished)
+    assert order == ["workers", "init"]

@@ -45,8 +45,9 @@ def _end() -> None:
     """End the server with this process, in the middle of its imports too."""
     server: Any = forkserver._forkserver
     if server._forkserver_pid is not None:
-        with suppress(ProcessLookupError):
+        with suppress(ProcessLookupError, ChildProcessError):
             os.kill(server._forkserver_pid, signal.SIGTERM)
+            os.waitpid(server._forkserver_pid, 0)
 
 
 @contextmanager
