@@ -3,8 +3,9 @@
     run                a configuration            -> a store of activations, influences and graphs
     open_store         a store's folder           -> xarray.DataTree
     attribution_graph  a tree and a class         -> networkx.DiGraph of `Channel`
+    compare            two of these graphs        -> tables of what they share, and of what differs
 
-`run` needs torch and a Dask cluster; the other two need the store alone. Each name is imported when it is first used,
+`run` needs torch and a Dask cluster; the others need the store alone. Each name is imported when it is first used,
 so that `summit-dask --help` is quick.
 """
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from summit_dask.facts.config import RunConfig
     from summit_dask.facts.errors import SummitError
     from summit_dask.facts.layergraph import Channel, LayerGraph
+    from summit_dask.questions.compare import compare
     from summit_dask.questions.query import attribution_graph
     from summit_dask.stages.pipeline import run
     from summit_dask.store.tree import layer_graph_of, open_store
@@ -25,6 +27,7 @@ __all__ = [
     "RunConfig",
     "SummitError",
     "attribution_graph",
+    "compare",
     "layer_graph_of",
     "open_store",
     "run",
@@ -36,6 +39,7 @@ _HOME = {
     "RunConfig": "facts.config",
     "SummitError": "facts.errors",
     "attribution_graph": "questions.query",
+    "compare": "questions.compare",
     "layer_graph_of": "store.tree",
     "open_store": "store.tree",
     "run": "stages.pipeline",

@@ -287,6 +287,23 @@ def verify(store: Path, n_images: int) -> None:
 
 
 @commands.command()
+@click.argument("places", metavar="STORE [STORE2] A B", nargs=-1, required=True)
+@click.option("--format", "kind", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True)
+def compare(places: tuple[str, ...], kind: str) -> None:
+    """Hold the graphs of two classes against each other: A of STORE, B of it or of STORE2; csv lists the channels."""
+    from summit_dask.questions.compare import compare_classes, plain, printed
+
+    if len(places) not in (3, 4):
+        raise click.UsageError(f"expected STORE [STORE2] A B, found {len(places)} words; quote names with blanks.")
+    *stores, a, b = places
+    found = compare_classes(stores, a, b)
+    if kind == "csv":
+        click.echo(found.channels.to_csv(index=False), nl=False)
+    else:
+        click.echo(json.dumps(plain(found), indent=2) if kind == "json" else printed(found, a, b))
+
+
+@commands.command()
 @click.option("--out", type=click.Path(path_type=Path), default=Path("demo"), show_default=True, help="folder to make")
 @click.option("--workers", type=int, default=None, help="processes; default: one a core")
 @click.option("--dashboard/--no-dashboard", default=True, help="open the dashboard at the end")

@@ -1,8 +1,9 @@
 """Questions to a store: which class a name means, the attribution graph of a class or of any images."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import networkx as nx
 import numpy as np
@@ -23,6 +24,41 @@ from summit_dask.store.evidence import group_of, read_marks
 from summit_dask.store.graphs import read_graph
 from summit_dask.store.store import FINGERPRINT
 from summit_dask.store.tree import layer_graph_of, reader_of, run_of
+
+
+@dataclass(frozen=True, eq=False)
+class Counted:
+    """What an attribution graph was made from, as far as graphs are compared by it.
+
+    Attributes
+    ----------
+    layer_graph
+        Of the network.
+    used
+        Images that use each channel (channel,), by visible layer; of all channels, not of the graph's alone.
+    n_images
+        Readable images that were counted.
+    pair, mass
+        What was counted.
+    """
+
+    layer_graph: LayerGraph
+    used: Mapping[str, NDArray[Any]]
+    n_images: int
+    pair: Pair
+    mass: float
+
+
+if TYPE_CHECKING:
+    _Network = nx.DiGraph[Channel]
+else:  # older versions take no parameter
+    _Network = nx.DiGraph
+
+
+class AttributionGraph(_Network):
+    """A `networkx.DiGraph` of channels that knows what it was made from; its copies and parts don't (None)."""
+
+    counted: Counted | None = None
 
 
 def find_class(tree: xr.DataTree, class_name: str) -> int:
@@ -104,7 +140,7 @@ def attribution_graph(
     directed: bool | None = None,
     mass: float | None = None,
     excluded: Mapping[str, Sequence[int]] | None = None,
-) -> "nx.DiGraph[Channel]":
+) -> AttributionGraph:
     """Attribution graph of a class, or of any images, computed anew from the store (DESIGN 3.4 to 3.6).
 
     Parameters
@@ -127,11 +163,11 @@ def attribution_graph(
 
     Returns
     -------
-    networkx.DiGraph
-        Nodes are `Channel`; edges lead from the input side to the output side. Node attributes count and
-        score, edge attributes influence (the images in which it is among the strongest sources, of either measure)
-        and identity. Where it is the stored graph of a class and has evidence, also stability of nodes and edges and
-        effect of edges (`Marks`). Empty if nothing can be ranked.
+    AttributionGraph
+        A networkx.DiGraph that `compare` takes too. Nodes are `Channel`; edges lead from the input side to the
+        output side. Node attributes count and score, edge attributes influence (the images in which it is among the
+        strongest sources, of either measure) and identity. Where it is the stored graph of a class and has evidence,
+        also stability of nodes and edges and effect of edges (`Marks`). Empty if nothing can be ranked.
 
     Raises
     ------
@@ -173,17 +209,22 @@ def attribution_graph(
     read = reader_of(tree)
     index = None if class_name is None else find_class(tree, class_name)
     if images is not None:
-        counts = count_images(read, graph, _rows(tree, images, index), options.mass, left_out, options.pair)
+        rows = _rows(tree, images, index)
+        counts = count_images(read, graph, rows, options.mass, left_out, options.pair)
+        n_images = int((rows & (read("images/status", slice(None)) == schema.READ)).sum())
     else:
         assert index is not None
         counts = read_counts(read, graph, slice(index, index + 1), options.pair)[0]
+        n_images = int(read("classes/n_images", slice(index, index + 1))[0])
         if options.mass != stored.mass or left_out != stored.excluded_by_layer():
             rows = _rows(tree, None, index) & (read("images/status", slice(None)) == schema.READ)
             channels = count_channels(read, graph, rows, options.mass, left_out, options.pair)
             counts = ClassCounts(channels, counts.influence)
     made = class_graph(graph, counts, left_out, options)
     marks = None if index is None or images is not None else _marks(tree, index, options.pair, made)
-    return to_networkx(graph, made, marks)
+    result = AttributionGraph(to_networkx(graph, made, marks))
+    result.counted = Counted(graph, counts.activation, n_images, options.pair, options.mass)
+    return result
 
 
 def _marks(tree: xr.DataTree, index: int, pair: Pair, made: ClassGraph) -> Marks | None:
