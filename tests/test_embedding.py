@@ -4,13 +4,15 @@ import subprocess
 import sys
 from typing import Any
 
+import numba
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from numba.core.caching import FunctionCache
 
-from summit_dask.arrays.embedding import embed_layers
+from summit_dask.arrays.embedding import _keeping_compiled, embed_layers
 
 FEW, MANY = 8, 24
 
@@ -116,6 +118,16 @@ def test_umap_is_asked_as_the_design_says(monkeypatch: pytest.MonkeyPatch) -> No
     embed_layers({"a": grouped_counts(16)}, 7)
     embed_layers({"a": grouped_counts(15)}, 7)  # too few for UMAP
     assert asked == [{"n_neighbors": 15, "min_dist": 0.1, "metric": "cosine", "random_state": 7, "n_jobs": 1}]
+
+
+def test_what_umap_has_compiled_is_kept_on_disk() -> None:
+    def doubled(number: int) -> int:
+        return 2 * number
+
+    with _keeping_compiled():
+        kept = numba.njit(fastmath=True)(doubled)
+    assert isinstance(kept._cache, FunctionCache)
+    assert not isinstance(numba.njit(doubled)._cache, FunctionCache)  # ours and other people's are left alone
 
 
 def test_only_embedding_itself_imports_umap() -> None:

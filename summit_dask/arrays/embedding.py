@@ -1,8 +1,11 @@
 """A map of the classes for every layer: those that look alike to the network lie near each other."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
 
+import numba
 import numpy as np
 from jaxtyping import Float32, Float64, Int
 from scipy.linalg import orthogonal_procrustes
@@ -95,7 +98,8 @@ def _umap(
     with warnings.catch_warnings():
         # Its import warns that Tensorflow, which nothing here needs, is missing.
         warnings.simplefilter("ignore")
-        from umap import UMAP
+        with _keeping_compiled():
+            from umap import UMAP
 
         model = UMAP(
             n_neighbors=_NEIGHBOURS, min_dist=_MIN_DIST, metric="cosine", init=start, random_state=seed, n_jobs=1
@@ -103,3 +107,18 @@ def _umap(
         points: Float64[np.ndarray, "class 2"] = model.fit_transform(counts.astype(np.float32)).astype(np.float64)
     points -= points.mean(axis=0)
     return points
+
+
+@contextmanager
+def _keeping_compiled() -> Iterator[None]:
+    """Functions for numba that are defined in the block are compiled once and kept on disk.
+
+    Those of UMAP and of its search for neighbours take half a minute, and their authors have them compiled anew in each
+    process.
+    """
+    compiling: Any = numba.njit
+    numba.njit = lambda *given, **named: compiling(*given, **{**named, "cache": True})
+    try:
+        yield
+    finally:
+        numba.njit = compiling
