@@ -138,14 +138,16 @@ def _store(command: Command) -> Command:
 
 
 _config = click.option("--config", type=click.Path(path_type=Path), help="YAML file of options")
+_append = click.option("--append", is_flag=True, help="add images that the store lacks, and measure those alone")
 _retry = click.option("--retry-unreadable", is_flag=True, help="try the images again that could not be read before")
 
 
 @commands.command()
 @_config
 @options(RunConfig)
+@_append
 @_retry
-def run(config: Path | None, retry_unreadable: bool, **values: Any) -> None:
+def run(config: Path | None, retry_unreadable: bool, append: bool, **values: Any) -> None:
     """All stages, from images to attribution graphs; goes on where it stopped."""
     from summit_dask.stages.forkserver import prepare_workers
 
@@ -153,18 +155,19 @@ def run(config: Path | None, retry_unreadable: bool, **values: Any) -> None:
     prepare_workers(asked)  # they import while this process does
     from summit_dask.stages import pipeline
 
-    made = pipeline.run(asked, retry_unreadable)
+    made = pipeline.run(asked, retry_unreadable, append)
     click.echo(f"{made} is complete. Look at it with: summit-dask dashboard {made}")
 
 
 @commands.command()
 @_config
 @options(RunConfig)
-def init(config: Path | None, **values: Any) -> None:
+@_append
+def init(config: Path | None, append: bool, **values: Any) -> None:
     """Lay out a store: check network, images and classes, print what it will cost."""
     from summit_dask.stages.init import init
 
-    made = init(configured(config, values))
+    made = init(configured(config, values), append)
     click.echo(f"{made.path} is laid out. Go on with: summit-dask extract {made.path}")
 
 
@@ -301,6 +304,17 @@ def compare(places: tuple[str, ...], kind: str) -> None:
         click.echo(found.channels.to_csv(index=False), nl=False)
     else:
         click.echo(json.dumps(plain(found), indent=2) if kind == "json" else printed(found, a, b))
+
+
+@commands.command()
+@_store
+@options(ClusterOptions)
+def repair(store: Path, **values: Any) -> None:
+    """Find damaged files and make again what they held, and nothing else."""
+    from summit_dask.stages.repair import repair
+
+    done = repair(store, ClusterOptions.of(_given(values), COMMAND_LINE))
+    click.echo("\n".join(done) or f"Nothing is damaged in {store}.")
 
 
 @commands.command()

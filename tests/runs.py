@@ -15,9 +15,9 @@ from summit_dask.stages.pipeline import run_stages
 from summit_dask.store.store import Store
 
 
-def run_here(config: RunConfig, client: Client, *names: str) -> Store:
+def run_here(config: RunConfig, client: Client, *names: str, append: bool = False) -> Store:
     """`pipeline.run` without processes of its own; all stages, or those of some names."""
-    store = init(config)
+    store = init(config, append)
     stages = [stage_named(name) for name in names] or STAGES
     with store.changing():
         run_stages(store, stages, ResultOptions.part_of(config), connected(client))

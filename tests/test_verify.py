@@ -165,6 +165,7 @@ def test_what_is_not_there_yet_is_still_to_run_and_not_wrong_itself(finished: Ru
             shutil.rmtree(out / group)
     checks = {check.name: check.wrong for check in verify_store(out, 1).checks}
     assert checks == {
+        "files": (),
         "arrays as registered": (),
         "tables": (),
         "stages complete": ("still to run: reduce, graphs, embed",),

@@ -69,6 +69,9 @@ class Run(BaseModel):
         What decided the extracted values, in words and as one number; an import has neither, nor has it a network.
     revision
         How often images were measured again; what is made from them is renewed.
+    earlier
+        How many images there were, by the fingerprint that the run had then, each time some were appended. A partition
+        with such a mark has those of them measured that it holds.
     network, images_root
         What the images were measured with, and the folder that their paths start from.
     versions
@@ -83,6 +86,7 @@ class Run(BaseModel):
     facts: Mapping[str, Any] = Field(default_factory=dict)
     fingerprint: int | None = None
     revision: int = 0
+    earlier: Mapping[str, int] = Field(default_factory=dict)
     network: NetworkSpec | None = None
     images_root: Path | None = None
     versions: Mapping[str, str] = Field(default_factory=dict)

@@ -44,6 +44,11 @@ PICTURE_KINDS = (
     *(f"dataset-n-{i}" for i in range(10)),
 )
 
+#: What is found out of an image itself, beside its layers.
+MEASURED_OF_IMAGES = tuple(
+    f"images/{name}" for name in ("status", "reason", "file_size", "predicted", "probability", "true_probability")
+)
+
 STRING = np.dtypes.StringDType()
 
 

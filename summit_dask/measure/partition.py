@@ -33,9 +33,6 @@ Arrays = dict[str, NDArray[Any]]
 DECODING_THREADS = 2
 BATCHES_AHEAD = 2
 
-#: What is found out of an image itself, beside its layers.
-_OF_IMAGES = ("status", "reason", "file_size", "predicted", "probability", "true_probability")
-
 
 @dataclass(frozen=True)
 class Partition:
@@ -98,7 +95,7 @@ class _Buffers:
         self.outputs = partition.outputs
         n_ranks = min(schema.N_PREDICTIONS, partition.n_outputs)
         lengths = {"image": len(partition.files), "rank": options.k, "prediction_rank": n_ranks}
-        variables = {f"images/{name}": schema.variable(f"images/{name}") for name in _OF_IMAGES}
+        variables = {address: schema.variable(address) for address in schema.MEASURED_OF_IMAGES}
         variables |= measured_arrays(graph, options)
         self.values: Arrays = {
             address: np.full(

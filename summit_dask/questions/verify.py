@@ -20,8 +20,8 @@ from summit_dask.facts.addresses import addresses
 from summit_dask.facts.errors import StoreError
 from summit_dask.facts.pairs import Pair
 from summit_dask.questions import recheck
-from summit_dask.questions.info import damaged_arrays
 from summit_dask.questions.recheck import Findings, equal
+from summit_dask.store.damage import find_damage
 from summit_dask.store.evidence import is_tested
 from summit_dask.store.graphs import stored_pairs
 from summit_dask.store.status import fingerprints, outdated, pending_commands
@@ -58,6 +58,8 @@ class Report:
             state = f"{len(check.wrong)} WRONG" if check.wrong else "right"
             yield f"{check.name}: {state} ({check.looked_at} looked at)"
             yield from (f"  {text}" for text in check.wrong[:WRONG_SHOWN])
+            if len(check.wrong) > WRONG_SHOWN:
+                yield f"  and {len(check.wrong) - WRONG_SHOWN} more"
 
 
 @dataclass(frozen=True)
@@ -115,13 +117,17 @@ def _present(store: Store) -> Iterator[tuple[str, schema.Variable]]:
 
 
 def _arrays(store: Store, _: int) -> Findings:
-    """Of every array of the registry: its dims and dtype, whether its files are there, and whether a check answers."""
+    """Of every array of the registry: its dims and dtype, and whether a check answers."""
     answered = frozenset().union(*(kind.variables for kind in KINDS))
     for address, variable in _present(store):
         if not {variable.head, f"{variable.head}/{variable.name}"} & answered:
             yield f"{address}: no check of 'verify' answers for this variable; add it to questions/verify.py"
         yield _registered(store, address, variable)
-    yield from damaged_arrays(store)
+
+
+def _files(store: Store, _: int) -> Findings:
+    """Every file, read whole."""
+    return (damage.sentence(store.path) if damage else None for damage in find_damage(store))
 
 
 def _registered(store: Store, address: str, variable: schema.Variable) -> str | None:
@@ -135,7 +141,7 @@ def _registered(store: Store, address: str, variable: schema.Variable) -> str | 
 def _stages(store: Store, _: int) -> Findings:
     waiting = pending_commands(store)
     yield f"still to run: {', '.join(waiting)}" if waiting else None
-    known = {0, fingerprints(store)["extract"]}
+    known = {0, fingerprints(store)["extract"], *map(int, store.header.run.earlier)}
     marks = store.read("partitions/fingerprint").tolist()
     yield from (None if mark in known else f"partition {k} was made by another run" for k, mark in enumerate(marks))
 
@@ -150,7 +156,8 @@ def _tables(store: Store, _: int) -> Findings:
     yield None if (outputs >= 0).all() and (outputs < header.n_outputs).all() else "classes/output_index out of range"
     index = store.read("images/class_index")
     in_range = not len(index) or (index.min() >= 0 and index.max() < header.n_classes)
-    yield None if in_range and (np.diff(index) >= 0).all() else "images/class_index is not ascending, or out of range"
+    is_ordered = header.run.earlier or (np.diff(index) >= 0).all()
+    yield None if in_range and is_ordered else "images/class_index is not ascending, or out of range"
     for address in ("outputs/name", "outputs/synset", "classes/name", "classes/synset", "images/path"):
         if store.has(address):
             yield None if len(store.read(address)) else f"{address} is empty"
@@ -241,6 +248,7 @@ _TEXTS = frozenset({"images/path", "images/class_index", "classes/name", "classe
 
 #: All checks, in the order they are made.
 KINDS: tuple[Kind, ...] = (
+    Kind("files", frozenset(), lambda store: True, _files),
     Kind("arrays as registered", frozenset(), lambda store: True, _arrays),
     Kind("tables", _TEXTS | {"", "/image", "/class", "outputs"}, lambda store: True, _tables),
     Kind("stages complete", frozenset({"partitions"}), _is_ours, _stages),

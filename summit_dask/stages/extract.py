@@ -17,6 +17,7 @@ from summit_dask.network.build import built
 from summit_dask.stages.cluster import Cluster, Connect, resources
 from summit_dask.stages.tasks import finished
 from summit_dask.stages.workers import NetworkPlugin, device_of, installed, plugin_of, prepare_process
+from summit_dask.store.extend import joined, measured
 from summit_dask.store.progress import Progress, duration, say
 from summit_dask.store.status import fingerprints
 from summit_dask.store.store import Store
@@ -95,8 +96,10 @@ def extract_task(index: int, plugin_name: str, run: int) -> int:
     store = plugin.store
     rows = store.partition(index)
     options = store.header.run.config
-    images = partition_of(store, rows)
-    arrays = extract_partition(plugin.extractor, store.network.preprocessing, images, options)
+    n_before = measured(store, index)
+    images = partition_of(store, slice(rows.start + n_before, rows.stop))
+    new = extract_partition(plugin.extractor, store.network.preprocessing, images, options)
+    arrays = joined(store, index, n_before, new)
     if (arrays["images/status"] == schema.UNREADABLE).all():
         raise _blind(store.images_root, images, str(arrays["images/reason"][0]))
     if plugin.extractor.on_gpu:

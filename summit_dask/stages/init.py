@@ -4,15 +4,10 @@ A store that an equal configuration laid out is opened instead, so that a run go
 """
 
 import json
-from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from summit_dask.facts import schema
 from summit_dask.facts.addresses import bytes_per_image, why_not_counted
 from summit_dask.facts.config import ExtractOptions, ResultOptions, RunConfig, fingerprint
 from summit_dask.facts.errors import ConfigError, StoreError, StoreMismatchError
@@ -26,6 +21,10 @@ from summit_dask.images.sources import ImageSet, read_image_set
 from summit_dask.measure.artefact import compiler, pays_from
 from summit_dask.network.build import specified
 from summit_dask.network.program import program_path, save_program
+from summit_dask.stages.append import append as append_images
+from summit_dask.stages.changes import Changes
+from summit_dask.stages.sources import facts_of_images, tables_of
+from summit_dask.store.extend import is_left, settle
 from summit_dask.store.header import Header
 from summit_dask.store.layout import partition_size
 from summit_dask.store.lock import holding
@@ -41,8 +40,13 @@ ZOOS = ("timm", "transformers")
 FOLDER_ZOOS = ("transformers:", "timm:local-dir:")
 
 
-def init(config: RunConfig) -> Store:
+def init(config: RunConfig, append: bool = False) -> Store:
     """Lay out the store, or open the one that an equal configuration laid out.
+
+    Parameters
+    ----------
+    append
+        Add images to a store that lacks some, instead of refusing them.
 
     Raises
     ------
@@ -76,15 +80,18 @@ def init(config: RunConfig) -> Store:
     n_classes = len(images.classes)
     header = Header(network.traced.layer_graph, run, n_images, n_classes, network.n_outputs, partition_size(n_images))
     check_exclusions(config, network.traced.layer_graph)
+    if is_left(config.out):
+        with holding(config.out):
+            settle(config.out)
     if _is_there(config.out):
-        return _reopened(config.out, run)
+        return _reopened(config.out, run, images, outputs, append)
     with holding(config.out):
         if _is_there(config.out):  # another process was quicker
-            return _reopened(config.out, run)
+            return _reopened(config.out, run, images, outputs, append)
         _say_cost(header)
         _say_compiling(header, config)
         save_program(network.traced, program_path(config.out, spec, config.batch_size))
-        return Store.create(config.out, header, _tables(images, outputs))
+        return Store.create(config.out, header, tables_of(images, outputs))
 
 
 def _packages(model: str) -> tuple[str, ...]:
@@ -120,10 +127,8 @@ def _whole(path: Path) -> Path:
 
 def _facts(options: ResultOptions, images: ImageSet, outputs: Outputs, layer_graph: LayerGraph) -> dict[str, Any]:
     """What decides the extracted values, beside the network."""
-    mapping = [outputs.of_class[label] for label in images.classes]
     return {
-        "images": f"{len(images.table)} images, digest {images.digest()[:16]}",
-        "classes": f"{len(images.classes)} classes, digest {fingerprint({'outputs': mapping}):x}",
+        **facts_of_images(images, outputs),
         "layers": [layer.name for layer in layer_graph.layers],
         "k": options.k,
         "identity": options.identity,
@@ -189,18 +194,18 @@ def check_exclusions(options: ResultOptions, layer_graph: LayerGraph) -> None:
             )
 
 
-def _reopened(path: Path, run: Run) -> Store:
+def _reopened(path: Path, run: Run, images: ImageSet, outputs: Outputs, append: bool) -> Store:
     """The store there, if the same run laid it out; network and images may lie elsewhere by now."""
     store = Store.open(path)
     stored = store.header.run
     if run.config.compile is None:  # a store goes on in the way in which it was begun
-        run = run.model_copy(update={"facts": {**run.facts, "compiled": stored.facts.get("compiled")}})
-    differing = _differences(stored.facts, run.facts)
-    if differing:
-        raise StoreMismatchError(
-            f"The store {path} was made with another configuration:\n{differing}\n"
-            "Give the same options again, or another --out."
-        )
+        facts = {**run.facts, "compiled": stored.facts.get("compiled")}
+        run = run.model_copy(update={"facts": facts, "fingerprint": fingerprint(facts)})
+    changes = Changes.between(store, run.facts, images, outputs)
+    if append and changes.are_new_images:
+        return append_images(store, run, images, outputs)
+    if changes:
+        raise StoreMismatchError(changes.sentence(path))
     moved = stored.with_options_of(stage_named("extract"), run.config)
     moved = moved.model_copy(update={"network": run.network, "images_root": run.images_root})
     if moved != stored:
@@ -208,34 +213,6 @@ def _reopened(path: Path, run: Run) -> Store:
         with store.changing():
             store.update_run(moved)
     return store
-
-
-def _differences(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
-    keys = sorted({*stored, *asked})
-    return "\n".join(
-        f"  {key}: the store has {stored.get(key)}, this run asks for {asked.get(key)}"
-        for key in keys
-        if stored.get(key) != asked.get(key)
-    )
-
-
-def _tables(images: ImageSet, outputs: Outputs) -> dict[str, dict[str, NDArray[Any]]]:
-    index = np.array([outputs.of_class[label] for label in images.classes], np.int32)
-    names, synsets = _strings(outputs.names), _strings(outputs.synsets)
-    return {
-        "": {"image": np.arange(len(images.table)), "class": _strings(images.classes)},
-        "outputs": {"name": names, "synset": synsets},
-        "images": {
-            "path": _strings(images.table["path"].tolist()),
-            "class_index": images.class_index,
-            **images.columns,
-        },
-        "classes": {"name": names[index], "synset": synsets[index], "output_index": index},
-    }
-
-
-def _strings(texts: Sequence[str]) -> NDArray[Any]:
-    return np.array(texts, dtype=schema.STRING)
 
 
 def _say_cost(header: Header) -> None:

@@ -30,7 +30,7 @@ from summit_dask.stages.cluster import Cluster, Connect, cluster, n_workers, res
 from summit_dask.stages.tasks import finished
 from summit_dask.stages.workers import NetworkPlugin, installed, plugin_of, prepare_process
 from summit_dask.store.graphs import chosen_pair, stored_pairs
-from summit_dask.store.pictures import add_pictures, made_with
+from summit_dask.store.pictures import add_pictures, made_with, note_settings
 from summit_dask.store.progress import Progress, duration, say
 from summit_dask.store.store import Store
 
@@ -154,6 +154,7 @@ def paint(store: Store, connect: Connect, wanted: Wanted, kinds: Sequence[Kind],
         visualisers = VisualiserPlugin(store.path, key, spec, store.header.run.config.batch_size)
         with installed(workers.client, visualisers, spec.model) as plugin:
             _paint_batches(workers, todo, drafts, settings, plugin)
+    note_settings(store, key, asdict(settings))
     _collect(store, drafts, key)
     store.finish("pictures", key)
 

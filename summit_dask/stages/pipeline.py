@@ -19,7 +19,7 @@ from summit_dask.store.status import check_ready, fingerprints, is_done, pending
 from summit_dask.store.store import Store
 
 
-def run(config: RunConfig, retry_unreadable: bool = False) -> Path:
+def run(config: RunConfig, retry_unreadable: bool = False, append: bool = False) -> Path:
     """All stages, from images to attribution graphs; goes on where an earlier run stopped.
 
     Parameters
@@ -29,6 +29,8 @@ def run(config: RunConfig, retry_unreadable: bool = False) -> Path:
         ``if __name__ == "__main__"``: workers are processes.
     retry_unreadable
         Measure the images again that could not be read before.
+    append
+        Add images to a store that lacks some, and measure those alone; without it they are refused.
 
     Returns
     -------
@@ -41,7 +43,7 @@ def run(config: RunConfig, retry_unreadable: bool = False) -> Path:
         One of its kinds, for everything that can be mended; what was computed stays in the store.
     """
     prepare_workers(config)
-    store = init(config)
+    store = init(config, append)
     options = ResultOptions.part_of(resolved(config))
     is_asked = store.header.run.config.pair == options.pair  # of graphs side by side, those asked for last
     if retry_unreadable or pending(store, options) or not is_asked or not Store.open(store.path).is_consolidated:

@@ -102,6 +102,10 @@ class StoredArrays:
             )
         array[start:stop] = values
 
+    def write_whole(self, address: str, values: NDArray[Any]) -> None:
+        """Write all values of an array anew, whatever its files hold; a column of the manifest too."""
+        self._array(address)[...] = values
+
     def read(self, address: str, rows: Rows = slice(None), column: int | None = None) -> NDArray[Any]:
         """Values of an array, some rows of its first dim or all; of one column of its second dim, if given.
 
@@ -136,8 +140,8 @@ class StoredArrays:
 
     def _damaged(self, address: str, what: object) -> StoreError:
         return StoreError(
-            f"{self.path / address} can't be read: {what}. Its files are damaged; delete the store and make it "
-            "again, or restore them."
+            f"{self.path / address} can't be read: {what}. Its files are damaged; "
+            f"'summit-dask repair {self.path}' makes them again."
         )
 
     def rows_per_shard(self, address: str) -> int:

@@ -5,6 +5,7 @@ Called within `Store.changing`.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,8 @@ from summit_dask.facts import encoded
 from summit_dask.facts.errors import FormatError, suggestion
 from summit_dask.facts.schema import PICTURE_KINDS
 from summit_dask.store.store import Store
+
+SETTINGS = "settings"
 
 #: Encoded pictures by channel and kind (one of `schema.PICTURE_KINDS`).
 Pictures = Mapping[tuple[int, str], bytes]
@@ -34,6 +37,19 @@ def made_with(store: Store, layer: str) -> NDArray[np.uint64]:
     if not store.has(address):
         return np.zeros((store.layer_graph.layer(layer).channels, len(PICTURE_KINDS)), np.uint64)
     return store.read(address)
+
+
+def note_settings(store: Store, key: int, settings: Mapping[str, Any]) -> None:
+    """Keep what settings a fingerprint in `made_with` stands for."""
+    group = store.group.require_group("pictures")
+    noted: Any = group.attrs.get(SETTINGS, {})
+    group.update_attributes({SETTINGS: {**noted, f"{key:x}": dict(settings)}})
+
+
+def noted_settings(store: Store) -> dict[int, dict[str, Any]]:
+    """Settings of pictures, by the fingerprint in `made_with`."""
+    noted: Any = store.group["pictures"].attrs.get(SETTINGS, {})
+    return {int(key, 16): settings for key, settings in noted.items()}
 
 
 def add_pictures(store: Store, layer: str, pictures: Pictures, settings: int = 0) -> None:

@@ -31,6 +31,7 @@ from summit_dask.facts.schema import Variable
 from summit_dask.store.arrays import StoredArrays
 from summit_dask.store.header import Header
 from summit_dask.store.lock import holding
+from summit_dask.store.metadata import CHECKSUM, checksum, root_of
 
 FINGERPRINT = "fingerprint"
 
@@ -255,15 +256,16 @@ class Store(StoredArrays):
         self._restore()
         shutil.rmtree(self._draft_path, ignore_errors=True)
         self.group = zarr.open_group(self.path, mode="r+", use_consolidated=False)
-        self.group.update_attributes({})
+        self.group.update_attributes({CHECKSUM: None})
         self._opened.clear()
         self.__dict__.pop("header", None)  # another process may have changed it
 
     def consolidate(self) -> None:
-        """Gather all metadata in one file, so that opening is one read."""
+        """Gather all metadata in one file, so that opening is one read; then note that file's checksum."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ZarrUserWarning)
-            zarr.consolidate_metadata(self.group.store)
+            root = zarr.consolidate_metadata(self.group.store)
+        root.update_attributes({CHECKSUM: checksum(root_of(self.path))})
 
 
 @contextmanager
@@ -292,8 +294,8 @@ def _depth(path: Path) -> int:
 
 def _open_group(path: Path, writable: bool) -> zarr.Group:
     if not path.exists():
-        draft = path.with_name(path.name + ".init")
-        more = " It was being laid out when it stopped; run the same command again." if draft.exists() else ""
+        is_begun = any(path.with_name(path.name + ending).exists() for ending in (".init", ".old"))
+        more = " It was being laid out when it stopped; run the same command again." if is_begun else ""
         raise StoreError(f"There is no store at {path}.{more} Make one with 'summit-dask run --out {path}'.")
     if path.is_file():
         raise StoreError(f"{path} is a file, no store; give the folder of a store, or of one to be made.")
