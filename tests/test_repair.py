@@ -111,8 +111,13 @@ KINDS = {
     "examples and embedding": (["examples/upper/box/c/0/0/0", "embedding/upper/x/c/0"], "Made again: examples."),
 }
 
+#: Those that another one is near enough to.
+SLOWER = ("a mark", "statistics", "counts", "examples and embedding")
 
-@pytest.mark.parametrize("kind", KINDS)
+
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=pytest.mark.long if kind in SLOWER else []) for kind in KINDS]
+)
 def test_what_was_damaged_is_made_again_to_the_same_bytes(kind: str, path: Path) -> None:
     files, said = KINDS[kind]
     before = contents(path)
