@@ -24,10 +24,19 @@ from pydantic.fields import FieldInfo
 
 from summit_dask.facts.errors import ConfigError, suggestion
 from summit_dask.facts.location import parsed_options
+from summit_dask.facts.names import checked_name
 from summit_dask.facts.pairs import Edges, Nodes, Pair
 
 #: Options of one kind; typing.Self can't be checked while testing.
 Own = TypeVar("Own", bound="Options")
+
+#: Seeds of NumPy and of what builds on it end here.
+SEEDS = 2**32
+
+#: More than anyone has: pixels along a side, images in a partition (see `store.layout`), and anything else.
+MOST_SIDE = 2**15
+MOST_IN_PARTITION = 1024
+MOST = 2**31 - 1
 
 _ADDRESS = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]+):/+", re.IGNORECASE)
 
@@ -55,11 +64,13 @@ def _local_text(value: Any) -> Any:
     return str(local_path(value)) if isinstance(value, str) else value
 
 
-LocalPath = Annotated[Path, BeforeValidator(local_path)]
-LocalText = Annotated[str, BeforeValidator(_local_text)]
+# The last one comes first.
+LocalPath = Annotated[Path, BeforeValidator(checked_name), BeforeValidator(local_path)]
+LocalText = Annotated[str, BeforeValidator(checked_name), BeforeValidator(_local_text)]
+Text = Annotated[str, BeforeValidator(checked_name)]
 Secrets = Annotated[dict[str, Any], BeforeValidator(parsed_options)]
-Floats = tuple[float, ...]
-Pixels = Annotated[int, Field(ge=1)]
+Floats = tuple[Annotated[float, Field(allow_inf_nan=False)], ...]
+Pixels = Annotated[int, Field(ge=1, le=MOST_SIDE)]
 Orientation = Literal["ignore", "apply"]
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"]
 CropMode = Literal["centre", "squash", "border"]
@@ -69,6 +80,14 @@ class Options(BaseModel):
     """Some options, frozen; the same names in YAML, on the command line and in the environment."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_for_numbers(cls, value: Any, info: Any) -> Any:
+        """YAML takes yes for true, and Python true for 1."""
+        if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation not in (bool, bool | None):
+            raise ValueError("a truth value is none of the values that this option takes")
+        return value
 
     @classmethod
     def of(cls: type[Own], options: Mapping[str, Any], where: str = "the configuration") -> Own:
@@ -105,7 +124,7 @@ def _option(default: Any, description: str, **limits: Any) -> Any:
 class MeasureOptions(Options):
     """What decides the values that are measured of an image: the network, what it takes for an image, what is kept."""
 
-    model: str = _option(
+    model: Text = _option(
         ..., "torchvision:NAME, timm:NAME, transformers:FOLDER, path/to/file.py:Class or package.module:factory"
     )
     weights: LocalText | None = _option(
@@ -117,10 +136,10 @@ class MeasureOptions(Options):
     transform_input: bool | None = _option(
         None, "whether torchvision's googlenet or inception_v3 from a file changes the normalisation first"
     )
-    output: str | None = _option(
+    output: Text | None = _option(
         None, "which tensor of a network that returns several: its name or index, as in logits, 0 or heads.fine"
     )
-    layers: tuple[str, ...] = _option((), "visible layers, instead of the family's own choice")
+    layers: tuple[Text, ...] = _option((), "visible layers, instead of the family's own choice")
     resize: Pixels | tuple[Pixels, Pixels] | Literal["none"] | None = _option(
         None, "shorter side in pixels, HxW that the image is to cover, or none; see also --crop-mode"
     )
@@ -145,7 +164,7 @@ class MeasureOptions(Options):
     contributions: bool = _option(True, "keep what adds most to each channel where it is largest, and what lowers it")
     relevance: bool = _option(False, "keep each channel's activation times gradient: one backward pass more")
     influence_values: bool = _option(True, "store influences and contributions beside their sources")
-    batch_size: int = _option(8, "images in one forward pass", ge=1)
+    batch_size: int = _option(8, "images in one forward pass", ge=1, le=MOST_IN_PARTITION)
     compile: bool | None = _option(
         None, "run the network compiled (needs a C++ compiler); by itself where there are so many images that it pays"
     )
@@ -153,7 +172,7 @@ class MeasureOptions(Options):
     @field_validator("mean", "std", mode="before")
     @classmethod
     def _one_value(cls, value: Any) -> Any:
-        return (value,) if isinstance(value, int | float) else value
+        return (value,) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
     @field_validator("std")
     @classmethod
@@ -183,7 +202,7 @@ class ExtractOptions(MeasureOptions):
     classes: LocalText | None = _option(
         None, "table or list of the outputs (CSV, JSON, Parquet, .txt), or the word folder-order"
     )
-    images_per_class: int | None = _option(None, "take a fixed sample of each class", ge=1)
+    images_per_class: int | None = _option(None, "take a fixed sample of each class", ge=1, le=MOST)
 
 
 class Exclusion(BaseModel):
@@ -217,7 +236,7 @@ class ExampleOptions(Options):
     """Which images are shown of each channel."""
 
     examples: int = _option(10, "strongest images kept per channel", ge=1, le=1000)
-    thumbnail: int = _option(96, "longer side of an example's thumbnail in pixels", ge=1)
+    thumbnail: int = _option(96, "longer side of an example's thumbnail in pixels", ge=1, le=MOST_SIDE)
 
 
 class GraphOptions(Options):
@@ -243,16 +262,18 @@ class GraphOptions(Options):
 class EmbedOptions(Options):
     """How the classes are placed in the plane."""
 
-    seed: int = _option(0, "seed of the class embedding", ge=0)
+    seed: int = _option(0, "seed of the class embedding", ge=0, lt=SEEDS)
 
 
 class ClusterOptions(Options):
     """Where the work is done; none of these changes a result."""
 
-    workers: int | None = _option(None, "processes of the local cluster; default: one a core", ge=1)
-    scheduler: str | None = _option(None, "address of an existing Dask cluster")
+    workers: int | None = _option(None, "processes of the local cluster; default: one a core", ge=1, le=MOST)
+    scheduler: Text | None = _option(None, "address of an existing Dask cluster")
     scheduler_file: LocalPath | None = _option(None, "scheduler file of an existing Dask cluster")
-    wait_for_workers: int | None = _option(None, "workers of an existing cluster to wait for before starting", ge=1)
+    wait_for_workers: int | None = _option(
+        None, "workers of an existing cluster to wait for before starting", ge=1, le=MOST
+    )
     worker_timeout: float = _option(300.0, "seconds to wait for workers, at the start and when none are left", gt=0)
 
 
@@ -281,7 +302,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         options = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except OSError as error:
         raise ConfigError(f"Can't read the configuration {path}: {error.strerror}.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, AttributeError, RecursionError) as error:  # as of a date in a 13th month
         raise ConfigError(f"The configuration {path} is not YAML: {error}") from error
     if not isinstance(options, dict):
         raise ConfigError(f"The configuration {path} holds a {type(options).__name__}, not a table of options.")

@@ -13,6 +13,9 @@ from summit_dask.facts.errors import FormatError
 #: Files are UTF-8 in every locale; a byte order mark at the start, as Windows writes it, is no part of the text.
 ENCODING = "utf-8-sig"
 
+#: Numbers are kept as singles, which end here.
+_TOO_LARGE = 2**128
+
 #: Characters of a wrong value that a message shows.
 _SHOWN = 80
 
@@ -58,13 +61,19 @@ def read_json(path: Path) -> Any:
     text = read_text(path)
     try:
         return json.loads(text)
-    except json.JSONDecodeError as error:
+    except NO_JSON as error:
         raise no_json(path, error) from error
 
 
-def no_json(path: Path, error: json.JSONDecodeError) -> FormatError:
+#: What Python's reader raises: also for numbers of thousands of digits, and lists in lists in lists without end.
+NO_JSON = (ValueError, RecursionError)
+
+
+def no_json(path: Path, error: Exception) -> FormatError:
     """The error for a file that is cut off or no JSON."""
-    return fault(path, "JSON", f"{error.msg} at line {error.lineno}, column {error.colno}")
+    if isinstance(error, json.JSONDecodeError):
+        return fault(path, "JSON", f"{error.msg} at line {error.lineno}, column {error.colno}")
+    return fault(path, "JSON", str(error))
 
 
 def check_rows(value: Any, keys: Sequence[str], where: object) -> list[dict[str, Any]]:
@@ -130,6 +139,6 @@ def numbers(values: list[Any], where: object, what: str) -> NDArray[np.float64]:
         If one isn't; shows the first.
     """
     for value in values:
-        if type(value) not in (int, float) or not np.isfinite(value):
+        if type(value) not in (int, float) or not abs(value) < _TOO_LARGE:  # so that NaN is none either
             raise fault(where, f"{what} as a number", value)
     return np.array(values, np.float64)

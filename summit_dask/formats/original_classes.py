@@ -18,7 +18,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from summit_dask.facts.layergraph import Layer, LayerGraph
-from summit_dask.formats.checks import check_rows, check_unique, digits, fault, integers, no_json, numbers, read_text
+from summit_dask.formats.checks import (
+    NO_JSON,
+    check_rows,
+    check_unique,
+    digits,
+    fault,
+    integers,
+    no_json,
+    numbers,
+    read_text,
+)
 
 #: Characters that the original keeps of an embedding's coordinate and of a probability in percent.
 EMBED_CHARACTERS = 6
@@ -81,7 +91,7 @@ def read_entries(path: Path) -> Iterator[Any]:
     while text[index : index + 1] != "]":
         try:
             entry, index = decoder.raw_decode(text, index)
-        except json.JSONDecodeError as error:
+        except NO_JSON as error:
             raise no_json(path, error) from error
         yield entry
         index = _after_space(text, index)

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from summit_dask.arrays.graph.attribution import ClassGraph
-from summit_dask.facts.errors import FormatError, StoreError
+from summit_dask.facts.errors import FormatError, StoreError, SummitError
 from summit_dask.facts.layergraph import LayerGraph
 from summit_dask.formats import original_network
 from summit_dask.formats.checks import ENCODING, fault, read_json
@@ -139,7 +139,7 @@ def _layers(path: Path) -> tuple[LayerGraph, bool]:
         layer_graph = LayerGraph.from_json(json.dumps(facts["layer_graph"]))
         through = bool(facts["sources_in_layer_below"])
         for_front_end = bool(facts.get("front_end"))
-    except (StoreError, KeyError, TypeError, AttributeError) as error:
+    except (SummitError, KeyError, TypeError, AttributeError) as error:
         raise fault(path, "an object with layer_graph and sources_in_layer_below", str(error)) from error
     if for_front_end:
         raise FormatError(

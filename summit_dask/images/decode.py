@@ -9,6 +9,9 @@ Grey files of more than eight bits get eight by the range of their kind, the sam
 
 A file with values outside its range, or so far below its end that everything would be black, is unreadable. Scaled
 by its own values it would be brighter than others; clipped or black it would count as read without having been.
+
+A file of a few kilobytes can stand for gigabytes of pixels, so a picture of more than `MOST_PIXELS` is not decoded, nor
+resized to more, as a strip of 1 x 40000 would be.
 """
 
 from pathlib import Path
@@ -27,6 +30,9 @@ BITS_PER_SAMPLE = 258
 PHOTOMETRIC_INTERPRETATION = 262
 WHITE_IS_ZERO = 0
 
+#: As many as Pillow takes without a warning; at four bytes each 358 MB.
+MOST_PIXELS = 89_478_485
+
 
 def open_image(preprocessing: Preprocessing, path: Path) -> Image.Image:
     """Picture of an image file in the colours that the network takes, neither resized nor cropped.
@@ -36,7 +42,7 @@ def open_image(preprocessing: Preprocessing, path: Path) -> Image.Image:
     Raises
     ------
     ValueError
-        If the values don't fit the range of the file's kind.
+        If the picture has too many pixels, or values that don't fit the range of the file's kind.
     Exception
         Whatever Pillow raises for a file that it can't read.
     """
@@ -59,12 +65,13 @@ def decode(preprocessing: Preprocessing, path: Path) -> UInt8[np.ndarray, "heigh
     Raises
     ------
     ValueError
-        If the values don't fit the range of the file's kind.
+        If the picture has too many pixels, also when resized, or values that don't fit the range of the file's kind.
     Exception
         Whatever Pillow raises for a file that it can't read.
     """
     picture = open_image(preprocessing, path)
     (height, width), (top, left) = preprocessing.placement((picture.height, picture.width))
+    _check_pixels((width, height), f" after resizing its {picture.width} x {picture.height}")
     resized = picture.resize((width, height), Image.Resampling[preprocessing.interpolation.upper()])
     cropped = Image.new(picture.mode, preprocessing.crop[::-1], _border(preprocessing))
     cropped.paste(resized, (-left, -top))
@@ -78,9 +85,21 @@ def _border(preprocessing: Preprocessing) -> tuple[int, ...]:
 
 def _opened(file: BinaryIO) -> ImageFile:
     try:
-        return Image.open(file)
+        image = Image.open(file)
     except UnidentifiedImageError as error:
         raise UnidentifiedImageError("not a picture that Pillow can read") from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ValueError(f"it has more than the {MOST_PIXELS:,} pixels that are decoded; make it smaller") from error
+    _check_pixels(image.size)
+    return image
+
+
+def _check_pixels(size: tuple[int, int], when: str = "") -> None:
+    width, height = size
+    if width * height > MOST_PIXELS:
+        raise ValueError(
+            f"it has {width} x {height} pixels{when}, more than the {MOST_PIXELS:,} that are decoded; make it smaller"
+        )
 
 
 def _plain_palette(image: Image.Image) -> Image.Image:

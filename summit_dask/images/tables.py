@@ -24,6 +24,8 @@ def reading(path: Path, error: type[DatasetError], what: str) -> Iterator[None]:
         raise error(f"Can't read the {what} {path}: it is not UTF-8 ({problem}). Save it as UTF-8.") from problem
     except (OSError, ValueError, TypeError, AttributeError) as problem:
         raise error(f"Can't read the {what} {path}: {problem}") from problem
+    except Exception as problem:  # a damaged file can raise anything
+        raise error(f"Can't read the {what} {path}: {type(problem).__name__} ({problem}). It is damaged.") from problem
 
 
 def plain_header(header: str) -> str:

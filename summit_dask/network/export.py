@@ -108,7 +108,7 @@ def network_graph(module: nn.Module, input_size: tuple[int, int, int], batch_siz
         If the network doesn't run on such images, can't be exported, is random, or the graph computes something else.
     """
     module.eval()
-    images = torch.randn((batch_size, *input_size), generator=torch.Generator().manual_seed(0))
+    images = _random_images((batch_size, *input_size))
     alone = _outputs(module, images[:1])
     traced = _exported(module, images)
     graph = _simplified(traced)
@@ -148,6 +148,17 @@ def attribute(module: nn.Module, path: str) -> Tensor:
 
 
 # Exporting
+
+
+def _random_images(shape: tuple[int, ...]) -> Tensor:
+    try:
+        return torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    except RuntimeError as error:
+        size = " x ".join(map(str, shape))
+        raise TraceError(
+            f"No memory for a batch of {size} (images, channels, height, width): {_first_line(error)}. Give a smaller "
+            "--batch-size or --crop."
+        ) from error
 
 
 def _outputs(module: nn.Module, images: Tensor) -> Tensor:
