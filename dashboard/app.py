@@ -9,7 +9,8 @@ import streamlit as st
 from dashboard import components, session
 from dashboard.data import StoreData, open_data
 from dashboard.selection import Selection
-from summit_dask.facts.errors import StoreError, StoreIncompleteError, StoreVersionError, SummitError
+from dashboard.shown.fault import explained
+from summit_dask.facts.errors import SummitError
 from summit_dask.store.places import stores_in
 
 PAGES = {
@@ -34,7 +35,7 @@ def main() -> None:
     }
     st.session_state["pages"] = pages
     chosen = st.navigation(list(pages.values()), position="hidden")
-    try:
+    with explained():
         path = session.chosen_store()
         if path is None:
             _choose_store()
@@ -42,8 +43,6 @@ def main() -> None:
         session.follow()
         _header(open_data(path))
         chosen.run()
-    except SummitError as error:
-        _explain(error)
 
 
 def _shower(name: str) -> Callable[[], None]:
@@ -87,13 +86,3 @@ def _choose_store() -> None:
             # No link: one to the page that is shown already leaves the browser's address as it was.
             chosen = Selection(store=path.name)
             st.button("Explore this store", key=f"choose {path.name}", on_click=session.show, args=(chosen,))
-
-
-def _explain(error: SummitError) -> None:
-    titles = {
-        StoreVersionError: "This store has another format",
-        StoreIncompleteError: "This store lacks that",
-        StoreError: "This store can't be read",
-    }
-    title = next((text for kind, text in titles.items() if isinstance(error, kind)), "This can't be shown")
-    components.facts("error", title, level=1, note=str(error))

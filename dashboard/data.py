@@ -95,6 +95,12 @@ class StoreData:
     # What there is
 
     @property
+    def origin(self) -> tuple[int | None, LayerGraph, int, int]:
+        """What stays as it is as long as a store is that of the same run."""
+        header = self.store.header
+        return header.run.fingerprint, header.layer_graph, header.n_images, header.n_classes
+
+    @property
     def layer_graph(self) -> LayerGraph:
         """The network's layers and hops."""
         return self.store.layer_graph

@@ -77,10 +77,30 @@ def opened() -> tuple[StoreData, Selection]:
     assert path is not None, "app.py runs a page only once a store is chosen"
     data = open_data(path)
     wanted, missing = within(selection(), data)
-    for sentence in [*missing, data.why_outdated()]:
+    for sentence in [*missing, data.why_outdated(), _why_changed(data), _why_unsettled(data)]:
         if sentence:
             notice(sentence)
     return data, wanted
+
+
+def _why_changed(data: StoreData) -> str:
+    """What became of the store since this visitor's last look at it; empty for nothing."""
+    before = st.session_state.get("seen")
+    st.session_state["seen"] = data.path, data.origin, data.stamp
+    if before is None or before[0] != data.path or before[2] == data.stamp:
+        return ""
+    if before[1] != data.origin:
+        return "Another store was put in the place of the one that was shown here; this is the new one."
+    return "This store has changed since it was last shown here; this is what it holds now."
+
+
+def _why_unsettled(data: StoreData) -> str:
+    if data.store.is_consolidated:
+        return ""
+    return (
+        "This store is being changed, or what changed it was stopped: it may lack what it will have. The page Run "
+        "tells what is done."
+    )
 
 
 def within(wanted: Selection, data: StoreData) -> tuple[Selection, list[str]]:

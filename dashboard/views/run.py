@@ -15,6 +15,7 @@ from dashboard.data import StoreData, open_data
 from dashboard.kept import kept_with_store
 from dashboard.parts import in_words, maker
 from dashboard.shown import figures
+from dashboard.shown.fault import explained
 from summit_dask.facts import schema
 from summit_dask.facts.pairs import PAIRS
 from summit_dask.facts.stages import STAGES, Stage
@@ -44,8 +45,15 @@ def show() -> None:
 
 
 def _progress(path: Path) -> None:
-    """The few numbers that change while a run goes on; opens the store again where it has changed."""
-    data = open_data(path)
+    """The few numbers that change while a run goes on; opens the store again where it has changed.
+
+    It runs by itself too, when nothing around it could tell what is in the way.
+    """
+    with explained():
+        _what_is_there(open_data(path))
+
+
+def _what_is_there(data: StoreData) -> None:
     missing = ", ".join(_to_do(data)) or "nothing"
     facts = [("Images", f"{data.store.header.n_images:,}")]
     facts += [("Not imported", missing)] if data.is_imported else [("Still to do", missing)]
