@@ -410,6 +410,6 @@ def test_workers_are_prepared_before_network_and_images_are_looked_at(
 ) -> None:
     order: list[str] = []
     monkeypatch.setattr(pipeline, "prepare_workers", lambda config: order.append("workers"))
-    monkeypatch.setattr(pipeline, "init", lambda config: order.append("init") or init(config))
+    monkeypatch.setattr(pipeline, "init", lambda *given: order.append("init") or init(*given))
     pipeline.run(finished)
     assert order == ["workers", "init"]
