@@ -423,7 +423,7 @@ def test_ctrl_c_ends_with_130_and_says_that_nothing_is_lost(
 
 def test_sigterm_is_answered_like_ctrl_c_with_143(call: Call, base: RunConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     """As a batch system sends it when the job's time is up."""
-    monkeypatch.setattr(pipeline, "run", lambda config, retry: os.kill(os.getpid(), signal.SIGTERM))
+    monkeypatch.setattr(pipeline, "run", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
     outcome = call("run", *flags(base))
     assert outcome.code == 143
     assert "the same command goes on from there" in outcome.err
