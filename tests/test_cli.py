@@ -412,7 +412,7 @@ def test_a_scheduler_without_workers(call: Call, base: RunConfig, tmp_path: Path
 def test_ctrl_c_ends_with_130_and_says_that_nothing_is_lost(
     call: Call, base: RunConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stopped(config: RunConfig, retry_unreadable: bool) -> Path:
+    def stopped(*_: object) -> Path:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(pipeline, "run", stopped)
