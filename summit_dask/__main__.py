@@ -1,5 +1,5 @@
 """``python -m summit_dask`` is the command line."""
 
-from summit_dask.cli import main
+from summit_dask.cli import program
 
-main()
+program()

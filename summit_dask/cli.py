@@ -350,7 +350,7 @@ for command in COMMANDS:
 
 
 def main() -> None:
-    """Entry point: a user's error is one message and exit code 2, an interruption 130, SIGTERM 143."""
+    """Run a command: a user's error is one message and exit code 2, an interruption 130, SIGTERM 143."""
     signal.signal(signal.SIGTERM, _terminated)
     try:
         commands(prog_name="summit-dask", standalone_mode=False)
@@ -368,6 +368,17 @@ def main() -> None:
         _end(TERMINATED if isinstance(cause, _Terminated) else INTERRUPTED)
     except OSError as error:
         _end_without_output(error)
+
+
+def program() -> NoReturn:
+    """Entry point of the process, which ends at once when it was interrupted: Python winds up for seconds."""
+    try:
+        main()
+    except SystemExit as end:
+        if end.code not in (INTERRUPTED, TERMINATED):
+            raise
+        os._exit(end.code)
+    sys.exit()
 
 
 class _Terminated(KeyboardInterrupt):
@@ -400,4 +411,4 @@ def _end_without_output(error: OSError) -> NoReturn:
 
 
 if __name__ == "__main__":
-    main()
+    program()

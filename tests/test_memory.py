@@ -1,4 +1,4 @@
-"""What is said when a batch doesn't fit on a GPU; the GPU's own figures are invented."""
+"""What is said when a batch fits neither a GPU, whose own figures are invented, nor a worker."""
 
 import re
 
@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from summit_dask.facts.errors import DeviceMemoryError
-from summit_dask.measure.memory import batch_that_fits, on_device
+from summit_dask.measure.memory import batch_that_fits, on_device, said_of_worker
 from summit_dask.network.trace import trace_network
 from summit_dask.network.traced import TracedNetwork
 
@@ -51,3 +51,12 @@ def test_the_message_names_a_batch_size_that_fits(network: TracedNetwork, monkey
 
 def test_where_nothing_fits_the_cpu_is_the_way(network: TracedNetwork, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "CUDA_VISIBLE_DEVICES=''" in out_of_memory(network, monkeypatch, 1000)
+
+
+def test_a_worker_that_died_for_memory_is_told_what_would_fit(network: TracedNetwork) -> None:
+    values, gigabyte = 10**8, 10**9
+    assert said_of_worker(network, 0, values) == "With a batch of 16 images a worker takes about 0.7 GB."
+    assert said_of_worker(network, 2 * gigabyte, values) == said_of_worker(network, 0, values)
+    little = said_of_worker(network, 700_000_000 + 30 * CHANNELS * SIDE * SIDE * FLOAT, values)
+    assert re.search(r"In what it had, [5-8] images should fit: give --batch-size [5-8] and a new --out", little)
+    assert said_of_worker(network, gigabyte // 2, values).endswith("not even one image should fit.")

@@ -1,4 +1,4 @@
-"""What a batch takes on a GPU, and what is said when it doesn't fit."""
+"""What a batch takes on a GPU or a worker, and what is said when it doesn't fit."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -14,6 +14,9 @@ from summit_dask.network.traced import Step, TracedNetwork
 _USABLE = 0.7
 
 _FLOAT = 4
+
+#: Bytes of a worker before it has a network: Python, torch, the compiled kernels.
+_PROCESS = 600e6
 
 #: Numbers that are held at a time of each source, target and image: a sum, and what is added to it.
 _HELD = 3
@@ -44,6 +47,29 @@ def _remedy(network: TracedNetwork, free: int) -> str:
     fitting = batch_that_fits(network, free)
     if fitting < 1:
         return "Not even one image should fit: free memory on it, or run on the CPU with CUDA_VISIBLE_DEVICES=''."
+    return _smaller(fitting)
+
+
+def said_of_worker(network: TracedNetwork, memory: int, values: int) -> str:
+    """Which batch fits into a worker of so much memory, as a sentence.
+
+    Parameters
+    ----------
+    memory
+        Bytes that the worker may take in all; 0: not known.
+    values
+        Bytes of what is kept of a partition.
+    """
+    each = (_peak_of_values(network.module) + _largest_step(network)) / network.batch_size
+    needed = (_weights(network) + each * network.batch_size) / _USABLE + _PROCESS + values
+    text = f"With a batch of {network.batch_size} images a worker takes about {needed / 1e9:.1f} GB."
+    if not memory or needed <= memory:
+        return text
+    fitting = batch_that_fits(network, int(memory - _PROCESS - values))
+    return f"{text} In what it had, " + (_smaller(fitting) if fitting > 0 else "not even one image should fit.")
+
+
+def _smaller(fitting: int) -> str:
     return (
         f"{fitting} {'image' if fitting == 1 else 'images'} should fit: give --batch-size {fitting} and a new --out "
         "(results depend a little on the batch size, so a store keeps its own)."
@@ -52,11 +78,14 @@ def _remedy(network: TracedNetwork, free: int) -> str:
 
 def batch_that_fits(network: TracedNetwork, free: int) -> int:
     """Number of images that should fit beside the weights, roughly; less than `batch_size`."""
-    weights = _bytes_of(network.module.parameters()) + _bytes_of(network.module.buffers())
-    weights += _bytes_of(step.weight for step in network.steps if step.weight is not None)
-    room = max(0.0, _USABLE * free - weights)
+    room = max(0.0, _USABLE * free - _weights(network))
     each = (_peak_of_values(network.module) + _largest_step(network)) / network.batch_size
     return min(int(room / each), network.batch_size - 1)
+
+
+def _weights(network: TracedNetwork) -> int:
+    weights = _bytes_of(network.module.parameters()) + _bytes_of(network.module.buffers())
+    return weights + _bytes_of(step.weight for step in network.steps if step.weight is not None)
 
 
 def _bytes_of(tensors: Iterable[torch.Tensor]) -> int:

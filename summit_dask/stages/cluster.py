@@ -7,6 +7,8 @@ before any work is sent to it: no workers, other versions, a folder that can't b
 import json
 import logging
 import os
+import signal
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import cache
@@ -80,7 +82,7 @@ def _connected(options: ClusterOptions) -> Iterator[Client]:
                 _share_storage_options(client)
                 yield client
         else:
-            with dask.config.set(LOCAL), _local(options.workers) as local, Client(local) as client:
+            with dask.config.set(LOCAL), _local(options.workers) as local, Client(local) as client, _dropping(local):
                 _share_storage_options(client)
                 yield client
 
@@ -112,7 +114,7 @@ def _local(workers: int | None) -> LocalCluster:
 
     gpus = torch.cuda.device_count()  # one process each
     try:
-        with deaf_to_ctrl_c():
+        with deaf_to_ctrl_c(), _silent_about_semaphores():
             return LocalCluster(
                 n_workers=workers or gpus or CPU_COUNT,
                 resources={GPU: 1} if gpus else {},
@@ -131,11 +133,34 @@ def _local(workers: int | None) -> LocalCluster:
         ) from error
 
 
+@contextmanager
+def _dropping(local: LocalCluster) -> Iterator[None]:
+    """After a failure or an interruption its workers die at once: else closing would wait for what they are at."""
+    try:
+        yield
+    except BaseException:
+        for nanny in local.workers.values():
+            nanny.auto_restart = False
+            if nanny.pid is not None:
+                os.kill(nanny.pid, signal.SIGKILL)
+        raise
+
+
 def _reason(error: BaseException) -> str:
     """The innermost cause, which says more than what Dask makes of it."""
     while error.__cause__ is not None:
         error = error.__cause__
     return f"{type(error).__name__}: {error}"
+
+
+@contextmanager
+def _silent_about_semaphores() -> Iterator[None]:
+    """The process that keeps them is started in the block, and would complain of those that killed workers leave."""
+    sys.warnoptions.append("ignore:resource_tracker:UserWarning")
+    try:
+        yield
+    finally:
+        sys.warnoptions.pop()
 
 
 @contextmanager

@@ -49,6 +49,7 @@ from summit_dask.stages.cluster import Cluster, Connect, cluster, n_workers, res
 from summit_dask.stages.tasks import finished, result_of
 from summit_dask.stages.workers import NetworkPlugin, device_of, installed, plugin_of, prepare_process
 from summit_dask.store.counts import node_counts
+from summit_dask.store.durable import settle
 from summit_dask.store.evidence import NUMBERS, Settings, group_of, is_tested, stored_settings
 from summit_dask.store.graphs import read_graphs
 from summit_dask.store.progress import Progress, duration, say
@@ -189,7 +190,7 @@ def _test_classes(workers: Cluster, job: Job, todo: Sequence[int], drafts: Path,
     options: dict[str, Any] = {"job": job, "plugin": plugin, "pure": False, "resources": resources(client)}
     n_classes = len(job.rivals)
     with Progress("evidence", "classes", n_classes, n_classes - len(todo)) as progress:
-        for index, values in finished(workers, client.map(class_task, todo, **options), todo):
+        for index, values in finished(workers, client.map(class_task, todo, **options), todo, "class"):
             _write_draft(_draft(drafts, index), values)
             progress.add(1)
 
@@ -216,6 +217,7 @@ def _write_draft(path: Path, values: Mapping[str, Any]) -> None:
     partial = path.with_suffix(".partial")
     with partial.open("wb") as file:
         np.savez(file, **values)
+    settle(path.parent)
     partial.rename(path)
 
 

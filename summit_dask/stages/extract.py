@@ -8,15 +8,18 @@ import numpy as np
 from distributed import Worker, get_worker, secede
 
 from summit_dask.facts import schema
+from summit_dask.facts.addresses import bytes_per_image
 from summit_dask.facts.config import ResultOptions
-from summit_dask.facts.errors import DatasetError
+from summit_dask.facts.errors import ClusterError, DatasetError
 from summit_dask.measure.compiled import compile_kernels
 from summit_dask.measure.extractor import Extractor
+from summit_dask.measure.memory import said_of_worker
 from summit_dask.measure.partition import Partition, extract_partition
 from summit_dask.network.build import built
 from summit_dask.stages.cluster import Cluster, Connect, resources
-from summit_dask.stages.tasks import finished
+from summit_dask.stages.tasks import WorkersDiedError, finished
 from summit_dask.stages.workers import NetworkPlugin, device_of, installed, plugin_of, prepare_process
+from summit_dask.store.durable import settle
 from summit_dask.store.extend import joined, measured
 from summit_dask.store.progress import Progress, duration, say
 from summit_dask.store.status import fingerprints
@@ -65,10 +68,21 @@ def measure(store: Store, cluster: Cluster, todo: Sequence[int], key: int, plugi
         client = cluster.client
         asked = resources(client, GPU_SHARE)
         futures = client.map(extract_task, todo, plugin_name=plugin, run=key, pure=False, resources=asked)
-        for index, lost in finished(cluster, futures, todo):
-            unreadable += lost
-            progress.add(sizes[index])
+        try:
+            for index, lost in finished(cluster, futures, todo, "partition"):
+                unreadable += lost
+                progress.add(sizes[index])
+        except WorkersDiedError as error:
+            raise ClusterError(f"{error} {_what_would_fit(store, error.memory)}") from error
     return unreadable
+
+
+def _what_would_fit(store: Store, memory: int) -> str:
+    """Of a worker's memory, as a sentence."""
+    options, header = store.header.run.config, store.header
+    values = bytes_per_image(header.layer_graph, options) * header.partition_size
+    network = built(store.network, options.batch_size, store.path)
+    return said_of_worker(network, memory, int(values))
 
 
 class ExtractorPlugin(NetworkPlugin):
@@ -106,6 +120,7 @@ def extract_task(index: int, plugin_name: str, run: int) -> int:
         secede()  # writing needs the GPU no more; the next partition can begin
     for address, values in arrays.items():
         store.write(address, values, rows.start)
+    settle(store.path)
     store.mark_done(index, run)
     return int((arrays["images/status"] == schema.UNREADABLE).sum())
 

@@ -12,7 +12,7 @@ from distributed.scheduler import KilledWorker
 
 from summit_dask.facts.errors import ClusterError, StoreError
 from summit_dask.stages.cluster import Cluster, n_workers
-from summit_dask.store.progress import duration, say
+from summit_dask.store.progress import duration, say, size
 
 _POLL_SECONDS = 0.02
 _LOOK_SECONDS = 1.0
@@ -22,13 +22,20 @@ _FETCH_SECONDS = 2.0
 _SAID_AFTER = 5.0
 
 
-def finished(cluster: Cluster, futures: Sequence[Any], labels: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
+def finished(
+    cluster: Cluster, futures: Sequence[Any], labels: Sequence[Any], what: str = "task"
+) -> Iterator[tuple[Any, Any]]:
     """Label and result of each task as it ends; a failure ends all.
+
+    Parameters
+    ----------
+    what
+        What a label stands for, where one has to be named: "partition".
 
     Raises
     ------
     ClusterError
-        If the cluster has been without workers for its `worker_timeout`.
+        If the cluster has been without workers for its `worker_timeout`, or they died on a task.
     """
     label = {future.key: name for future, name in zip(futures, labels, strict=True)}
     watch = _Watch(cluster)
@@ -40,19 +47,19 @@ def finished(cluster: Cluster, futures: Sequence[Any], labels: Sequence[Any]) ->
                 time.sleep(_POLL_SECONDS)
                 continue
             for future in waiting.next_batch(block=False):
-                yield label[future.key], _fetched(future, watch)
+                name = label[future.key]
+                yield name, _fetched(future, watch, f"{what} {name}")
     except BaseException:
-        for future in futures:
-            future.cancel()
+        cluster.client.cancel(list(futures))
         raise
 
 
-def _fetched(future: Any, watch: "_Watch") -> Any:
+def _fetched(future: Any, watch: "_Watch", name: str) -> Any:
     """Result of a task that has ended; if its worker died with the result, it is computed again by another one."""
     patience = _FETCH_SECONDS
     while True:
         try:
-            return result_of(future, patience)
+            return result_of(future, patience, name)
         except TimeoutError:
             watch.look()
             patience *= 2  # large results take their time
@@ -102,8 +109,22 @@ def computed(cluster: Cluster, tasks: Sequence[Delayed]) -> list[Any]:
     return [results[index] for index in order]
 
 
-def result_of(future: Any, seconds: float | None = None) -> Any:
-    """Result of a task, once it has ended.
+class WorkersDiedError(ClusterError):
+    """Workers died one after the other on the same task; what a worker had of memory, in bytes (0: not known)."""
+
+    def __init__(self, name: str, error: KilledWorker) -> None:
+        last = error.last_worker
+        self.memory = int(getattr(last, "memory_limit", 0))
+        had = f" with {size(self.memory)} of memory" if self.memory else ""
+        super().__init__(
+            f"Workers died again and again on {name}: {error.allowed_failures + 1} in all, the last one "
+            f"{last.address}{had}, which may have run out. Use fewer --workers on a machine, or give each more "
+            "(--memory-limit of 'dask worker'), then run the same command: finished partitions are kept."
+        )
+
+
+def result_of(future: Any, seconds: float | None = None, name: str = "the same task") -> Any:
+    """Result of a task, once it has ended; `name` is how to call it.
 
     Raises
     ------
@@ -122,10 +143,7 @@ def result_of(future: Any, seconds: float | None = None) -> Any:
             "are kept."
         ) from error
     except KilledWorker as error:
-        raise ClusterError(
-            f"Workers died again and again on the same task ({error}); memory may have run out. Use fewer "
-            "--workers, then run the same command: finished partitions are kept."
-        ) from error
+        raise WorkersDiedError(name, error) from error
     except OSError as error:
         raise StoreError(
             f"Writing failed on a worker: {error}. Make room or restore access, then run the same command: "
