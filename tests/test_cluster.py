@@ -12,7 +12,7 @@ from unittest.mock import Mock
 
 import pytest
 import torch
-from distributed import Client, LocalCluster, Worker
+from distributed import Client, LocalCluster, SchedulerPlugin, Worker
 from distributed.scheduler import KilledWorker
 
 from summit_dask.facts.config import ClusterOptions, RunConfig
@@ -24,6 +24,7 @@ from summit_dask.stages.tasks import finished, result_of
 from summit_dask.stages.workers import device_of, prepare_process
 from summit_dask.store.store import Store
 from tests.networks import tiny_config, write_images
+from tests.runs import run_here
 
 ROOT = Path(__file__).parents[1]
 
@@ -203,6 +204,38 @@ def test_workers_that_come_late_do_the_work() -> None:
         task = alone.submit(abs, -1)
         threading.Timer(1.5, lambda: local.scale(1)).start()
         assert list(finished(Cluster(alone, 30.0), [task], ["only"])) == [("only", 1)]
+
+
+class _Counted(SchedulerPlugin):
+    """Tasks that a scheduler was given."""
+
+    name = "counted"
+
+    def __init__(self) -> None:
+        self.tasks = set[Any]()
+
+    def transition(self, key: Any, start: str, finish: str, *args: Any, **given: Any) -> None:
+        self.tasks.add(key)
+
+
+def test_a_stage_has_at_most_two_tasks_for_a_partition(tmp_path: Path) -> None:
+    """However many layers there are; parting the images to cut among the examples' takes some more."""
+    config = tiny_config(tmp_path)
+    write_images(tmp_path / "images", 100)
+    with (
+        LocalCluster(n_workers=1, processes=False, dashboard_address="127.0.0.1:0") as local,
+        Client(local, set_as_default=False) as alone,
+    ):
+        counted = dict[str, int]()
+        for stage in ("extract", "reduce", "examples", "graphs"):
+            plugin = _Counted()
+            local.scheduler.add_plugin(plugin)
+            store = run_here(config, alone, stage)
+            if stage != "reduce":
+                counted[stage] = len(plugin.tasks)
+            local.scheduler.remove_plugin(plugin.name)
+    assert store.header.n_partitions == 10
+    assert max(counted.values()) <= 20, counted
 
 
 # With processes of its own

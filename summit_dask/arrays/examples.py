@@ -8,7 +8,7 @@
 A layer's values are only ever seen a partition at a time. What the channel saw of the images: `thumbnails`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -45,7 +45,7 @@ class Strongest(NamedTuple):
     position: Int32[np.ndarray, "channel rank"]
 
 
-ReadBlock = Callable[[int], Block]
+ReadBlocks = Callable[[int], Iterable[Block]]
 
 
 def strongest(block: Block, k: int) -> Strongest:
@@ -130,13 +130,14 @@ def _strongest(keys: Int64[np.ndarray, "rank channel"], position: Int32[np.ndarr
     )
 
 
-def strongest_images(read: ReadBlock, n_partitions: int, k: int) -> Delayed:
-    """`strongest` over the partitions of a layer, as a tree; building it reads nothing.
+def strongest_images(read: ReadBlocks, n_partitions: int, k: int) -> Delayed:
+    """`strongest` over the partitions, of some layers at once, as a tree; building it reads nothing.
 
     Parameters
     ----------
     read
-        Called once per partition, on a worker. Small and picklable; it travels with every task.
+        Called once per partition, on a worker; gives a block of each layer. Small and picklable; it travels with every
+        task.
     n_partitions
         Number of partitions, at least 1.
     k
@@ -151,13 +152,18 @@ def strongest_images(read: ReadBlock, n_partitions: int, k: int) -> Delayed:
     --------
     >>> def read(partition):
     ...     value = np.array([[1], [2 * partition]], np.float32)
-    ...     return Block(value, np.zeros((2, 1), np.int32), np.array([0, 0]), first_image=2 * partition)
-    >>> strongest_images(read, n_partitions=3, k=3).compute().image
+    ...     yield Block(value, np.zeros((2, 1), np.int32), np.array([0, 0]), first_image=2 * partition)
+    >>> [best] = strongest_images(read, n_partitions=3, k=3).compute()
+    >>> best.image
     array([[5, 3, 0]], dtype=int32)
     """
     chunk = delayed(_strongest_of, pure=False, traverse=False)
-    return tree_reduce([chunk(read, p, k) for p in range(n_partitions)], partial(merge, k=k))
+    return tree_reduce([chunk(read, p, k) for p in range(n_partitions)], partial(_merge_layers, k=k))
 
 
-def _strongest_of(read: ReadBlock, partition: int, k: int) -> Strongest:
-    return strongest(read(partition), k)
+def _strongest_of(read: ReadBlocks, partition: int, k: int) -> list[Strongest]:
+    return [strongest(block, k) for block in read(partition)]
+
+
+def _merge_layers(parts: Sequence[Sequence[Strongest]], k: int) -> list[Strongest]:
+    return [merge(layer, k) for layer in zip(*parts, strict=True)]

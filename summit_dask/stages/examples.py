@@ -1,6 +1,6 @@
 """The examples stage: every channel's strongest images and what it saw of them, on Dask workers."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -27,18 +27,20 @@ from summit_dask.store.store import Store
 
 @dataclass(frozen=True)
 class MaximaReader:
-    """Reads one layer's maxima of a partition, where they are, and the class of each image (-1: unreadable)."""
+    """Reads some layers' maxima of a partition, where they are, and the class of each image (-1: unreadable)."""
 
     path: Path
-    layer: str
+    layers: tuple[str, ...]
 
-    def __call__(self, partition: int) -> Block:
-        """Block of a partition."""
+    def __call__(self, partition: int) -> Iterator[Block]:
+        """Block of each layer."""
         store = Store.open(self.path)
         rows = store.partition(partition)
-        value = store.read(f"activations/{self.layer}/value", rows)
-        position = store.read(f"activations/{self.layer}/position", rows)
-        return Block(value, position, readable_classes(store.read, rows), rows.start)
+        classes = readable_classes(store.read, rows)
+        for layer in self.layers:
+            value = store.read(f"activations/{layer}/value", rows)
+            position = store.read(f"activations/{layer}/position", rows)
+            yield Block(value, position, classes, rows.start)
 
 
 @dataclass(frozen=True)
@@ -89,12 +91,11 @@ def find_examples(store: Store, options: ResultOptions, connect: Connect) -> Non
 
 def _strongest(store: Store, cluster: Cluster, layers: Sequence[Layer], k: int) -> list[Strongest]:
     """Of each layer."""
-    best: list[Strongest] = []
+    read = MaximaReader(store.path, tuple(layer.name for layer in layers))
     with Progress("examples", "layers", len(layers)) as progress:
-        for layer in layers:
-            read = MaximaReader(store.path, layer.name)
-            best += computed(cluster, [strongest_images(read, store.header.n_partitions, k)])
-            progress.add(1)
+        best: list[Strongest]
+        (best,) = computed(cluster, [strongest_images(read, store.header.n_partitions, k)])
+        progress.add(len(layers))
     return best
 
 
