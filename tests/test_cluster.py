@@ -68,6 +68,13 @@ def test_a_scheduler_that_went_away_is_named(client: Client) -> None:
         result_of(task)
 
 
+def test_a_scheduler_that_went_away_between_two_looks_is_named(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "scheduler_info", lambda n_workers: {})
+    for ask in (n_workers, resources):
+        with pytest.raises(ClusterError, match=r"scheduler went away.*same command"):
+            ask(client)
+
+
 def test_workers_that_died_are_named() -> None:
     class Dead:
         def result(self, seconds: float | None) -> None:

@@ -246,9 +246,30 @@ def _versions(facts: Mapping[str, Any]) -> dict[str, str | None]:
     return {**versions, "python": ".".join(str(versions["python"]).split(".")[:2])}
 
 
+def scheduler_went_away(why: object) -> ClusterError:
+    """What is said when it dies in the middle of a run."""
+    return ClusterError(
+        f"The Dask scheduler went away ({why}). Start it again, then run the same command: finished partitions are kept."
+    )
+
+
 def n_workers(client: Client) -> int:
-    """Workers that the cluster has now."""
-    return len(client.scheduler_info(n_workers=-1)["workers"])
+    """Workers that the cluster has now.
+
+    Raises
+    ------
+    ClusterError
+        If the scheduler went away.
+    """
+    return len(_workers(client))
+
+
+def _workers(client: Client) -> Mapping[str, Any]:
+    known = client.scheduler_info(n_workers=-1)
+    if "workers" not in known:
+        raise scheduler_went_away("the connection is lost")
+    workers: Mapping[str, Any] = known["workers"]
+    return workers
 
 
 def resources(client: Client, share: float = 1.0) -> dict[str, float]:
@@ -256,5 +277,5 @@ def resources(client: Client, share: float = 1.0) -> dict[str, float]:
 
     A task that asks for a resource nobody has would wait for ever, so the workers are asked first.
     """
-    workers = client.scheduler_info(n_workers=-1)["workers"].values()
-    return {GPU: share} if any(worker.get("resources", {}).get(GPU) for worker in workers) else {}
+    offers = [worker.get("resources", {}).get(GPU) for worker in _workers(client).values()]
+    return {GPU: share} if any(offers) else {}

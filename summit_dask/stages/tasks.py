@@ -11,7 +11,7 @@ from distributed.comm.core import CommClosedError
 from distributed.scheduler import KilledWorker
 
 from summit_dask.facts.errors import ClusterError, StoreError
-from summit_dask.stages.cluster import Cluster, n_workers
+from summit_dask.stages.cluster import Cluster, n_workers, scheduler_went_away
 from summit_dask.store.progress import duration, say, size
 
 _POLL_SECONDS = 0.02
@@ -138,10 +138,7 @@ def result_of(future: Any, seconds: float | None = None, name: str = "the same t
     except TimeoutError:
         raise
     except (CancelledError, CommClosedError) as error:
-        raise ClusterError(
-            f"The Dask scheduler went away ({error}). Start it again, then run the same command: finished partitions "
-            "are kept."
-        ) from error
+        raise scheduler_went_away(error) from error
     except KilledWorker as error:
         raise WorkersDiedError(name, error) from error
     except OSError as error:

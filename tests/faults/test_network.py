@@ -64,7 +64,7 @@ class Network:
         return self.start("ip", "netns", "exec", place, "unshare", "--mount", "sh", "-ec", script)
 
     def start(self, *command: str) -> Process:
-        quick = {"DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP": "12s", "DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "15s"}
+        quick = {"DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP": "12s", "DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "60s"}
         with (self.folder / "machines.log").open("a") as log:
             command = ("env", *(f"{name}={value}" for name, value in quick.items()), *command)
             process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, text=True, start_new_session=True)
