@@ -10,10 +10,12 @@ from types import SimpleNamespace
 from typing import Any
 from unittest.mock import Mock
 
+import dask
 import pytest
 import torch
 from distributed import Client, LocalCluster, SchedulerPlugin, Worker
 from distributed.scheduler import KilledWorker
+from distributed.security import Security
 
 from summit_dask.facts.config import ClusterOptions, RunConfig
 from summit_dask.facts.errors import ClusterError, NumericalError, StoreError
@@ -211,6 +213,28 @@ def test_workers_that_come_late_do_the_work() -> None:
         task = alone.submit(abs, -1)
         threading.Timer(1.5, lambda: local.scale(1)).start()
         assert list(finished(Cluster(alone, 30.0), [task], ["only"])) == [("only", 1)]
+
+
+def test_a_scheduler_with_tls_is_reached(tmp_path: Path) -> None:
+    """By what Dask's own configuration says, here of certificates made on the spot."""
+    made = Security.temporary()
+    files = {name: tmp_path / f"{name}.pem" for name in ("ca", "cert", "key")}
+    files["ca"].write_text(made.tls_ca_file)
+    files["cert"].write_text(made.tls_client_cert)
+    files["key"].write_text(made.tls_client_key)
+    roles = {
+        f"{role}.{name}": str(files[name]) for role in ("scheduler", "worker", "client") for name in ("cert", "key")
+    }
+    told = {f"distributed.comm.tls.{name}": file for name, file in {"ca-file": str(files["ca"]), **roles}.items()}
+    with (
+        dask.config.set(told),
+        LocalCluster(
+            n_workers=1, processes=False, protocol="tls://", security=Security(), dashboard_address="127.0.0.1:0"
+        ) as local,
+        cluster(ClusterOptions(scheduler=local.scheduler_address)) as connect,
+    ):
+        assert local.scheduler_address.startswith("tls://")
+        assert connect().client.submit(abs, -1).result() == 1
 
 
 class _Counted(SchedulerPlugin):

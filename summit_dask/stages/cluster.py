@@ -249,7 +249,8 @@ def _versions(facts: Mapping[str, Any]) -> dict[str, str | None]:
 def scheduler_went_away(why: object) -> ClusterError:
     """What is said when it dies in the middle of a run."""
     return ClusterError(
-        f"The Dask scheduler went away ({why}). Start it again, then run the same command: finished partitions are kept."
+        f"The Dask scheduler went away ({why}). Start it again, then run the same command: finished partitions are "
+        "kept."
     )
 
 
