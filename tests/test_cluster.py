@@ -262,8 +262,7 @@ def test_a_stage_has_at_most_two_tasks_for_a_partition(tmp_path: Path) -> None:
             plugin = _Counted()
             local.scheduler.add_plugin(plugin)
             store = run_here(config, alone, stage)
-            if stage != "reduce":
-                counted[stage] = len(plugin.tasks)
+            counted[stage] = len(plugin.tasks)
             local.scheduler.remove_plugin(plugin.name)
     assert store.header.n_partitions == 10
     assert max(counted.values()) <= 20, counted

@@ -61,7 +61,8 @@ def cluster(options: ClusterOptions) -> Iterator[Connect]:
     ClusterError
         On connecting, if the cluster can't be started or reached, has too few workers, or other versions.
     """
-    prepare_workers(options)
+    with _silent_about_semaphores():
+        prepare_workers(options)
     with ExitStack() as stack:
 
         @cache
@@ -114,7 +115,7 @@ def _local(workers: int | None) -> LocalCluster:
 
     gpus = torch.cuda.device_count()  # one process each
     try:
-        with deaf_to_ctrl_c(), _silent_about_semaphores():
+        with deaf_to_ctrl_c():
             return LocalCluster(
                 n_workers=workers or gpus or CPU_COUNT,
                 resources={GPU: 1} if gpus else {},
