@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError
+from contextlib import suppress
 from typing import Any
 
 from dask.delayed import Delayed
@@ -50,7 +51,8 @@ def finished(
                 name = label[future.key]
                 yield name, _fetched(future, watch, f"{what} {name}")
     except BaseException:
-        cluster.client.cancel(list(futures))
+        with suppress(Exception):  # the scheduler may be gone as well, and what came first is told
+            cluster.client.cancel(list(futures))
         raise
 
 
