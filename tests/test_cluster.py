@@ -13,7 +13,7 @@ from unittest.mock import Mock
 import dask
 import pytest
 import torch
-from distributed import Client, LocalCluster, SchedulerPlugin, Worker
+from distributed import Client, LocalCluster, Worker
 from distributed.scheduler import KilledWorker
 from distributed.security import Security
 
@@ -26,7 +26,6 @@ from summit_dask.stages.tasks import finished, result_of
 from summit_dask.stages.workers import device_of, prepare_process
 from summit_dask.store.store import Store
 from tests.networks import tiny_config, write_images
-from tests.runs import run_here
 
 ROOT = Path(__file__).parents[1]
 
@@ -235,37 +234,6 @@ def test_a_scheduler_with_tls_is_reached(tmp_path: Path) -> None:
     ):
         assert local.scheduler_address.startswith("tls://")
         assert connect().client.submit(abs, -1).result() == 1
-
-
-class _Counted(SchedulerPlugin):
-    """Tasks that a scheduler was given."""
-
-    name = "counted"
-
-    def __init__(self) -> None:
-        self.tasks = set[Any]()
-
-    def transition(self, key: Any, start: str, finish: str, *args: Any, **given: Any) -> None:
-        self.tasks.add(key)
-
-
-def test_a_stage_has_at_most_two_tasks_for_a_partition(tmp_path: Path) -> None:
-    """However many layers there are; parting the images to cut among the examples' takes some more."""
-    config = tiny_config(tmp_path)
-    write_images(tmp_path / "images", 100)
-    with (
-        LocalCluster(n_workers=1, processes=False, dashboard_address="127.0.0.1:0") as local,
-        Client(local, set_as_default=False) as alone,
-    ):
-        counted = dict[str, int]()
-        for stage in ("extract", "reduce", "examples", "graphs"):
-            plugin = _Counted()
-            local.scheduler.add_plugin(plugin)
-            store = run_here(config, alone, stage)
-            counted[stage] = len(plugin.tasks)
-            local.scheduler.remove_plugin(plugin.name)
-    assert store.header.n_partitions == 10
-    assert max(counted.values()) <= 20, counted
 
 
 # With processes of its own
