@@ -13,6 +13,7 @@ from summit_dask.facts.errors import StoreMismatchError
 from summit_dask.questions.verify import KINDS
 from summit_dask.stages import extract as extracting
 from summit_dask.stages.init import init
+from summit_dask.stages.sources import tables_again
 from summit_dask.store import extend
 from summit_dask.store.store import Store
 from summit_dask.store.tree import open_store
@@ -130,3 +131,13 @@ def test_a_killed_append_leaves_the_old_store_or_the_new_one(
     assert found == n_images
     assert init(config, append=True).header.n_images == 85
     assert {file.name for file in config.out.parent.glob("store.zarr*")} == {"store.zarr", "store.zarr.network"}
+
+
+def test_tables_that_images_were_appended_to_are_not_looked_up_again(
+    config: RunConfig, finished: RunConfig, client: Client
+) -> None:
+    run_here(config, client, "extract")
+    given(finished.images, config.images, ROUNDS[1])
+    init(config, append=True)
+    with pytest.raises(StoreMismatchError, match="images were appended to it, in an order that nothing else tells"):
+        tables_again(Store.open(config.out))

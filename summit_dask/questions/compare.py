@@ -222,7 +222,8 @@ N_SHOWN = 20
 def printed(found: Comparison, a: str, b: str) -> str:
     """A comparison to read: the layers from the input side on, and the channels that differ most."""
     layers = [
-        f"  {row.layer}: similarity {row.similarity:.2f}; channels in both {row.n_both}, only in a {row.n_a}, only in b {row.n_b}"
+        f"  {row.layer}: similarity {row.similarity:.2f}; "
+        f"channels in both {row.n_both}, only in a {row.n_a}, only in b {row.n_b}"
         for row in found.layers.itertuples()
     ]
     clear = found.channels[found.channels["is_clear"]]

@@ -50,9 +50,14 @@ def tables_again(store: Store) -> dict[str, NDArray[Any]]:
     Raises
     ------
     StoreMismatchError
-        If these are no longer those that the store was made of.
+        If these are no longer those that the store was made of, or images were appended, in their own order.
     """
     run, config = store.header.run, store.header.run.config
+    if run.earlier:
+        raise StoreMismatchError(
+            f"The tables of {store.path} are damaged and can't be made again: images were appended to it, in an order "
+            "that nothing else tells. Restore the store's files, or make it again with 'summit-dask run'."
+        )
     images = read_image_set(config.images, config.images_per_class)
     found = find_network(config.model, config.weights, config.weights_key, config.transform_input)
     outputs = map_classes(images.classes, store.header.n_outputs, config.classes, found.categories)
