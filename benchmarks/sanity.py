@@ -44,6 +44,7 @@ from summit_dask.measure.extractor import Extractor
 from summit_dask.measure.partition import Partition, extract_partition
 from summit_dask.network.load import find_network, load_network
 from summit_dask.network.trace import trace_network
+from summit_dask.stages.originals import ImageFiles
 from summit_dask.store.counts import Read, read_images, readable_classes
 from summit_dask.store.store import Store
 
@@ -239,9 +240,9 @@ def measured_again(store: Store, rows: NDArray[np.int64], parts: Sequence[str]) 
 
 def partition_of(store: Store, rows: NDArray[np.int64]) -> Partition:
     """Some images of a store."""
-    paths, outputs = store.read("images/path"), store.read("classes/output_index")
-    own = outputs[store.read("images/class_index")[rows]].astype(np.int32)
-    return Partition([store.images_root / str(paths[row]) for row in rows.tolist()], own, store.header.n_outputs)
+    own = store.read("classes/output_index")[store.read("images/class_index")[rows]].astype(np.int32)
+    files = ImageFiles.of(store, lambda address: store.read(address)[rows]).all()
+    return Partition(files, own, store.header.n_outputs)
 
 
 def some_images(labels: Labels, n_classes: int, per_class: int) -> NDArray[np.int64]:

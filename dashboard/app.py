@@ -64,7 +64,7 @@ def _run_facts(data: StoreData) -> list[tuple[str, str]]:
     options = data.options
     facts = [
         ("Model", Path(options.model).name),
-        ("Data set", options.images.name),
+        ("Data set", Path(options.images).name),
         ("Classes", f"{data.n_classes:,}"),
         ("Images", f"{data.n_images:,}" if data.n_images else "–"),
     ]

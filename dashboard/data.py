@@ -260,10 +260,9 @@ class StoreData:
         cell = self.read("images/class_index")[self.is_read].astype(np.int64) * HISTOGRAM_BINS + bin_of
         return np.bincount(cell, minlength=self.n_classes * HISTOGRAM_BINS).reshape(-1, HISTOGRAM_BINS)
 
-    def images_of(self, class_index: int) -> slice:
-        """The images of a class; they lie together."""
-        bounds = np.searchsorted(self.read("images/class_index"), [class_index, class_index + 1])
-        return slice(*bounds.tolist())
+    def images_of(self, class_index: int) -> NDArray[np.bool_]:
+        """Which images are those of a class, (image,)."""
+        return np.asarray(self.read("images/class_index") == class_index, bool)
 
     def label_of_image(self, image: int) -> str:
         """Label of an image's class."""
@@ -382,9 +381,8 @@ class StoreData:
         # Brings numba, which a page that doesn't ask for another mass need not load.
         from summit_dask.questions.query import count_channels
 
-        rows = np.zeros(self.store.header.n_images, bool)
-        rows[self.images_of(class_index)] = True
-        return count_channels(self.store.read, self.layer_graph, rows & self.is_read, mass, excluded, pair)
+        rows = self.images_of(class_index) & self.is_read
+        return count_channels(self.store.read, self.layer_graph, rows, mass, excluded, pair)
 
     @kept_with_store(None)
     def largest_node_count(self, pair: Pair) -> int:

@@ -72,7 +72,7 @@ def reasons_of(folder: Path, images: ImageSet) -> dict[str, str]:
     """Why each image can't be read, empty for those that can, as a partition notes it."""
     files = [folder / path for path in images.table["path"]]
     batches = decoded_batches(IMAGENET, files, 4, 2)
-    reasons = [reason for _, _, own in batches for reason in own]
+    reasons = [reason for _, batch in batches for reason in batch.reasons]
     return dict(zip((file.name for file in files), reasons, strict=True))
 
 

@@ -155,10 +155,18 @@ def test_a_text_may_name_a_file_by_its_address(option: str) -> None:
     assert list(given.values()) == ["/data/a b.json", "DEFAULT"]
 
 
-@pytest.mark.parametrize("option", ["images", "scheduler_file", "out", "weights", "classes"])
+@pytest.mark.parametrize("option", ["scheduler_file", "out", "weights", "classes"])
 def test_an_address_is_not_taken_for_a_folder(option: str) -> None:
     with pytest.raises(ConfigError, match=rf"'{option}' .* s3://bucket/x is an address; only folders"):
         config(**{option: "s3://bucket/x"})
+
+
+@pytest.mark.parametrize("text", ["s3://bucket/{00..12}.tar", "https://host/list.csv"])
+def test_images_may_be_at_an_address(text: str) -> None:
+    made = config(images=text)
+    assert made.images == text
+    assert RunConfig.of(made.model_dump(mode="json")) == made
+    assert config(images="file:///data/a%20b").images == Path("/data/a b")
 
 
 def test_an_empty_file_holds_no_options(tmp_path: Path) -> None:

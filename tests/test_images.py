@@ -347,7 +347,7 @@ def test_a_class_needs_one_image_that_can_be_opened(tmp_path: Path) -> None:
         ("{folder}/in/a.png", "Is that the path on this machine, and is its disk mounted?"),
         ("file://{folder}/in/a.png", "Is that the path on this machine"),
         ("file://server/share/a.png", "That is an address; images are read from files of this machine."),
-        ("s3://bucket/a.png", "That is an address"),
+        ("memory://bucket/a.png", "That is an address: check it, and --storage-options"),
         ("link.png", "It is a link to gone/a.png."),
         ("x" * 300, "File name too long"),
     ],

@@ -12,6 +12,7 @@ from dashboard.kept import kept_with_store
 from summit_dask.arrays.graph.attribution import ClassGraph, class_graph
 from summit_dask.facts.layergraph import Channel
 from summit_dask.facts.pairs import PAPERS, Pair
+from summit_dask.store.arrays import Rows
 
 #: Images that a channel's distribution is taken from, at the most; spread evenly over the store.
 SAMPLE = 16_384
@@ -28,7 +29,7 @@ def of_class(data: StoreData, class_index: int, taken_for: int | None = None) ->
     read = {name: data.store.read(f"images/{name}", rows) for name in ("path", "predicted", "probability")}
     table = pd.DataFrame(
         {
-            "image": np.arange(rows.start, rows.stop),
+            "image": np.flatnonzero(rows),
             "file": [str(path) for path in read["path"]],
             "probability": data.read("images/true_probability")[rows],
             "correct": data.is_correct[rows],
@@ -92,7 +93,7 @@ def channel_values(data: StoreData, channel: Channel, class_index: int) -> tuple
     """A channel's maxima over an even sample of all images, and over the images of one class."""
     n_images = data.store.header.n_images
 
-    def read(rows: slice) -> NDArray[Any]:
+    def read(rows: Rows) -> NDArray[Any]:
         values = data.store.read(f"activations/{channel.layer}/value", rows, channel.index)
         return np.asarray(values[data.is_read[rows]])
 

@@ -23,7 +23,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic.fields import FieldInfo
 
 from summit_dask.facts.errors import ConfigError, suggestion
-from summit_dask.facts.location import parsed_options
+from summit_dask.facts.location import is_address, parsed_options
 from summit_dask.facts.names import checked_name
 from summit_dask.facts.pairs import Edges, Nodes, Pair
 
@@ -59,6 +59,15 @@ def local_path(value: Any) -> Any:
     )
 
 
+def place(value: Any) -> Any:
+    """A path, or an address as the text that it is (see `location`)."""
+    return Path(local_path(value)) if isinstance(value, str) and (not is_address(value) or _is_file(value)) else value
+
+
+def _is_file(address: str) -> bool:
+    return address.lower().startswith("file:")
+
+
 def _local_text(value: Any) -> Any:
     """The same for a text that may name a file or something else."""
     return str(local_path(value)) if isinstance(value, str) else value
@@ -68,6 +77,7 @@ def _local_text(value: Any) -> Any:
 LocalPath = Annotated[Path, BeforeValidator(checked_name), BeforeValidator(local_path)]
 LocalText = Annotated[str, BeforeValidator(checked_name), BeforeValidator(_local_text)]
 Text = Annotated[str, BeforeValidator(checked_name)]
+Place = Annotated[Path | str, BeforeValidator(checked_name), BeforeValidator(place), BeforeValidator(checked_name)]
 Secrets = Annotated[dict[str, Any], BeforeValidator(parsed_options)]
 Floats = tuple[Annotated[float, Field(allow_inf_nan=False)], ...]
 Pixels = Annotated[int, Field(ge=1, le=MOST_SIDE)]
@@ -198,7 +208,11 @@ class MeasureOptions(Options):
 class ExtractOptions(MeasureOptions):
     """What decides all the values that are measured."""
 
-    images: LocalPath = _option(..., "folder of class folders, or a CSV or Parquet manifest")
+    images: Place = _option(
+        ...,
+        "folder of class folders, CSV or Parquet manifest, or shards with the images in them (tar, Parquet, Hugging "
+        "Face's save_to_disk; a folder, a file, or a pattern as in train-{00..99}.tar); a path or an address (s3://)",
+    )
     classes: LocalText | None = _option(
         None, "table or list of the outputs (CSV, JSON, Parquet, .txt), or the word folder-order"
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from summit_dask.facts.config import ResultOptions
+from summit_dask.facts.config import Place, ResultOptions
 from summit_dask.facts.preprocessing import Preprocessing
 from summit_dask.facts.stages import Stage, stage_fingerprints
 
@@ -73,7 +73,7 @@ class Run(BaseModel):
         How many images there were, by the fingerprint that the run had then, each time some were appended. A partition
         with such a mark has those of them measured that it holds.
     network, images_root
-        What the images were measured with, and the folder that their paths start from.
+        What the images were measured with, and the folder or address that their paths start from.
     versions
         Version of each package that had a part in it.
     imported
@@ -88,7 +88,7 @@ class Run(BaseModel):
     revision: int = 0
     earlier: Mapping[str, int] = Field(default_factory=dict)
     network: NetworkSpec | None = None
-    images_root: Path | None = None
+    images_root: Place | None = None
     versions: Mapping[str, str] = Field(default_factory=dict)
     imported: Imported | None = None
 

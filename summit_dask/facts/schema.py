@@ -133,11 +133,21 @@ def _with_interval(name: str, dims: tuple[str, ...], meaning: str) -> tuple[Vari
 
 
 VARIABLES: tuple[Variable, ...] = (
-    Variable("", "image", _IMAGE, "int64", "place of the image in the store: by class, then path"),
+    Variable(
+        "",
+        "image",
+        _IMAGE,
+        "int64",
+        "place of the image in the store: by class, then path; or as in its shards",
+    ),
     Variable("", "class", _CLASS, "str", "folder name or label of the class; unique"),
     Variable("outputs", "name", ("output",), "str", "name of the network's output"),
     Variable("outputs", "synset", ("output",), "str", "WordNet synset of the output, empty if it has none"),
     Variable("images", "path", _IMAGE, "str", "path of the image as it was given"),
+    Variable(
+        "images", "shard_offset", _IMAGE, "int64", "first byte in its shard, or row; -1: a file of its own", fill=-1
+    ),
+    Variable("images", "shard_length", _IMAGE, "int64", "bytes in its shard; -1: a row, or a file of its own", fill=-1),
     Variable("images", "class_index", _IMAGE, "int32", "place of the image's class in /classes", fill=-1),
     Variable("images", "status", _IMAGE, "uint8", "0 not read yet, 1 read, 2 unreadable"),
     Variable("images", "reason", _IMAGE, "str", "why the image could not be read, else empty"),

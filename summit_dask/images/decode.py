@@ -14,8 +14,8 @@ A file of a few kilobytes can stand for gigabytes of pixels, so a picture of mor
 resized to more, as a strip of 1 x 40000 would be.
 """
 
+from io import BufferedReader, BytesIO
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 from jaxtyping import UInt8
@@ -34,8 +34,8 @@ WHITE_IS_ZERO = 0
 MOST_PIXELS = 89_478_485
 
 
-def open_image(preprocessing: Preprocessing, path: Path) -> Image.Image:
-    """Picture of an image file in the colours that the network takes, neither resized nor cropped.
+def open_image(preprocessing: Preprocessing, content: Path | bytes) -> Image.Image:
+    """Picture of an image file, or of its bytes, in the colours that the network takes, neither resized nor cropped.
 
     The file's orientation tag is applied or ignored as `preprocessing` says; that of a TIFF file Pillow applies.
 
@@ -47,7 +47,7 @@ def open_image(preprocessing: Preprocessing, path: Path) -> Image.Image:
         Whatever Pillow raises for a file that it can't read.
     """
     # Given a path, Pillow maps uncompressed files into memory and scrambles those that it turns.
-    with path.open("rb") as file, _opened(file) as image:
+    with content.open("rb") if isinstance(content, Path) else BytesIO(content) as file, _opened(file) as image:
         white = _white(image)
         negative = _is_negative(image)
         deep_colour = white is None and any(";16" in str(tile) for tile in image.tile)
@@ -59,8 +59,8 @@ def open_image(preprocessing: Preprocessing, path: Path) -> Image.Image:
     return picture
 
 
-def decode(preprocessing: Preprocessing, path: Path) -> UInt8[np.ndarray, "height width colour"]:
-    """Pixels of an image file, resized and cropped.
+def decode(preprocessing: Preprocessing, content: Path | bytes) -> UInt8[np.ndarray, "height width colour"]:
+    """Pixels of an image file, or of its bytes, resized and cropped.
 
     Raises
     ------
@@ -69,7 +69,7 @@ def decode(preprocessing: Preprocessing, path: Path) -> UInt8[np.ndarray, "heigh
     Exception
         Whatever Pillow raises for a file that it can't read.
     """
-    picture = open_image(preprocessing, path)
+    picture = open_image(preprocessing, content)
     (height, width), (top, left) = preprocessing.placement((picture.height, picture.width))
     _check_pixels((width, height), f" after resizing its {picture.width} x {picture.height}")
     resized = picture.resize((width, height), Image.Resampling[preprocessing.interpolation.upper()])
@@ -83,7 +83,7 @@ def _border(preprocessing: Preprocessing) -> tuple[int, ...]:
     return tuple(round(255 * mean) if preprocessing.crop_mode == "border" else 0 for mean in preprocessing.mean)
 
 
-def _opened(file: BinaryIO) -> ImageFile:
+def _opened(file: BufferedReader | BytesIO) -> ImageFile:
     try:
         image = Image.open(file)
     except UnidentifiedImageError as error:

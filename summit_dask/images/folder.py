@@ -1,4 +1,4 @@
-"""A folder of class folders: the images of each class, and what lies there and is not used.
+"""A folder of class folders, here or at an address: the images of each class, and what lies there and is not used.
 
 root/                       the folder given
   ant/ x.jpg  more/y.jpg    the first level names the class, images lie at any depth
@@ -16,8 +16,10 @@ from typing import NamedTuple
 
 import pandas as pd
 from PIL import Image
+from upath import UPath
 
 from summit_dask.facts.errors import DatasetError
+from summit_dask.facts.location import Location
 from summit_dask.facts.names import composed
 
 #: What systems leave behind in folders; it needs no word. Hidden files need none either.
@@ -71,7 +73,7 @@ class Scan(NamedTuple):
     unused: Unused
 
 
-def scan(root: Path) -> Scan:
+def scan(root: Location) -> Scan:
     """Find the images of a folder of class folders.
 
     Raises
@@ -80,9 +82,28 @@ def scan(root: Path) -> Scan:
         If a folder can't be read, or a file's name is no text.
     """
     try:
-        return _scan(root)
+        return _scan(root) if isinstance(root, Path) else _scan_address(root)
     except OSError as error:
-        raise DatasetError(f"Can't read {error.filename}: {error.strerror}; its images would be missing.") from error
+        place, why = error.filename or root, error.strerror or error
+        raise DatasetError(f"Can't read {place}: {why}; its images would be missing.") from error
+
+
+def _scan_address(root: UPath) -> Scan:
+    """All files below an address are asked for at once, as object storage has no folders."""
+    start = f"{root.path.rstrip('/')}/"
+    paths = [path.removeprefix(start) for path in sorted(_found(root))]
+    seen = [path for path in paths if not any(_is_hidden(part) for part in path.split("/"))]
+    images = [path for path in seen if "/" in path and is_image(path)]
+    folders = dict.fromkeys(path.partition("/")[0] for path in seen if "/" in path)
+    empty = tuple(folders.keys() - {path.partition("/")[0] for path in images})
+    rows = [(path, composed(path.partition("/")[0])) for path in images]
+    loose = sum("/" not in path and is_image(path) for path in seen)
+    unused = Unused(_endings(path for path in seen if not is_image(path)), loose, tuple(sorted(empty)))
+    return Scan(pd.DataFrame(rows, columns=["path", "label"]), images, unused)
+
+
+def _found(root: UPath) -> list[str]:
+    return [str(root.fs._strip_protocol(path)) for path in root.fs.find(root.path)]
 
 
 def _scan(root: Path) -> Scan:
@@ -136,8 +157,12 @@ def _files_below(folder: str, seen: set[str]) -> Iterator[_File]:
 
 def _visible(folder: str) -> list["os.DirEntry[str]"]:
     with os.scandir(folder) as entries:
-        kept = [entry for entry in entries if not entry.name.startswith(".") and entry.name not in LITTER]
+        kept = [entry for entry in entries if not _is_hidden(entry.name)]
     return sorted(kept, key=lambda entry: entry.name)
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name in LITTER
 
 
 def _is_folder(entry: "os.DirEntry[str]") -> bool:

@@ -3,13 +3,13 @@
 import re
 import unicodedata
 from collections.abc import Iterator
-from pathlib import Path
 from urllib.parse import unquote
 
 import pandas as pd
 
 from summit_dask.facts import schema
 from summit_dask.facts.errors import DatasetError
+from summit_dask.facts.location import Location
 from summit_dask.facts.names import composed
 from summit_dask.images.tables import read_columns, read_json, reading
 
@@ -17,7 +17,7 @@ TEXTS = frozenset({"path", "label", "synset", "name", "folder"})
 _FILE_URL = re.compile(r"file:(//(localhost)?)?(?=/(?!/))")
 
 
-def read_manifest(path: Path) -> pd.DataFrame:
+def read_manifest(path: Location) -> pd.DataFrame:
     """The rows of a manifest; labels are text in composed Unicode, paths those of files where there are any.
 
     Raises
@@ -40,7 +40,7 @@ def read_manifest(path: Path) -> pd.DataFrame:
     return texts.assign(path=paths, label=texts["label"].map(composed))
 
 
-def _check_columns(path: Path, table: pd.DataFrame) -> None:
+def _check_columns(path: Location, table: pd.DataFrame) -> None:
     stored = schema.variables("images")
     reserved = {"class", *(v.name for v in stored), *(dim for v in stored for dim in v.dims)} - {"path"}
     if taken := sorted(reserved & set(table.columns) | set(table.columns[table.columns.duplicated()])):
@@ -49,7 +49,7 @@ def _check_columns(path: Path, table: pd.DataFrame) -> None:
         )
 
 
-def file_path(root: Path, text: str) -> str:
+def file_path(root: Location, text: str) -> str:
     """A manifest's path as this system writes it: the first spelling of which there is a file, else as it stands.
 
     Windows' backslashes, ``file://`` addresses, and names in the other Unicode form, as macOS writes them, are taken.
@@ -67,7 +67,7 @@ def _spellings(path: str) -> Iterator[str]:
         yield unicodedata.normalize("NFD", spelling)
 
 
-def exists(file: Path) -> bool:
+def exists(file: Location) -> bool:
     """Whether something lies at a path that this user may see; a path that can't be one leads nowhere."""
     try:
         return file.exists()

@@ -1,32 +1,38 @@
 """Whether anything of each class can be read, looked up before a run and not after it."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from io import BytesIO
 from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
 from summit_dask.facts.errors import DatasetError
+from summit_dask.facts.location import Location
+from summit_dask.images.files import ImageFile, is_remote, place_of, read_image, size_of
 from summit_dask.images.manifest import exists
 from summit_dask.images.sources import ImageSet
 
 
 def check_readable(images: ImageSet) -> None:
-    """Look for one image of every class that can be opened; of most classes one file's first bytes are read.
+    """Look for one image of every class, or of every shard, that can be opened; of most just one is looked at.
 
     Raises
     ------
     DatasetError
-        If no image of some class can be opened: says why for one, and what may be wrong with its path.
+        If no image of some class or shard can be opened: says why for one, and what may be wrong with its path.
     """
-    lost = [str(label) for label, own in images.table.groupby("label")["path"] if not _any_opens(images.root, own)]
+    paths = images.table["path"]
+    groups = paths.str.partition("/")[0] if images.in_shards else images.table["label"]
+    rows_of = {str(name): rows.tolist() for name, rows in groups.groupby(groups).groups.items()}
+    lost = {name: rows for name, rows in rows_of.items() if all(_fault(images.file(row)) for row in rows)}
     if not lost:
         return
-    rows = images.table[images.table["label"].isin(lost)]
-    path = str(rows["path"].iloc[0])
+    first = min(row for rows in lost.values() for row in rows)
+    path, fault = str(paths.iloc[first]), _fault(images.file(first))
     raise DatasetError(
-        f"No image of {len(lost)} of the {len(images.classes)} classes can be read ({_some(lost)}; {len(rows)} "
-        f"images of {len(images.table)}). For example {path!r}: {_fault(images.root / path)}."
-        + "".join(f" {hint}" for hint in _hints(images.root, path))
+        f"No image of {len(lost)} of the {len(rows_of)} {'shards' if images.in_shards else 'classes'} can be read "
+        f"({_some(list(lost))}; {sum(map(len, lost.values()))} images of {len(paths)}). For example {path!r}: {fault}."
+        + "".join(f" {hint}" for hint in ([] if images.in_shards else _hints(images.root, path)))
     )
 
 
@@ -34,25 +40,26 @@ def _some(labels: Sequence[str]) -> str:
     return ", ".join(map(repr, labels[:4])) + (", …" if len(labels) > 4 else "")
 
 
-def _any_opens(root: Path, paths: Iterable[str]) -> bool:
-    return any(not _fault(root / path) for path in paths)
-
-
-def _fault(file: Path) -> str:
-    """Why a file can't be opened as an image; empty if it can."""
+def _fault(file: ImageFile) -> str:
+    """Why an image can't be opened; empty if it can."""
+    place = place_of(file)
     try:
-        with Image.open(file):
+        content = read_image(file)
+        with Image.open(content if isinstance(content, Path) else BytesIO(content)):
             return ""
     except UnidentifiedImageError:
-        return f"{file} ({file.stat().st_size} bytes) holds no picture that Pillow can read"
+        return f"{place} ({size_of(content)} bytes) holds no picture that Pillow can read"
     except FileNotFoundError:
-        return f"there is no file {file}"
+        return f"there is no file {place}"
     except Exception as error:  # Pillow's plugins raise whatever they like on damaged files
-        return f"{file}: {error}"
+        return f"{place}: {error}"
 
 
-def _hints(root: Path, path: str) -> Iterator[str]:
+def _hints(root: Location, path: str) -> Iterator[str]:
     """What may be wrong with the path of a file that isn't there."""
+    if is_remote(path):
+        yield "That is an address: check it, and --storage-options for what it takes to get there."
+        return
     file = root / path
     if target := _target(file):
         yield f"It is a link to {target}."
@@ -67,13 +74,13 @@ def _hints(root: Path, path: str) -> Iterator[str]:
         yield "Is that the path on this machine, and is its disk mounted?"
     else:
         yield f"Paths of a manifest start at its own folder, {root}, or are absolute."
-        yield from _elsewhere(root, path.replace("\\", "/"))
+        yield from _elsewhere(root, path.replace("\\", "/")) if isinstance(root, Path) else ()
 
 
-def _target(file: Path) -> Path | None:
+def _target(file: Location) -> Path | None:
     """What a link leads to; None if the file is no link."""
     try:
-        return file.readlink()
+        return file.readlink() if isinstance(file, Path) else None
     except OSError:
         return None
 

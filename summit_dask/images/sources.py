@@ -1,30 +1,36 @@
-"""A labelled image set: which images there are and which class each belongs to, from a folder or a manifest."""
+"""A labelled image set: which images there are and which class each belongs to, from a folder, a manifest or shards."""
 
 import hashlib
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from summit_dask.facts import schema
 from summit_dask.facts.errors import DatasetError
+from summit_dask.facts.location import Location, location
 from summit_dask.facts.names import in_order
 from summit_dask.images.duplicates import Duplicates, find_duplicates
+from summit_dask.images.files import ImageFile, image_file, is_remote
 from summit_dask.images.folder import Unused, counted, extensions, scan
 from summit_dask.images.manifest import read_manifest
+from summit_dask.images.patterns import is_pattern
+from summit_dask.images.shards import COLUMNS, SHARDS, find_shards, is_folder, list_shards
 
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Images with labels, ordered by label, then path; labels that are all numbers are ordered as numbers.
+    """Images with labels, ordered by label, then path; those in shards as they lie there.
 
-    `table` has the columns path (relative to `root` or absolute), label, and any further ones.
+    `table` has the columns path (relative to `root`, absolute or an address), label, and any further ones; of images in
+    shards also where they are in these (see `shards`). Labels that are all numbers are ordered as numbers.
     """
 
-    root: Path
+    root: Location
     table: pd.DataFrame
     unused: Unused
     duplicates: Duplicates
@@ -42,8 +48,23 @@ class ImageSet:
     @property
     def columns(self) -> dict[str, np.ndarray]:
         """The manifest's further columns."""
-        extra = self.table.drop(columns=["path", "label"])
+        extra = self.table.drop(columns=list(COLUMNS), errors="ignore")
         return {str(name): _plain(extra[name]) for name in extra}
+
+    @property
+    def in_shards(self) -> bool:
+        """Whether the images are parts of larger files."""
+        return "shard_offset" in self.table
+
+    @property
+    def shard_columns(self) -> dict[str, np.ndarray]:
+        """Where images are in their shards; nothing for those that are files of their own."""
+        return {name: self.table[name].to_numpy() for name in COLUMNS[2:] if self.in_shards}
+
+    def file(self, row: int) -> ImageFile:
+        """Where an image's bytes are."""
+        at = self.table.iloc[row]
+        return image_file(self.root, at["path"], *(int(at[name]) for name in COLUMNS[2:] if self.in_shards))
 
     @property
     def remarks(self) -> tuple[str, ...]:
@@ -62,38 +83,76 @@ def _plain(column: "pd.Series[Any]") -> np.ndarray:
     return column.astype(object).where(column.notna(), "").astype(str).to_numpy(dtype=schema.STRING)
 
 
-def read_image_set(source: Path, images_per_class: int | None = None) -> ImageSet:
-    """Find the images of a folder of class folders, or of a manifest.
+def read_image_set(source: Location | str, images_per_class: int | None = None) -> ImageSet:
+    """Find the images of a folder of class folders, of a manifest, or of shards.
 
     Parameters
     ----------
     source
-        A folder (the first level names the class, images lie at any depth, links are followed, what is hidden is
-        not), or a CSV or Parquet file with the columns path and label; its relative paths start at the file's
-        folder, blanks and slashes in the names of further columns become underscores.
+        A path or an address of a folder (the first level names the class, images lie at any depth, links are followed,
+        what is hidden is not), of a CSV or Parquet file with the columns path and label (its relative paths start at
+        the file's folder, blanks and slashes in the names of further columns become underscores), or of one shard, a
+        folder of shards or a pattern of their names (see `shards`).
     images_per_class
         Take this many of each class: a sample that depends on the paths alone.
 
     Raises
     ------
     DatasetError
-        If there is nothing there, no image, a folder can't be read, or the manifest lacks a column.
+        If there is nothing there, no image, a folder or shard can't be read, or the manifest lacks a column.
     """
-    if not source.exists():
-        raise DatasetError(f"There is no image folder or manifest at {source}; check --images.")
-    source = source.resolve()
-    if source.is_dir():
-        root = source
-        table, files, unused = scan(root)
-    else:
-        root = source.parent
-        table = read_manifest(source)
-        files = [os.path.normpath(root / path) for path in table["path"]]
-        unused = Unused()
-    if table.empty:
-        raise DatasetError(_no_images(source, unused))
-    kept = table if images_per_class is None else _sample(table, images_per_class)
-    return ImageSet(root, _ordered(kept), unused, find_duplicates(table, files))
+    place = _reached(source)
+    found = _found(place)
+    if found.table.empty:
+        raise DatasetError(_no_images(place, found.unused))
+    kept = found.table if images_per_class is None else _sample(found.table, images_per_class)
+    ordered = kept.sort_index(ignore_index=True) if "shard_offset" in kept else _ordered(kept)
+    return ImageSet(found.root, ordered, found.unused, find_duplicates(found.table, found.files))
+
+
+def _reached(source: Location | str) -> Location:
+    """The place that is meant, whole.
+
+    Raises
+    ------
+    DatasetError
+        If there is nothing, or no way to get there.
+    """
+    try:
+        place = location(source)
+        if not (place.exists() or is_pattern(place.name)):
+            raise DatasetError(f"There is no image folder or manifest at {source}; check --images.")
+    except DatasetError:
+        raise
+    except Exception as error:  # file systems raise whatever they like
+        raise DatasetError(
+            f"{source} can't be reached: {error}. Check --images, and --storage-options for what it takes to get there."
+        ) from error
+    return place.resolve() if isinstance(place, Path) else place
+
+
+class _Found(NamedTuple):
+    """A table of images, the real file of each, and what is there besides."""
+
+    root: Location
+    table: pd.DataFrame
+    files: Sequence[str]
+    unused: Unused
+
+
+def _found(place: Location) -> _Found:
+    if shards := find_shards(place):
+        table, unused = list_shards(shards)
+        return _Found(shards[0].parent, table, table["path"].tolist(), unused)
+    if is_folder(place):
+        return _Found(place, *scan(place))
+    table = read_manifest(place)
+    return _Found(place.parent, table, [_real(place.parent, path) for path in table["path"]], Unused())
+
+
+def _real(root: Location, path: str) -> str:
+    """A file's path, written in one way."""
+    return path if is_remote(path) else os.path.normpath(f"{root / path}")
 
 
 def _sample(table: pd.DataFrame, count: int) -> pd.DataFrame:
@@ -108,16 +167,18 @@ def _ordered(table: pd.DataFrame) -> pd.DataFrame:
     return ordered.drop(columns="rank")
 
 
-def _no_images(source: Path, unused: Unused) -> str:
+def _no_images(source: Location, unused: Unused) -> str:
     if unused.loose:
         return (
             f"{source} holds {counted(unused.loose, 'image')} but no folders of images; --images needs the folder "
             f"above, whose folders name the classes: {source.parent} if {source.name!r} is a class."
         )
     expected = f"a folder for each class with images in it ({', '.join(sorted(extensions())[:6])} …)"
+    shards = "Shards lie there: give the folder just above them." if unused.endings.keys() & set(SHARDS) else ""
     return " ".join(
         [
             f"{source} holds no images. Expected {expected}, or a manifest with the columns path and label.",
             *unused.sentences(),
+            *filter(None, [shards]),
         ]
     )

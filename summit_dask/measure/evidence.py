@@ -7,7 +7,6 @@ the other half ── the network, as it is and without each choice ── Margi
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from summit_dask.arrays import evidence
 from summit_dask.arrays.evidence import CHOICES, KEPT, LAYER_CHOICES, N_DRAWS, RIVALS, SHARES, Bounds, Mask, Ratio
 from summit_dask.facts.errors import DatasetError
+from summit_dask.images.files import ImageFile, place_of
 from summit_dask.measure.ablation import Ablations, margins_of
 from summit_dask.measure.partial import PartialNetwork
 from summit_dask.measure.partition import DECODING_THREADS, Partition, decoded_batches
@@ -184,7 +184,7 @@ class Margins:
 
 
 def pixels_of(
-    network: PartialNetwork, files: Sequence[Path]
+    network: PartialNetwork, files: Sequence[ImageFile]
 ) -> Iterator[tuple[int, UInt8[np.ndarray, "image height width colour"]]]:
     """Place of the first image and pixels of all, a batch at a time.
 
@@ -193,14 +193,14 @@ def pixels_of(
     DatasetError
         If an image can't be read: it could when the store was made.
     """
-    for start, pixels, reasons in decoded_batches(network.preprocessing, files, network.batch_size, DECODING_THREADS):
-        for file, reason in zip(files[start:], reasons, strict=False):
+    for start, batch in decoded_batches(network.preprocessing, files, network.batch_size, DECODING_THREADS):
+        for file, reason in zip(files[start:], batch.reasons, strict=False):
             if reason:
                 raise DatasetError(
-                    f"{file} can't be read ({reason}); it could when the store was made. Restore it, or give --images "
-                    "anew to 'summit-dask run' where the images lie now; finished classes are kept."
+                    f"{place_of(file)} can't be read ({reason}); it could when the store was made. Restore it, or give "
+                    "--images anew to 'summit-dask run' where the images lie now; finished classes are kept."
                 )
-        yield start, pixels
+        yield start, batch.pixels
 
 
 def measured(

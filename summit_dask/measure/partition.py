@@ -1,14 +1,13 @@
 """A partition of images measured in fixed batches: decoded in threads, run through the network, written into arrays.
 
-files ── decoding threads ── batches ── Extractor ── arrays of the whole partition, by address
+files ── reading thread ── decoding threads ── batches ── Extractor ── arrays of the whole partition, by address
 """
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -24,6 +23,7 @@ from summit_dask.facts.errors import NumericalError
 from summit_dask.facts.layergraph import LayerGraph
 from summit_dask.facts.preprocessing import Preprocessing
 from summit_dask.images.decode import decode
+from summit_dask.images.files import Content, ImageFile, Reader, place_of, size_of
 from summit_dask.measure.extractor import Extraction, Extractor
 
 #: Values by address, as `Store.write` takes them.
@@ -38,7 +38,7 @@ BATCHES_AHEAD = 2
 class Partition:
     """The images to measure: their files, the network's output of each one's class, and how many outputs it has."""
 
-    files: Sequence[Path]
+    files: Sequence[ImageFile]
     outputs: Int32[np.ndarray, " image"]
     n_outputs: int
 
@@ -68,17 +68,18 @@ def extract_partition(
     """
     buffers = _Buffers(extractor.layer_graph, partition, options)
     begun: deque[tuple[int, NDArray[np.bool_], Callable[[], Extraction]]] = deque()
-    for start, pixels, reasons in decoded_batches(
+    for start, batch in decoded_batches(
         preprocessing, partition.files, extractor.batch_size, decoding_threads(extractor)
     ):
-        readable = np.array([not reason for reason in reasons])
-        buffers.note_reading(start, readable, reasons)
+        readable = np.array([not reason for reason in batch.reasons])
+        buffers.note_reading(start, readable, batch)
         if readable.any():
-            begun.append((start, readable, extractor.begin(pixels, partition.outputs[start : start + len(pixels)])))
+            outputs = partition.outputs[start : start + len(readable)]
+            begun.append((start, readable, extractor.begin(batch.pixels, outputs)))
         if len(begun) > 1:  # a GPU has work while the batch before is taken down
             buffers.fill(*begun.popleft())
-    for batch in begun:
-        buffers.fill(*batch)
+    for last in begun:
+        buffers.fill(*last)
     return buffers.values
 
 
@@ -103,13 +104,13 @@ class _Buffers:
             )
             for address, variable in variables.items()
         }
-        self.values["images/file_size"] = file_sizes(partition.files)
 
-    def note_reading(self, start: int, readable: NDArray[np.bool_], reasons: Sequence[str]) -> None:
-        """Status and reason of a batch."""
+    def note_reading(self, start: int, readable: NDArray[np.bool_], batch: "Batch") -> None:
+        """Status, reason and size of the images of a batch."""
         rows = slice(start, start + len(readable))
         self.values["images/status"][rows] = np.where(readable, schema.READ, schema.UNREADABLE)
-        self.values["images/reason"][rows] = np.array(reasons, schema.STRING)
+        self.values["images/reason"][rows] = np.array(batch.reasons, schema.STRING)
+        self.values["images/file_size"][rows] = batch.sizes
 
     def fill(self, start: int, readable: NDArray[np.bool_], measured: Callable[[], Extraction]) -> None:
         """Values of a batch's readable images, once they are there."""
@@ -158,37 +159,42 @@ def _as_half(values: NDArray[np.float32], hop: NDArray[np.int8], names: Sequence
     return values.astype(np.float16)
 
 
-def file_sizes(files: Sequence[Path]) -> NDArray[np.int64]:
-    """Bytes of each file, 0 if it isn't there."""
-    return np.array([file.stat().st_size if file.is_file() else 0 for file in files], np.int64)
+class Batch(NamedTuple):
+    """Decoded images: zeros and a reason where one is unreadable, else an empty reason; and the bytes of each."""
+
+    pixels: UInt8[np.ndarray, "image height width colour"]
+    reasons: Sequence[str]
+    sizes: Sequence[int]
 
 
 def decoded_batches(
-    preprocessing: Preprocessing, files: Sequence[Path], batch_size: int, n_threads: int
-) -> Iterator[tuple[int, UInt8[np.ndarray, "image height width colour"], list[str]]]:
-    """Pixels of the files in batches, decoded ahead in threads.
-
-    Yields
-    ------
-    start, pixels, reasons
-        Place of the batch's first image; zeros and a reason where a file is unreadable, else an empty reason.
-    """
-    with ThreadPoolExecutor(n_threads, "decode") as pool:
+    preprocessing: Preprocessing, files: Sequence[ImageFile], batch_size: int, n_threads: int
+) -> Iterator[tuple[int, Batch]]:
+    """Place of the first image, and all of a batch: read ahead in their order by one thread, decoded by others."""
+    reader = Reader()
+    with ThreadPoolExecutor(1, "read") as reading, ThreadPoolExecutor(n_threads, "decode") as pool:
         waiting: deque[list[Future[Any]]] = deque()
         starts = range(0, len(files), batch_size)
         ahead = iter(starts)
         for start in starts:
             while len(waiting) <= BATCHES_AHEAD and (upcoming := next(ahead, None)) is not None:
                 batch = files[upcoming : upcoming + batch_size]
-                waiting.append([pool.submit(_decoded, preprocessing, file) for file in batch])
-            pixels, reasons = zip(*(item.result() for item in waiting.popleft()), strict=True)
-            yield start, np.stack(pixels), list(reasons)
+                contents = reading.submit(reader.read, batch)
+                waiting.append([pool.submit(_decoded, preprocessing, contents, *item) for item in enumerate(batch)])
+            pixels, reasons, sizes = zip(*(item.result() for item in waiting.popleft()), strict=True)
+            yield start, Batch(np.stack(pixels), reasons, sizes)
 
 
-def _decoded(preprocessing: Preprocessing, file: Path) -> tuple[NDArray[np.uint8], str]:
+def _decoded(
+    preprocessing: Preprocessing, contents: "Future[list[Content]]", index: int, file: ImageFile
+) -> tuple[NDArray[np.uint8], str, int]:
+    """Pixels of an image of a batch, why there are none, and its size."""
+    content = contents.result()[index]
     try:
-        return decode(preprocessing, file), ""
+        if isinstance(content, Exception):
+            raise content
+        return decode(preprocessing, content), "", size_of(content)
     except Exception as error:  # Pillow's plugins raise whatever they like on damaged files
         colours, height, width = preprocessing.input_size
         nothing = np.zeros((height, width, colours), np.uint8)
-        return nothing, f"{type(error).__name__}: {error}".replace(str(file), "")
+        return nothing, f"{type(error).__name__}: {error}".replace(place_of(file), ""), size_of(content)

@@ -156,7 +156,8 @@ def _tables(store: Store, _: int) -> Findings:
     yield None if (outputs >= 0).all() and (outputs < header.n_outputs).all() else "classes/output_index out of range"
     index = store.read("images/class_index")
     in_range = not len(index) or (index.min() >= 0 and index.max() < header.n_classes)
-    is_ordered = header.run.earlier or (np.diff(index) >= 0).all()
+    in_shards = store.has("images/shard_offset") and (store.read("images/shard_offset") >= 0).all()
+    is_ordered = header.run.earlier or in_shards or (np.diff(index) >= 0).all()
     yield None if in_range and is_ordered else "images/class_index is not ascending, or out of range"
     for address in ("outputs/name", "outputs/synset", "classes/name", "classes/synset", "images/path"):
         if store.has(address):
@@ -245,12 +246,13 @@ def _of_pairs(find: Callable[[Store, Pair], Findings]) -> Callable[[Store, int],
 
 _MEASURED = frozenset(recheck.COMPARED)
 _TEXTS = frozenset({"images/path", "images/class_index", "classes/name", "classes/synset", "classes/output_index"})
+_SHARDS = frozenset({"images/shard_offset", "images/shard_length"})
 
 #: All checks, in the order they are made.
 KINDS: tuple[Kind, ...] = (
     Kind("files", frozenset(), lambda store: True, _files),
     Kind("arrays as registered", frozenset(), lambda store: True, _arrays),
-    Kind("tables", _TEXTS | {"", "/image", "/class", "outputs"}, lambda store: True, _tables),
+    Kind("tables", _TEXTS | _SHARDS | {"", "/image", "/class", "outputs"}, lambda store: True, _tables),
     Kind("stages complete", frozenset({"partitions"}), _is_ours, _stages),
     Kind("layer graph complete", frozenset(), _is_ours, lambda store, _: recheck.completeness(store)),
     Kind(

@@ -38,6 +38,7 @@ from summit_dask.measure.evidence import (
 from summit_dask.measure.partial import PartialNetwork
 from summit_dask.measure.partition import Partition
 from summit_dask.measure.sources import SourceTester
+from summit_dask.stages.originals import ImageFiles
 from summit_dask.store.counts import read_images
 from summit_dask.store.evidence import Settings
 from summit_dask.store.graphs import ReadWhole, read_graph
@@ -207,7 +208,7 @@ def _targets(keys: Int[np.ndarray, "image channel rank"], generator: np.random.G
 
 def _partition(opened: Opened, rows: Int[np.ndarray, " image"]) -> Partition:
     outputs = opened.table("classes/output_index")[opened.table("images/class_index")[rows]]
-    files = [opened.store.images_root / str(path) for path in opened.table("images/path")[rows]]
+    files = ImageFiles.of(opened.store, lambda address: opened.table(address)[rows]).all()
     return Partition(files, outputs.astype(np.int32), opened.store.header.n_outputs)
 
 

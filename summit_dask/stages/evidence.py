@@ -46,6 +46,7 @@ from summit_dask.stages.classevidence import (
     class_truth,
 )
 from summit_dask.stages.cluster import Cluster, Connect, cluster, n_workers, resources
+from summit_dask.stages.originals import ImageFiles
 from summit_dask.stages.tasks import finished, result_of
 from summit_dask.stages.workers import NetworkPlugin, device_of, installed, plugin_of, prepare_process
 from summit_dask.store.counts import node_counts
@@ -283,15 +284,11 @@ def means_task(rows: NDArray[np.int64], plugin: str) -> tuple[NDArray[np.float64
     """Means of all channels, of each image; and of the steps' inputs by node, over all images. Runs on a worker."""
     at = plugin_of(plugin, EvidencePlugin)
     maps, inputs = [], []
-    for _, pixels in pixels_of(at.partial, _files(at.opened.store, rows)):
+    files = ImageFiles.of(at.opened.store, lambda address: at.opened.table(address)[rows]).all()
+    for _, pixels in pixels_of(at.partial, files):
         maps.append(means_of(at.partial, pixels))
         inputs.append(at.tester.input_means(pixels))
     return np.concatenate(maps), {name: np.mean([own[name] for own in inputs], axis=0) for name in inputs[0]}
-
-
-def _files(store: Store, rows: NDArray[np.int64]) -> list[Path]:
-    paths = store.read("images/path")
-    return [store.images_root / str(paths[row]) for row in rows.tolist()]
 
 
 def class_task(index: int, job: Job, plugin: str) -> Found:

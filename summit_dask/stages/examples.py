@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +16,9 @@ from summit_dask.facts.config import ResultOptions
 from summit_dask.facts.layergraph import Layer
 from summit_dask.facts.preprocessing import Preprocessing
 from summit_dask.images.decode import open_image
+from summit_dask.images.files import Reader, size_of
 from summit_dask.stages.cluster import Cluster, Connect
+from summit_dask.stages.originals import ImageFiles
 from summit_dask.stages.tasks import computed
 from summit_dask.store.counts import readable_classes
 from summit_dask.store.progress import Progress, say
@@ -59,20 +60,22 @@ class Originals:
         ValueError
             If the file has another size than when it was extracted.
         Exception
-            Whatever Pillow raises for a file that it can't read.
+            Whatever Pillow, or a file system, raises for a file that it can't read.
         """
-        root, paths, sizes = _files(self.path, self.run)
-        file = root / str(paths[image])
-        if sizes[image] and file.stat().st_size != sizes[image]:
+        reader, files, sizes = _files(self.path, self.run)
+        (content,) = reader.read([files.file(image)])
+        if isinstance(content, Exception):
+            raise content
+        if sizes[image] and size_of(content) != sizes[image]:
             raise ValueError("not the file that was extracted: its size has changed")
-        return open_image(self.preprocessing, file)
+        return open_image(self.preprocessing, content)
 
 
 @lru_cache(maxsize=1)
-def _files(path: Path, run: int) -> tuple[Path, NDArray[Any], NDArray[np.int64]]:
-    """Folder, paths and sizes of the images of a run's store, read once by each worker."""
+def _files(path: Path, run: int) -> tuple[Reader, ImageFiles, NDArray[np.int64]]:
+    """What reads the images of a run's store, where they are and their sizes, found once by each worker."""
     store = Store.open(path)
-    return store.images_root, store.read("images/path"), store.read("images/file_size")
+    return Reader(), ImageFiles.of(store, store.read), store.read("images/file_size")
 
 
 def find_examples(store: Store, options: ResultOptions, connect: Connect) -> None:

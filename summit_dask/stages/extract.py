@@ -17,6 +17,7 @@ from summit_dask.measure.memory import said_of_worker
 from summit_dask.measure.partition import Partition, extract_partition
 from summit_dask.network.build import built
 from summit_dask.stages.cluster import Cluster, Connect, resources
+from summit_dask.stages.originals import ImageFiles
 from summit_dask.stages.tasks import WorkersDiedError, finished
 from summit_dask.stages.workers import NetworkPlugin, device_of, installed, plugin_of, prepare_process
 from summit_dask.store.durable import settle
@@ -115,7 +116,7 @@ def extract_task(index: int, plugin_name: str, run: int) -> int:
     new = extract_partition(plugin.extractor, store.network.preprocessing, images, options)
     arrays = joined(store, index, n_before, new)
     if (arrays["images/status"] == schema.UNREADABLE).all():
-        raise _blind(store.images_root, images, str(arrays["images/reason"][0]))
+        raise _blind(store, rows, str(arrays["images/reason"][0]))
     if plugin.extractor.on_gpu:
         secede()  # writing needs the GPU no more; the next partition can begin
     for address, values in arrays.items():
@@ -125,22 +126,22 @@ def extract_task(index: int, plugin_name: str, run: int) -> int:
     return int((arrays["images/status"] == schema.UNREADABLE).sum())
 
 
-def _blind(root: Path, images: Partition, reason: str) -> DatasetError:
+def _blind(store: Store, rows: slice, reason: str) -> DatasetError:
     """Nothing readable in a whole partition is a fault of the place, not of the images: it stays undone."""
+    root = store.images_root
     where = f"the worker {get_worker().address} on {socket.gethostname()}"
     remedy = "Mount it there, or give --images anew where the images lie now; finished partitions are kept."
-    if not root.is_dir():
+    if isinstance(root, Path) and not root.is_dir():
         return DatasetError(f"There is no folder {root} on {where}, so none of its images can be read. {remedy}")
+    paths = store.read("images/path", rows)
     return DatasetError(
-        f"None of {len(images.files)} neighbouring images in {root} can be read on {where}; the first is "
-        f"{images.files[0].relative_to(root)} ({reason}). {remedy} Images that are really broken have to be taken out "
-        "of the set."
+        f"None of {len(paths)} neighbouring images in {root} can be read on {where}; the first is "
+        f"{paths[0]} ({reason}). {remedy} Images that are really broken have to be taken out of the set."
     )
 
 
 def partition_of(store: Store, rows: slice) -> Partition:
     """Files and outputs of some images."""
-    root = store.images_root
-    files = [root / str(path) for path in store.read("images/path", rows)]
+    files = ImageFiles.of(store, lambda address: store.read(address, rows)).all()
     output = store.read("classes/output_index")[store.read("images/class_index", rows)]
     return Partition(files, output, store.header.n_outputs)

@@ -73,7 +73,7 @@ def init(config: RunConfig, append: bool = False) -> Store:
         facts=facts,
         fingerprint=fingerprint(facts),
         network=spec,
-        images_root=images.root,
+        images_root=images.root if isinstance(images.root, Path) else str(images.root),
         versions={package: version(package) for package in _packages(config.model)},
     )
     n_images = len(images.table)
@@ -107,7 +107,7 @@ def _is_there(path: Path) -> bool:
 
 def resolved(config: RunConfig) -> RunConfig:
     """The same options with whole paths, so that the stages can run from anywhere; ~ stands for the home folder."""
-    changes: dict[str, Any] = {"images": _whole(config.images), "out": _whole(config.out)}
+    changes: dict[str, Any] = {"images": whole(config.images), "out": _whole(config.out)}
     for name in ("classes", "weights"):
         value = getattr(config, name)
         if value is not None and Path(value).expanduser().is_file():
@@ -119,6 +119,11 @@ def resolved(config: RunConfig) -> RunConfig:
     if colon and Path(file).expanduser().is_file():
         changes["model"] = f"{_whole(Path(file))}:{factory}"
     return config.replaced(**changes)
+
+
+def whole(place: Path | str) -> Path | str:
+    """An address is whole already."""
+    return _whole(place) if isinstance(place, Path) else place
 
 
 def _whole(path: Path) -> Path:

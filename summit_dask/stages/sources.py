@@ -34,6 +34,7 @@ def tables_of(images: ImageSet, outputs: Outputs) -> dict[str, dict[str, NDArray
         "images": {
             "path": _strings(images.table["path"].tolist()),
             "class_index": images.class_index,
+            **images.shard_columns,
             **images.columns,
         },
         "classes": {"name": names[index], "synset": synsets[index], "output_index": index},

@@ -26,6 +26,7 @@ from zarr.errors import ZarrUserWarning
 from summit_dask.facts import schema
 from summit_dask.facts.addresses import measured_arrays
 from summit_dask.facts.errors import StoreError, StoreIncompleteError
+from summit_dask.facts.location import Location, location
 from summit_dask.facts.run import NetworkSpec, Run
 from summit_dask.facts.schema import Variable
 from summit_dask.store.arrays import StoredArrays
@@ -131,17 +132,22 @@ class Store(StoredArrays):
         return self.header.run.network
 
     @property
-    def images_root(self) -> Path:
+    def images_root(self) -> Location:
         """The folder that the images' paths start from.
 
         Raises
         ------
         StoreIncompleteError
             If the store was imported.
+        StoreError
+            If it is at an address that can't be reached from here.
         """
         if self.header.run.images_root is None:
             raise self._without("images")
-        return self.header.run.images_root
+        try:
+            return location(self.header.run.images_root)
+        except ValueError as error:
+            raise StoreError(f"The images of {self.path} can't be read: {error}.") from error
 
     def _without(self, what: str) -> StoreIncompleteError:
         return StoreIncompleteError(
