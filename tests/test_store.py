@@ -149,8 +149,10 @@ def test_a_shard_is_a_partition_of_all_channels(n: int, channels: int, rank: int
     assert np.prod(chunks) * variable.numpy_dtype.itemsize <= CHUNK_BYTES or chunks[1] == 1
 
 
-@pytest.mark.parametrize(("shape", "together"), [((1000, 832, 480), 42), ((3, 4, 5), 3), ((2, 8192, 8192), 1)])
-def test_a_file_of_sources_holds_as_many_classes_as_fit(shape: tuple[int, ...], together: int) -> None:
+@pytest.mark.parametrize(
+    ("shape", "together"), [((1000, 832, 480), 8), ((3, 4, 5), 3), ((9, 2048, 2048), 4), ((2, 8192, 8192), 1)]
+)
+def test_a_file_of_sources_holds_eight_classes_or_as_many_as_fit(shape: tuple[int, ...], together: int) -> None:
     chunks, shards = cut(schema.variable("matrices/b.weight/influence_count"), shape, PARTITION)
     assert chunks == (1, *shape[1:])
     assert shards == (together, *shape[1:])
