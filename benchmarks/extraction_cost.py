@@ -50,7 +50,7 @@ from summit_dask.network.trace import trace_network
 from summit_dask.network.traced import TracedNetwork
 
 MASS = 0.03
-OPTIONS = ExtractOptions(model="", images=Path())
+OPTIONS = ExtractOptions(model="none", images=Path())
 DATA = Path(os.environ.get("SUMMIT_TEST_DATA", Path(__file__).parents[1] / ".." / "shared" / "data"))
 Row = dict[str, Any]
 

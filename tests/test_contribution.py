@@ -128,7 +128,7 @@ def measured_by(network: TracedNetwork, k: int, meter: Any = None, **options: bo
     with pytest.MonkeyPatch.context() as patch:
         if meter:
             patch.setattr("summit_dask.measure.extractor.make_meter", meter)
-        extractor = Extractor(network, preprocessing, MeasureOptions(model="", k=k, **options))
+        extractor = Extractor(network, preprocessing, MeasureOptions(model="none", k=k, **options))
     return extractor(pixels)
 
 

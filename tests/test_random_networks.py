@@ -123,7 +123,7 @@ def test_random_networks(parts: list[tuple[int, int]], hidden: set[int]) -> None
 
 def check_rankings(traced: TracedNetwork) -> None:
     """The k sources kept of every channel, against all influences in float64."""
-    options = MeasureOptions(model="", k=K, batch_size=IMAGES)
+    options = MeasureOptions(model="none", k=K, batch_size=IMAGES)
     pixels = np.random.default_rng(0).integers(0, 256, (IMAGES, SIDE, SIDE, 3), dtype=np.uint8)
     preprocessing = Preprocessing(None, (SIDE, SIDE))
     inputs = Inputs(traced.module, {step.input.node for step in traced.steps})

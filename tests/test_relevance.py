@@ -45,7 +45,7 @@ def relevance(module: nn.Module, meter: Any = None, n_images: int = IMAGES) -> d
     with pytest.MonkeyPatch.context() as patch:
         if meter:
             patch.setattr("summit_dask.measure.extractor.make_meter", meter)
-        extractor = Extractor(network, PREPROCESSING, MeasureOptions(model="", relevance=True))
+        extractor = Extractor(network, PREPROCESSING, MeasureOptions(model="none", relevance=True))
     return dict(extractor(PIXELS[:n_images], OWN[:n_images]).relevances)
 
 

@@ -10,12 +10,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from fsspec.implementations.local import LocalFileSystem
 
 from summit_dask.facts.location import Location, is_address, location
-from summit_dask.images.rows import ImageRows
+
+if TYPE_CHECKING:
+    from summit_dask.images.rows import ImageRows
 
 PARQUET = (".parquet", ".pq")
 
@@ -105,6 +107,8 @@ class Reader:
 
     def _rows_of(self, shard: Location, rows: Sequence[Row]) -> list[Content]:
         if self._rows is None or self._rows.shard != shard:
+            from summit_dask.images.rows import ImageRows  # pyarrow has a thread of its own, and few need it
+
             self._rows = ImageRows(shard)
         return [self._rows.read(row.row) for row in rows]
 

@@ -43,6 +43,7 @@ def read_json(path: Location) -> Any:
 def read_columns(path: Location, texts: Collection[str]) -> pd.DataFrame:
     """A Parquet or CSV file; in a CSV file the columns `texts` hold text, whatever they look like."""
     if path.suffix.lower() in (".parquet", ".pq"):
+        _check_texts(_file(path))
         return pd.read_parquet(_file(path))
     return _read_csv(path, texts)
 
@@ -50,6 +51,13 @@ def read_columns(path: Location, texts: Collection[str]) -> pd.DataFrame:
 def _file(path: Location) -> Path | BytesIO:
     """What pandas reads: it would ask for the keys to an address itself."""
     return path if isinstance(path, Path) else BytesIO(path.read_bytes())
+
+
+def _check_texts(file: Path | BytesIO) -> None:
+    """See that texts are UTF-8 now: pandas would find out when they are used."""
+    from pyarrow.parquet import read_table  # slow to import
+
+    read_table(file).validate(full=True)
 
 
 def _read_csv(path: Location, texts: Collection[str]) -> pd.DataFrame:
