@@ -27,6 +27,7 @@ def read_manifest(path: Location) -> pd.DataFrame:
     """
     with reading(path, DatasetError, "manifest"):
         table = pd.DataFrame(read_json(path)) if path.suffix.lower() == ".json" else read_columns(path, TEXTS)
+        _check_texts(table)
     if missing := {"path", "label"} - set(table.columns):
         raise DatasetError(
             f"The manifest {path} lacks the column {' and '.join(sorted(missing))}; it has {list(table.columns)}."
@@ -38,6 +39,12 @@ def read_manifest(path: Location) -> pd.DataFrame:
     texts = table.astype({"path": str, "label": str})
     paths = [file_path(path.parent, text) for text in texts["path"]]
     return texts.assign(path=paths, label=texts["label"].map(composed))
+
+
+def _check_texts(table: pd.DataFrame) -> None:
+    """Halves of surrogate pairs, which JSON can hold and no file: older versions of pandas take them too."""
+    for name, column in table.items():
+        f"{name}{''.join(map(str, column))}".encode()
 
 
 def _check_columns(path: Location, table: pd.DataFrame) -> None:
