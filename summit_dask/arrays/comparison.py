@@ -10,8 +10,6 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float64, Int
 
-from summit_dask.arrays.similarity import similarity
-
 #: Samples that an interval is made from, and the part of them that it leaves out, a half at each end.
 N_SAMPLES, LEFT_OUT = 1000, 0.1
 
@@ -79,15 +77,3 @@ def _sampled(
         return np.full(len(used), np.nan), np.full((N_SAMPLES, len(used)), np.nan)
     share = np.minimum(used / n, 1.0)
     return share, generator.binomial(n, share, (N_SAMPLES, len(used))) / n
-
-
-def cosine(a: Int[np.ndarray, " channel"], b: Int[np.ndarray, " channel"]) -> float:
-    """How alike two rows of counts are, 0 to 1; 0 where one is all 0, as in `similarity`.
-
-    Examples
-    --------
-    >>> round(cosine(np.array([3, 4]), np.array([4, 0])), 6)
-    0.6
-    """
-    rows = similarity(np.stack([a, b]))
-    return float(rows[0, 1])

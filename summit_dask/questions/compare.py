@@ -15,7 +15,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from summit_dask.arrays.comparison import cosine, difference
+from summit_dask.arrays.comparison import difference
+from summit_dask.arrays.similarity import similarity_to
 from summit_dask.facts.errors import StoreMismatchError
 from summit_dask.facts.layergraph import Channel, LayerGraph
 from summit_dask.questions.query import AttributionGraph, Counted, attribution_graph
@@ -203,7 +204,7 @@ def _layers(layers: list[str], channels: pd.DataFrame, a: Counted, b: Counted) -
     return pd.DataFrame(
         {
             "layer": layers,
-            "similarity": [cosine(a.used[layer], b.used[layer]) for layer in layers],
+            "similarity": [similarity_to(np.stack([a.used[layer], b.used[layer]]), 0)[1] for layer in layers],
             **{name: numbers[word].to_numpy() for name, word in (("n_both", BOTH), ("n_a", ONLY_A), ("n_b", ONLY_B))},
         }
     )

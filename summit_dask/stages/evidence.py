@@ -50,7 +50,7 @@ from summit_dask.stages.originals import ImageFiles
 from summit_dask.stages.tasks import finished, result_of
 from summit_dask.stages.workers import NetworkPlugin, device_of, installed, plugin_of, prepare_process
 from summit_dask.store.counts import node_counts
-from summit_dask.store.durable import settle
+from summit_dask.store.durable import flush
 from summit_dask.store.evidence import NUMBERS, Settings, group_of, is_tested, stored_settings
 from summit_dask.store.graphs import read_graphs
 from summit_dask.store.progress import Progress, duration, say
@@ -218,7 +218,7 @@ def _write_draft(path: Path, values: Mapping[str, Any]) -> None:
     partial = path.with_suffix(".partial")
     with partial.open("wb") as file:
         np.savez(file, **values)
-    settle(path.parent)
+    flush(path.parent)
     partial.rename(path)
 
 

@@ -20,7 +20,7 @@ from summit_dask.stages.cluster import Cluster, Connect, resources
 from summit_dask.stages.originals import ImageFiles
 from summit_dask.stages.tasks import WorkersDiedError, finished
 from summit_dask.stages.workers import NetworkPlugin, device_of, installed, plugin_of, prepare_process
-from summit_dask.store.durable import settle
+from summit_dask.store.durable import flush
 from summit_dask.store.extend import joined, measured
 from summit_dask.store.progress import Progress, duration, say
 from summit_dask.store.status import fingerprints
@@ -121,7 +121,7 @@ def extract_task(index: int, plugin_name: str, run: int) -> int:
         secede()  # writing needs the GPU no more; the next partition can begin
     for address, values in arrays.items():
         store.write(address, values, rows.start)
-    settle(store.path)
+    flush(store.path)
     store.mark_done(index, run)
     return int((arrays["images/status"] == schema.UNREADABLE).sum())
 

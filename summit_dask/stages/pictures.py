@@ -29,7 +29,7 @@ from summit_dask.network.part import part_below
 from summit_dask.stages.cluster import Cluster, Connect, cluster, n_workers, resources
 from summit_dask.stages.tasks import finished
 from summit_dask.stages.workers import NetworkPlugin, installed, plugin_of, prepare_process
-from summit_dask.store.durable import settle
+from summit_dask.store.durable import flush
 from summit_dask.store.graphs import chosen_pair, stored_pairs
 from summit_dask.store.pictures import add_pictures, made_with, note_settings
 from summit_dask.store.progress import Progress, duration, say
@@ -188,7 +188,7 @@ def _write_draft(path: Path, pictures: Mapping[tuple[int, str], bytes]) -> None:
     with zipfile.ZipFile(partial, "w") as archive:
         for (channel, kind), picture in pictures.items():
             archive.writestr(f"{channel}-{kind}.jpg", picture)
-    settle(path.parent)
+    flush(path.parent)
     partial.rename(path)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from summit_dask.facts.location import Location
 
 
-def settle(path: Location) -> None:
+def flush(path: Location) -> None:
     """Have the file system of a folder write to disk what it holds; what says that a part is whole comes after this.
 
     One call for a part of hundreds of files: each by itself would wait for the disk. A bucket has what it answered for.

@@ -30,7 +30,7 @@ from summit_dask.facts.location import Location, location
 from summit_dask.facts.run import NetworkSpec, Run
 from summit_dask.facts.schema import Variable
 from summit_dask.store.arrays import StoredArrays
-from summit_dask.store.durable import settle
+from summit_dask.store.durable import flush
 from summit_dask.store.header import Header
 from summit_dask.store.lock import holding
 from summit_dask.store.metadata import CHECKSUM, checksum, root_of
@@ -81,7 +81,7 @@ class Store(StoredArrays):
             store._lay_out_tables(tables)
             if header.run.imported is None:
                 store._lay_out_measured()
-            settle(draft)
+            flush(draft)
             draft.rename(path)
         return cls.open(path, writable=True)
 
@@ -205,7 +205,7 @@ class Store(StoredArrays):
         view._draft.create_group(group)
         try:
             yield view
-            settle(self._draft_path)
+            flush(self._draft_path)
             self._replace(group)
         finally:
             shutil.rmtree(self._draft_path, ignore_errors=True)
