@@ -7,7 +7,6 @@ What the store lacks is None here, and `why_absent` says in plain words what wou
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,13 +24,14 @@ from summit_dask.arrays.similarity import similarity_to
 from summit_dask.facts import encoded, schema
 from summit_dask.facts.config import ResultOptions
 from summit_dask.facts.layergraph import Channel, Layer, LayerGraph
+from summit_dask.facts.location import Location
 from summit_dask.facts.pairs import PAPERS, Nodes, Pair
 from summit_dask.facts.run import Run
 from summit_dask.facts.stages import Stage, stage_of
 from summit_dask.store import status
 from summit_dask.store.graphs import read_graph, stored_pairs
 from summit_dask.store.places import stamp
-from summit_dask.store.store import Store
+from summit_dask.store.store import Store, located
 
 HISTOGRAM_BINS = 20
 
@@ -69,7 +69,7 @@ class StoreData:
     Parameters
     ----------
     path
-        The store's folder.
+        The store's folder, its address, or a zip file of it.
 
     Raises
     ------
@@ -77,7 +77,7 @@ class StoreData:
         If there is no store, it is broken, or of another format version.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Location) -> None:
         self.path = path
         self.stamp = stamp(path)
         self.store = Store.open(path)
@@ -390,8 +390,7 @@ class StoreData:
         return max(1, int(self.read(f"{pair.group}/node_count").max(initial=1))) if pair in self.pairs else 1
 
 
-@st.cache_resource(max_entries=4, validate=StoreData.unchanged, show_spinner=False)
-def open_data(path: Path) -> StoreData:
+def open_data(path: Location) -> StoreData:
     """The store, opened once for all sessions and again when it changes.
 
     Raises
@@ -399,7 +398,12 @@ def open_data(path: Path) -> StoreData:
     StoreError
         If there is no store, it is broken, or of another format version.
     """
-    return StoreData(path)
+    return _opened(str(path))
+
+
+@st.cache_resource(max_entries=4, validate=StoreData.unchanged, show_spinner=False)
+def _opened(place: str) -> StoreData:  # a text, for Streamlit knows no addresses
+    return StoreData(located(place))
 
 
 def _text(values: NDArray[Any]) -> list[str]:

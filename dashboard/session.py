@@ -16,26 +16,29 @@ from dashboard.plain import notice
 from dashboard.selection import STORED, Selection
 from summit_dask.facts.errors import StoreError
 from summit_dask.facts.layergraph import Channel
+from summit_dask.facts.location import OPTIONS_VARIABLE, Location, parsed_options, use_storage_options
 from summit_dask.store.places import stores_in
+from summit_dask.store.store import located
 
 
-def folder() -> Path:
-    """What the server was started with: a store, or a folder of stores.
+def folder() -> Location:
+    """What the server was started with: a store, or a folder of stores; here or at an address.
 
     Raises
     ------
     StoreError
-        If it begins with ~, and there is no home folder.
+        If it begins with ~, and there is no home folder; or nothing known leads to its address.
     """
     return _resolved(sys.argv[1] if len(sys.argv) > 1 else os.environ.get("SUMMIT_DASK_STORE", ""))
 
 
 @cache
-def _resolved(given: str) -> Path:
-    if not given:
-        return Path.cwd()
+def _resolved(given: str) -> Location:
+    if options := os.environ.get(OPTIONS_VARIABLE):
+        use_storage_options(parsed_options(options))
+    place = located(given) if given else Path.cwd()
     try:
-        return Path(given).expanduser().resolve()
+        return place.expanduser().resolve() if isinstance(place, Path) else place
     except RuntimeError as error:
         raise StoreError(f"{given}: this user has no home folder for ~ to stand for. Give the whole path.") from error
 
@@ -57,7 +60,7 @@ def change(**changes: Any) -> None:
     show(selection().but(**changes))
 
 
-def chosen_store() -> Path | None:
+def chosen_store() -> Location | None:
     """The store that the address names, or the only one there is; None where there is a choice.
 
     Raises

@@ -17,17 +17,17 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import click
 
 from summit_dask.cli_formats import COMMANDS
-from summit_dask.cli_storage import storage_options
+from summit_dask.cli_storage import STORE, storage_options
 from summit_dask.facts.config import (
     ClusterOptions,
     Exclusion,
     MeasureOptions,
     Options,
     RunConfig,
-    local_path,
     read_yaml,
 )
 from summit_dask.facts.errors import ConfigError, SummitError
+from summit_dask.facts.location import Location
 from summit_dask.facts.stages import Stage
 from summit_dask.facts.stages import commands as stage_commands
 
@@ -121,20 +121,9 @@ def _of_network(config: Path | None, values: Mapping[str, Any]) -> MeasureOption
     return MeasureOptions.of({**known, **_given(values)}, f"the configuration {config}" if config else COMMAND_LINE)
 
 
-class _StorePath(click.Path):
-    """A store's folder; an address is refused in words, instead of being taken for a folder called "s3:"."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """See `click.ParamType`."""
-        try:
-            return Path(str(super().convert(local_path(value), param, ctx))).expanduser()
-        except ValueError as error:
-            self.fail(f"{error}. (summit_dask.open_store reads addresses.)", param, ctx)
-
-
 def _store(command: Command) -> Command:
     """A store to open, and what it takes to get there."""
-    return click.argument("store", type=_StorePath(path_type=Path))(storage_options(command))
+    return click.argument("store", type=STORE)(storage_options(command))
 
 
 _config = click.option("--config", type=click.Path(path_type=Path), help="YAML file of options")
@@ -203,7 +192,7 @@ def layers(config: Path | None, check: bool, as_json: bool, svg: Path | None, **
 @click.option("--steps", type=AT_LEAST_ONE, default=256, show_default=True, help="steps of optimisation")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="seed of the optimisation")
 @options(ClusterOptions)
-def pictures(store: Path, channels: str, kinds: str, size: int, steps: int, seed: int, **values: Any) -> None:
+def pictures(store: Location, channels: str, kinds: str, size: int, steps: int, seed: int, **values: Any) -> None:
     """Optimise pictures that show what channels look for."""
     from summit_dask.arrays.pictures import Settings
     from summit_dask.stages.pictures import known_kinds, make_pictures
@@ -227,7 +216,7 @@ def pictures(store: Path, channels: str, kinds: str, size: int, steps: int, seed
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="of all that is random")
 @options(ClusterOptions)
-def evidence(store: Path, images: int, samples: int, ablation: "Ablation", seed: int, **values: Any) -> None:
+def evidence(store: Location, images: int, samples: int, ablation: "Ablation", seed: int, **values: Any) -> None:
     """Test each class's graph: what the network loses without its channels, and how stable it is.
 
     Half of a class's images make the graph that the other half tests, then the halves change places.
@@ -245,7 +234,7 @@ def _add_stage_command(name: str, stages: Sequence[Stage]) -> None:
     kinds = [stage.options for stage in stages if not stage.by_partition]
     kinds += [ClusterOptions] if any(stage.on_cluster for stage in stages) else []
 
-    def run_stages(store: Path, retry_unreadable: bool = False, **values: Any) -> None:
+    def run_stages(store: Location, retry_unreadable: bool = False, **values: Any) -> None:
         from summit_dask.stages.pipeline import run_command
         from summit_dask.store.status import pending_commands
 
@@ -268,7 +257,7 @@ for _name, _stages in stage_commands().items():
 @commands.command()
 @_store
 @click.option("--json", "as_json", is_flag=True, help="for programs")
-def info(store: Path, as_json: bool) -> None:
+def info(store: Location, as_json: bool) -> None:
     """What a store holds and what is still to do; exit code 2 where files were lost."""
     from summit_dask.questions.info import describe, printed
 
@@ -280,7 +269,7 @@ def info(store: Path, as_json: bool) -> None:
 @commands.command()
 @_store
 @click.option("--images", "n_images", default=16, show_default=True, help="images to measure again")
-def verify(store: Path, n_images: int) -> None:
+def verify(store: Location, n_images: int) -> None:
     """Measure a sample of images again and check every stored number and invariant."""
     from summit_dask.questions.verify import verify_store
 
@@ -309,7 +298,7 @@ def compare(places: tuple[str, ...], kind: str) -> None:
 @commands.command()
 @_store
 @options(ClusterOptions)
-def repair(store: Path, **values: Any) -> None:
+def repair(store: Location, **values: Any) -> None:
     """Find damaged files and make again what they held, and nothing else."""
     from summit_dask.stages.repair import repair
 
@@ -338,7 +327,7 @@ def demo(out: Path, workers: int | None, dashboard: bool, host: str, port: int) 
 @_store
 @click.option("--host", default="127.0.0.1", show_default=True, help="address to listen on")
 @click.option("--port", type=PORT, default=DASHBOARD_PORT, show_default=True, help="port to listen on")
-def dashboard(store: Path, host: str, port: int) -> None:
+def dashboard(store: Location, host: str, port: int) -> None:
     """Explore a store, or a folder of stores, in the browser."""
     from summit_dask.serve import serve
 
@@ -375,9 +364,11 @@ def program() -> NoReturn:
     try:
         main()
     except SystemExit as end:
-        if end.code not in (INTERRUPTED, TERMINATED):
-            raise
-        os._exit(end.code)
+        if end.code in (INTERRUPTED, TERMINATED):
+            os._exit(end.code)
+        raise
+    finally:
+        _deafen()  # all is done and said: the exit code must not change any more
     sys.exit()
 
 
@@ -389,10 +380,14 @@ def _terminated(number: int, frame: FrameType | None) -> None:
     raise _Terminated
 
 
-def _end(code: int) -> NoReturn:
-    """Say what an interruption means; a second one, while Python winds up, must not turn this into a crash."""
+def _deafen() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
+
+
+def _end(code: int) -> NoReturn:
+    """Say what an interruption means; a second one, while Python winds up, must not turn this into a crash."""
+    _deafen()
     # Python remembers an interruption inside a text that was executed (as dataclasses are made), even one that was
     # caught, and would end itself by the signal; executing another text makes it forget.
     exec("")

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, get_args
 
 import click
 
-from summit_dask.cli_storage import storage_options
+from summit_dask.cli_storage import STORE, storage_options
 from summit_dask.facts.errors import FormatError
+from summit_dask.facts.location import Location
 from summit_dask.facts.pairs import Edges, Nodes
 from summit_dask.store.progress import say
 
@@ -67,7 +68,7 @@ def import_command(folder: Path, out: Path, classes: Path | None, keep_going: bo
 
 
 @click.command("export")
-@click.argument("store", type=_FOLDER)
+@click.argument("store", type=STORE)
 @storage_options
 @click.argument("folder", metavar="DIR", type=_NEW_FOLDER)
 @click.option("--format", "kind", required=True, type=click.Choice(["summit", "csv", "parquet", "graphml", "json"]))
@@ -82,7 +83,7 @@ def import_command(folder: Path, out: Path, classes: Path | None, keep_going: bo
     "class, layers get the channels that it knows, and pictures that it asks for are copied.",
 )
 def export_command(
-    store: Path,
+    store: Location,
     folder: Path,
     kind: "Format",
     classes: tuple[str, ...],
@@ -102,16 +103,16 @@ def export_command(
 
 
 @click.command("usage")
-@click.argument("store", type=_FOLDER)
+@click.argument("store", type=STORE)
 @storage_options
 @click.option("--csv", type=click.Path(path_type=Path), help="Write a row a channel to this file.")
-def usage_command(store: Path, csv: Path | None) -> None:
+def usage_command(store: Location, csv: Path | None) -> None:
     """Say which channels the classes use, and keep it in the store if that can be written."""
     from summit_dask.questions.usage import channel_usage, usage_summary, write_usage
     from summit_dask.store.store import Store
 
     channels = channel_usage(Store.open(store))
-    if os.access(store, os.W_OK):
+    if not isinstance(store, Path) or (store.is_dir() and os.access(store, os.W_OK)):
         write_usage(Store.open(store, writable=True), channels)
     else:
         say(f"{store} can't be written, so the usage is not kept there.")
@@ -124,11 +125,11 @@ def usage_command(store: Path, csv: Path | None) -> None:
 
 
 @click.command("import-pictures")
-@click.argument("store", type=_FOLDER)
+@click.argument("store", type=STORE)
 @storage_options
 @click.argument("folder", metavar="DIR", type=_FOLDER)
 @_LAYERS
-def import_pictures_command(store: Path, folder: Path, layers: Path | None) -> None:
+def import_pictures_command(store: Location, folder: Path, layers: Path | None) -> None:
     """Take pictures of channels into a store: single files, or the original's sprites."""
     from summit_dask.formats.picture_files import import_pictures
     from summit_dask.store.store import Store
@@ -139,12 +140,12 @@ def import_pictures_command(store: Path, folder: Path, layers: Path | None) -> N
 
 
 @click.command("export-pictures")
-@click.argument("store", type=_FOLDER)
+@click.argument("store", type=STORE)
 @storage_options
 @click.argument("folder", metavar="DIR", type=_NEW_FOLDER)
 @click.option("--sprites", is_flag=True, help="Sprites of ten channels instead of single files.")
 @_LAYERS
-def export_pictures_command(store: Path, folder: Path, sprites: bool, layers: Path | None) -> None:
+def export_pictures_command(store: Location, folder: Path, sprites: bool, layers: Path | None) -> None:
     """Write a store's pictures of channels as files in the original's layout."""
     from summit_dask.formats.picture_files import export_pictures
     from summit_dask.store.store import Store

@@ -1,9 +1,12 @@
-"""What it takes to get to stores and images at addresses, as an option of every command that opens a store."""
+"""Where a store lies, and what it takes to get to stores and images at addresses, for every command that opens one."""
+
+from pathlib import Path
+from typing import Any
 
 import click
 
 from summit_dask.facts.config import RunConfig
-from summit_dask.facts.location import parsed_options, use_storage_options
+from summit_dask.facts.location import OPTIONS_VARIABLE, Location, location, parsed_options, use_storage_options
 
 
 def _use(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
@@ -15,8 +18,25 @@ def _use(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
 storage_options = click.option(
     "--storage-options",
     help=RunConfig.model_fields["storage_options"].description,
-    envvar="SUMMIT_DASK_STORAGE_OPTIONS",
+    envvar=OPTIONS_VARIABLE,
     is_eager=True,
     expose_value=False,
     callback=_use,
 )
+
+
+class StorePath(click.ParamType):  # type: ignore[type-arg]  # older versions of click have none
+    """A store's folder, its address, or a zip file of it."""
+
+    name = "store"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Location:
+        """See `click.ParamType`."""
+        try:
+            place = location(value)
+        except ValueError as error:
+            self.fail(f"{error}.", param, ctx)
+        return place.expanduser() if isinstance(place, Path) else place
+
+
+STORE = StorePath()

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from summit_dask.facts.config import ClusterOptions, RunConfig
 from summit_dask.facts.errors import StoreError
+from summit_dask.facts.location import Location
 from summit_dask.store.progress import duration, say
 
 SIDE = 32
@@ -86,7 +87,7 @@ class DigitNetwork(nn.Module):
         return x
 
 
-def make_demo(folder: Path, workers: int | None = None) -> Path:
+def make_demo(folder: Path, workers: int | None = None) -> Location:
     """Write the digits, train the network, run all stages, test the graphs, make pictures; what exists is kept.
 
     Parameters

@@ -10,6 +10,7 @@ The folder lies inside this package where it is installed, and beside it in the 
 In both its modules know each other as ``dashboard.…``, once `load_dashboard` has found them.
 """
 
+import json
 import os
 import socket
 import subprocess
@@ -19,9 +20,10 @@ from pathlib import Path
 from typing import NoReturn
 
 from summit_dask.facts.errors import ConfigError
+from summit_dask.facts.location import OPTIONS_VARIABLE, Location, storage_options
 
 
-def serve(store: Path, host: str, port: int) -> NoReturn:
+def serve(store: Location, host: str, port: int) -> NoReturn:
     """Become the dashboard of a store, or of a folder of stores.
 
     Raises
@@ -35,13 +37,16 @@ def serve(store: Path, host: str, port: int) -> NoReturn:
     from summit_dask.store.places import stores_in
     from summit_dask.store.store import Store
 
-    stores = stores_in(store.resolve())
+    place = store.resolve() if isinstance(store, Path) else store
+    stores = stores_in(place)
     if len(stores) == 1:
         Store.open(stores[0])
     check_free(host, port)
     main = dashboard_folder() / "__main__.py"
     # -P: else the script's own folder comes first, where any file may stand in for a package of that name.
-    command = [sys.executable, "-P", str(main), str(store.resolve()), host, str(port)]
+    command = [sys.executable, "-P", str(main), str(place), host, str(port)]
+    if options := storage_options():  # not as an argument, which every process may see
+        os.environ[OPTIONS_VARIABLE] = json.dumps(options)
     sys.stdout.flush()
     sys.stderr.flush()
     if os.name == "posix":  # no child, so a signal to this process is one to the server

@@ -155,7 +155,7 @@ def test_a_text_may_name_a_file_by_its_address(option: str) -> None:
     assert list(given.values()) == ["/data/a b.json", "DEFAULT"]
 
 
-@pytest.mark.parametrize("option", ["scheduler_file", "out", "weights", "classes"])
+@pytest.mark.parametrize("option", ["scheduler_file", "weights", "classes"])
 def test_an_address_is_not_taken_for_a_folder(option: str) -> None:
     with pytest.raises(ConfigError, match=rf"'{option}' .* s3://bucket/x is an address; only folders"):
         config(**{option: "s3://bucket/x"})

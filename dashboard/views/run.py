@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from dashboard.parts import in_words, maker
 from dashboard.shown import figures
 from dashboard.shown.fault import explained
 from summit_dask.facts import schema
+from summit_dask.facts.location import Location
 from summit_dask.facts.pairs import PAIRS
 from summit_dask.facts.stages import STAGES, Stage
 from summit_dask.store import status
@@ -44,7 +44,7 @@ def show() -> None:
     _unreadable(data)
 
 
-def _progress(path: Path) -> None:
+def _progress(path: Location) -> None:
     """The few numbers that change while a run goes on; opens the store again where it has changed.
 
     It runs by itself too, when nothing around it could tell what is in the way.

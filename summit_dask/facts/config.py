@@ -19,11 +19,21 @@ from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import unquote
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    ValidationError,
+    field_validator,
+)
 from pydantic.fields import FieldInfo
+from upath import UPath
 
 from summit_dask.facts.errors import ConfigError, suggestion
-from summit_dask.facts.location import is_address, parsed_options
+from summit_dask.facts.location import Location, is_address, location, parsed_options
 from summit_dask.facts.names import checked_name
 from summit_dask.facts.pairs import Edges, Nodes, Pair
 
@@ -73,11 +83,27 @@ def _local_text(value: Any) -> Any:
     return str(local_path(value)) if isinstance(value, str) else value
 
 
+def _store_place(value: Any) -> Location:
+    """Where a store is to lie: a folder, or the address of one in a bucket."""
+    if not isinstance(value, str | Path | UPath):
+        raise ValueError("must be a path or an address")
+    place = location(checked_name(value))
+    if not isinstance(place, Path) and not place.name:
+        raise ValueError(f"names a whole bucket; give a folder in it, as in {str(place).rstrip('/')}/store.zarr")
+    return place
+
+
+def _plain_place(place: Location) -> Path | str:
+    """Without what it takes to get there."""
+    return place if isinstance(place, Path) else str(place)
+
+
 # The last one comes first.
 LocalPath = Annotated[Path, BeforeValidator(checked_name), BeforeValidator(local_path)]
 LocalText = Annotated[str, BeforeValidator(checked_name), BeforeValidator(_local_text)]
 Text = Annotated[str, BeforeValidator(checked_name)]
 Place = Annotated[Path | str, BeforeValidator(checked_name), BeforeValidator(place), BeforeValidator(checked_name)]
+StorePlace = Annotated[Location, PlainValidator(_store_place), PlainSerializer(_plain_place)]
 Secrets = Annotated[dict[str, Any], BeforeValidator(parsed_options)]
 Floats = tuple[Annotated[float, Field(allow_inf_nan=False)], ...]
 Pixels = Annotated[int, Field(ge=1, le=MOST_SIDE)]
@@ -298,7 +324,7 @@ class ResultOptions(EmbedOptions, GraphOptions, ExampleOptions, CountOptions, Ex
 class RunConfig(ClusterOptions, ResultOptions):
     """All options of a run."""
 
-    out: LocalPath = _option(..., "the store, a folder that is made")
+    out: StorePlace = _option(..., "the store, a folder that is made, here or in a bucket (s3://bucket/store.zarr)")
     storage_options: Secrets | None = _option(
         None, "JSON object of what fsspec needs to get to addresses; kept nowhere", repr=False
     )

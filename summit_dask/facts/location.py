@@ -20,6 +20,9 @@ Location: TypeAlias = Path | UPath
 #: What fsspec's file systems are given, as in ``{"key": ..., "secret": ...}``.
 StorageOptions: TypeAlias = Mapping[str, Any]
 
+#: The environment's variable of their JSON.
+OPTIONS_VARIABLE = "SUMMIT_DASK_STORAGE_OPTIONS"
+
 _ADDRESS = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]+)(::|:/+)", re.IGNORECASE)
 _options: dict[str, Any] = {}
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from summit_dask.facts.errors import ConfigError
+from summit_dask.facts.location import Location
 from summit_dask.facts.pairs import Edges, Nodes
 from summit_dask.formats.graph_files import write_graphml, write_json
 from summit_dask.formats.job import Job, Remarks, new_folder
@@ -38,7 +39,7 @@ class ExportReport:
 
 
 def export(
-    path: Path,
+    path: Location,
     folder: Path,
     format: Format,
     classes: Sequence[str] | None = None,

@@ -12,6 +12,7 @@ from summit_dask.arrays.graph.attribution import ClassGraph
 from summit_dask.facts import schema
 from summit_dask.facts.config import ResultOptions, fingerprint
 from summit_dask.facts.layergraph import LayerGraph
+from summit_dask.facts.location import Location
 from summit_dask.facts.pairs import PAPERS
 from summit_dask.facts.run import Imported, Run
 from summit_dask.formats.original_classes import ClassEntry
@@ -30,7 +31,7 @@ Outputs = Mapping[int, tuple[str, str]]
 
 
 def create_store(
-    path: Path, layer_graph: LayerGraph, through: bool, entries: Sequence[ClassEntry], outputs: Outputs
+    path: Location, layer_graph: LayerGraph, through: bool, entries: Sequence[ClassEntry], outputs: Outputs
 ) -> Store:
     """Lay out a store and fill its tables of outputs, classes and images.
 

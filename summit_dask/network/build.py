@@ -1,16 +1,16 @@
 """From a run's options to the specification of its network, and from the specification to the network itself."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from torch import nn
 
 from summit_dask.facts.config import MeasureOptions
 from summit_dask.facts.errors import ClusterError
+from summit_dask.facts.location import Location
 from summit_dask.facts.preprocessing import Preprocessing
 from summit_dask.facts.run import NetworkSpec
 from summit_dask.network.load import LoadedNetwork, find_network, load_network
-from summit_dask.network.program import load_program, program_path
+from summit_dask.network.program import has_program, load_program, program_path
 from summit_dask.network.trace import trace_network
 from summit_dask.network.traced import TracedNetwork
 from summit_dask.network.zoos.found import FoundNetwork
@@ -74,7 +74,7 @@ def look_into(found: FoundNetwork, options: MeasureOptions) -> LookedInto:
     return LookedInto(preprocessing, loaded, traced)
 
 
-def built(spec: NetworkSpec, batch_size: int, store: Path | None = None) -> TracedNetwork:
+def built(spec: NetworkSpec, batch_size: int, store: Location | None = None) -> TracedNetwork:
     """The traced network, for so many images at a time; from the file beside its store where there is one.
 
     Raises
@@ -82,7 +82,7 @@ def built(spec: NetworkSpec, batch_size: int, store: Path | None = None) -> Trac
     ClusterError
         If the weights at hand are not those the run began with.
     """
-    if store is not None and (path := program_path(store, spec, batch_size)).exists():
+    if store is not None and has_program(path := program_path(store, spec, batch_size)):
         return load_program(path)
     return built_beside(spec, batch_size)[1]
 

@@ -7,11 +7,14 @@ code is in it; operations stand there by name::
 """
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.metadata import version
 from math import inf, isinf
 from operator import getitem
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -22,20 +25,22 @@ from torch import Tensor, fx, nn
 
 from summit_dask.facts.config import fingerprint
 from summit_dask.facts.errors import StoreError
+from summit_dask.facts.files import folder
 from summit_dask.facts.layergraph import Convolution, LayerGraph, as_channels
+from summit_dask.facts.location import Location
 from summit_dask.facts.run import NetworkSpec
 from summit_dask.network.export import attribute
 from summit_dask.network.traced import ClassStep, PreActivation, Step, TracedNetwork, Value
 
 
-def program_path(store: Path, spec: NetworkSpec, batch_size: int) -> Path:
+def program_path(store: Location, spec: NetworkSpec, batch_size: int) -> Location:
     """Where the network of a store lies, beside it; another network, batch size or version of torch: another file."""
     key = fingerprint({**spec.model_dump(mode="json"), "batch_size": batch_size, "torch": torch.__version__,
                        "summit-dask": version("summit-dask")})  # fmt: skip
     return store.with_name(f"{store.name}.network") / f"{key:016x}.safetensors"
 
 
-def save_program(network: TracedNetwork, path: Path) -> None:
+def save_program(network: TracedNetwork, path: Location) -> None:
     """Write a traced network to a file, which is there whole or not at all.
 
     Raises
@@ -64,21 +69,21 @@ def save_program(network: TracedNetwork, path: Path) -> None:
         "class_step": network.class_step and _plain_class_step(network.class_step, tensors),
     }
     plain = {name: tensor.detach().contiguous().clone() for name, tensor in tensors.items()}
-    unfinished = path.with_suffix(".new")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.write_bytes(save(plain, {"network": json.dumps(facts)}))
-        unfinished.replace(path)
+        folder(path.parent).write(path.name, save(plain, {"network": json.dumps(facts)}))
     except OSError as error:
         raise StoreError(
             f"The traced network can't be written to {path}: {error}. Make room, or another --out; the same command "
             "goes on."
         ) from error
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
-def load_program(path: Path) -> TracedNetwork:
+def has_program(path: Location) -> bool:
+    """Whether `save_program` wrote there."""
+    return folder(path.parent).size(path.name) is not None
+
+
+def load_program(path: Location) -> TracedNetwork:
     """The traced network that `save_program` wrote.
 
     Raises
@@ -87,12 +92,24 @@ def load_program(path: Path) -> TracedNetwork:
         If the file is damaged.
     """
     try:
-        with safe_open(path, "pt") as file:
+        with _on_this_machine(path) as own, safe_open(own, "pt") as file:
             facts = json.loads(file.metadata()["network"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         return _network(facts, tensors)
     except (SafetensorError, KeyError, ValueError, TypeError, AttributeError) as error:
         raise StoreError(f"The traced network {path} is damaged: {error}. Delete it; it is made again.") from error
+
+
+@contextmanager
+def _on_this_machine(path: Location) -> Iterator[Path]:
+    """The file itself, or a copy of it for as long as it is read."""
+    if isinstance(path, Path):
+        yield path
+        return
+    with TemporaryDirectory(prefix="summit-dask-") as own:
+        copy = Path(own, path.name)
+        copy.write_bytes(folder(path.parent).read(path.name))
+        yield copy
 
 
 def _network(facts: dict[str, Any], tensors: dict[str, Tensor]) -> TracedNetwork:

@@ -1,7 +1,6 @@
 """What a store holds, as plain facts and as text."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +8,7 @@ import numpy as np
 from summit_dask.facts import schema
 from summit_dask.facts.addresses import addresses
 from summit_dask.facts.errors import StoreError
+from summit_dask.facts.location import Location
 from summit_dask.facts.pairs import Pair
 from summit_dask.facts.wording import notes_in_words
 from summit_dask.store.evidence import is_tested
@@ -21,7 +21,7 @@ from summit_dask.store.store import Store
 REASONS_SHOWN = 10
 
 
-def describe(path: Path) -> dict[str, Any]:
+def describe(path: Location) -> dict[str, Any]:
     """Facts about a store that JSON can hold: its run, its sizes, what is done, what went wrong.
 
     Raises

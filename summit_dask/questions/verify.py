@@ -8,7 +8,6 @@ the registry belongs to a check; one that belongs to none is reported, so that a
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from summit_dask.arrays.usage import Usage, usage
 from summit_dask.facts import encoded, schema
 from summit_dask.facts.addresses import addresses
 from summit_dask.facts.errors import StoreError
+from summit_dask.facts.location import Location
 from summit_dask.facts.pairs import Pair
 from summit_dask.questions import recheck
 from summit_dask.questions.recheck import Findings, equal
@@ -72,7 +72,7 @@ class Kind:
     find: Callable[[Store, int], Findings]
 
 
-def verify_store(path: Path, n_images: int) -> Report:
+def verify_store(path: Location, n_images: int) -> Report:
     """Check every stored number that a sample reaches, and every invariant.
 
     Parameters

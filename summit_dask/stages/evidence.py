@@ -6,11 +6,10 @@
 A class is saved as one file as soon as it is tested, so that a second run tests only the others.
 """
 
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
+from io import BytesIO
 from typing import Any
 from zipfile import is_zipfile
 
@@ -24,6 +23,8 @@ from summit_dask.arrays.truth import MEASURES
 from summit_dask.facts import schema
 from summit_dask.facts.config import ClusterOptions, fingerprint
 from summit_dask.facts.errors import StoreIncompleteError
+from summit_dask.facts.files import folder
+from summit_dask.facts.location import Location
 from summit_dask.facts.pairs import Pair
 from summit_dask.measure.ablation import means_of
 from summit_dask.measure.effects import Edges, effect_passes
@@ -50,7 +51,6 @@ from summit_dask.stages.originals import ImageFiles
 from summit_dask.stages.tasks import finished, result_of
 from summit_dask.stages.workers import NetworkPlugin, device_of, installed, plugin_of, prepare_process
 from summit_dask.store.counts import node_counts
-from summit_dask.store.durable import flush
 from summit_dask.store.evidence import NUMBERS, Settings, group_of, is_tested, stored_settings
 from summit_dask.store.graphs import read_graphs
 from summit_dask.store.progress import Progress, duration, say
@@ -67,7 +67,7 @@ _BY_ROW = ("node_stability", "edge_stability", "edge_effect")
 MEAN_IMAGES = 256
 
 
-def make_evidence(path: Path, settings: Settings, where: ClusterOptions) -> int:
+def make_evidence(path: Location, settings: Settings, where: ClusterOptions) -> int:
     """Test the graphs of all classes of a store, of its pair of measures; returns the number of classes.
 
     Parameters
@@ -110,9 +110,10 @@ def find_evidence(store: Store, settings: Settings, connect: Connect) -> None:
     if is_tested(store, pair) and stored_settings(store, pair) == settings:
         return
     key = fingerprint({**asdict(settings), "graphs": store.finished(pair.group)})
-    drafts = _drafts_folder(store) / f"{key:x}"
-    drafts.mkdir(parents=True, exist_ok=True)
-    todo = [index for index in range(store.header.n_classes) if not _is_whole(_draft(drafts, index))]
+    drafts = _drafts_place(store) / f"{key:x}"
+    saved = folder(drafts).sizes()
+    tested = {name for name in saved if _is_whole(drafts / name)}
+    todo = [index for index in range(store.header.n_classes) if _draft(drafts, index).name not in tested]
     workers = connect()
     plugin = EvidencePlugin(store.path, key)
     with installed(workers.client, plugin, store.network.model) as name:
@@ -121,7 +122,7 @@ def find_evidence(store: Store, settings: Settings, connect: Connect) -> None:
     with store.renewing(group_of(pair)) as draft:
         _write(draft, job, [_read_draft(_draft(drafts, index)) for index in range(store.header.n_classes)])
         draft.finish(group_of(pair), fingerprints(store)["graphs"])
-    shutil.rmtree(_drafts_folder(store))  # those of other settings too
+    folder(_drafts_place(store)).remove()  # those of other settings too
 
 
 def _job(store: Store, workers: Cluster, settings: Settings, pair: Pair, plugin: str, todo: Sequence[int]) -> Job:
@@ -186,7 +187,7 @@ def _rivals(store: Store, settings: Settings, pair: Pair) -> NDArray[np.int32]:
     return np.stack([likeness.argmax(1), others], 1).astype(np.int32)
 
 
-def _test_classes(workers: Cluster, job: Job, todo: Sequence[int], drafts: Path, plugin: str) -> None:
+def _test_classes(workers: Cluster, job: Job, todo: Sequence[int], drafts: Location, plugin: str) -> None:
     client = workers.client
     options: dict[str, Any] = {"job": job, "plugin": plugin, "pure": False, "resources": resources(client)}
     n_classes = len(job.rivals)
@@ -199,31 +200,32 @@ def _test_classes(workers: Cluster, job: Job, todo: Sequence[int], drafts: Path,
 # What is kept
 
 
-def _drafts_folder(store: Store) -> Path:
+def _drafts_place(store: Store) -> Location:
     """Beside the store: what was found of single classes while others are still to be tested."""
     return store.path.with_name(f"{store.path.name}.evidence")
 
 
-def _draft(drafts: Path, index: int) -> Path:
+def _draft(drafts: Location, index: int) -> Location:
     return drafts / f"{index}.npz"
 
 
-def _is_whole(path: Path) -> bool:
+def _is_whole(path: Location) -> bool:
     """Whether a class is saved; a file that a power cut left is not."""
-    return path.exists() and is_zipfile(path)
+    try:
+        return is_zipfile(BytesIO(folder(path.parent).read(path.name)))
+    except FileNotFoundError:
+        return False
 
 
-def _write_draft(path: Path, values: Mapping[str, Any]) -> None:
+def _write_draft(path: Location, values: Mapping[str, Any]) -> None:
     """One file a class, there whole or not at all."""
-    partial = path.with_suffix(".partial")
-    with partial.open("wb") as file:
-        np.savez(file, **values)
-    flush(path.parent)
-    partial.rename(path)
+    content = BytesIO()
+    np.savez(content, **values)
+    folder(path.parent).write(path.name, content.getvalue())
 
 
-def _read_draft(path: Path) -> Found:
-    with np.load(path) as values:
+def _read_draft(path: Location) -> Found:
+    with np.load(BytesIO(folder(path.parent).read(path.name))) as values:
         return dict(values)
 
 
@@ -255,7 +257,7 @@ def _write(store: Store, job: Job, classes: Sequence[Found]) -> None:
 class EvidencePlugin(NetworkPlugin):
     """Builds the network on every worker, once."""
 
-    def __init__(self, path: Path, key: int) -> None:
+    def __init__(self, path: Location, key: int) -> None:
         super().__init__(path, key)
         self.path = path
 

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +13,7 @@ from summit_dask.arrays.thumbnails import Crops, Geometry, Thumbnails, input_box
 from summit_dask.facts import encoded
 from summit_dask.facts.config import ResultOptions
 from summit_dask.facts.layergraph import Layer
+from summit_dask.facts.location import Location
 from summit_dask.facts.preprocessing import Preprocessing
 from summit_dask.images.decode import open_image
 from summit_dask.images.files import Reader, size_of
@@ -30,7 +30,7 @@ from summit_dask.store.store import Store
 class MaximaReader:
     """Reads some layers' maxima of a partition, where they are, and the class of each image (-1: unreadable)."""
 
-    path: Path
+    path: Location
     layers: tuple[str, ...]
 
     def __call__(self, partition: int) -> Iterator[Block]:
@@ -48,7 +48,7 @@ class MaximaReader:
 class Originals:
     """Opens images by their index in the store, as long as they are the files that were extracted."""
 
-    path: Path
+    path: Location
     run: int
     preprocessing: Preprocessing
 
@@ -72,7 +72,7 @@ class Originals:
 
 
 @lru_cache(maxsize=1)
-def _files(path: Path, run: int) -> tuple[Reader, ImageFiles, NDArray[np.int64]]:
+def _files(path: Location, run: int) -> tuple[Reader, ImageFiles, NDArray[np.int64]]:
     """What reads the images of a run's store, where they are and their sizes, found once by each worker."""
     store = Store.open(path)
     return Reader(), ImageFiles.of(store, store.read), store.read("images/file_size")

@@ -11,6 +11,7 @@ from summit_dask.facts import schema
 from summit_dask.facts.addresses import bytes_per_image
 from summit_dask.facts.config import ResultOptions
 from summit_dask.facts.errors import ClusterError, DatasetError
+from summit_dask.facts.location import Location
 from summit_dask.measure.compiled import compile_kernels
 from summit_dask.measure.extractor import Extractor
 from summit_dask.measure.memory import said_of_worker
@@ -89,7 +90,7 @@ def _what_would_fit(store: Store, memory: int) -> str:
 class ExtractorPlugin(NetworkPlugin):
     """Opens the store of one run and builds its extractor on every worker, once."""
 
-    def __init__(self, path: Path, key: int) -> None:
+    def __init__(self, path: Location, key: int) -> None:
         super().__init__(path, key)
         self.path = path
 

@@ -1,9 +1,8 @@
 """The graphs stage: the attribution graph of every class from the counts, some classes a task."""
 
-from pathlib import Path
-
 from summit_dask.arrays.graph.attribution import ClassGraph, class_graph
 from summit_dask.facts.config import ResultOptions
+from summit_dask.facts.location import Location
 from summit_dask.stages.cluster import Connect
 from summit_dask.stages.tasks import finished
 from summit_dask.store.counts import read_counts
@@ -28,7 +27,7 @@ def make_graphs(store: Store, options: ResultOptions, connect: Connect) -> None:
     write_graphs(store, [made[index] for index in range(n_classes)], options.pair)
 
 
-def graph_task(start: int, path: Path, options: ResultOptions) -> list[ClassGraph]:
+def graph_task(start: int, path: Location, options: ResultOptions) -> list[ClassGraph]:
     """Graphs of some neighbouring classes; runs on a worker."""
     store = Store.open(path)
     layer_graph = store.layer_graph

@@ -12,7 +12,7 @@ from summit_dask.facts.addresses import bytes_per_image, why_not_counted
 from summit_dask.facts.config import ExtractOptions, ResultOptions, RunConfig, fingerprint
 from summit_dask.facts.errors import ConfigError, StoreError, StoreMismatchError
 from summit_dask.facts.layergraph import LayerGraph
-from summit_dask.facts.location import use_storage_options
+from summit_dask.facts.location import Location, location, use_storage_options
 from summit_dask.facts.run import Run
 from summit_dask.facts.stages import stage_named
 from summit_dask.images.classes import Outputs, map_classes
@@ -29,7 +29,7 @@ from summit_dask.store.header import Header
 from summit_dask.store.layout import partition_size
 from summit_dask.store.lock import holding
 from summit_dask.store.progress import say, size
-from summit_dask.store.store import Store
+from summit_dask.store.store import Store, is_taken
 
 PACKAGES = ("summit-dask", "torch", "torchvision", "numpy", "numba", "zarr", "xarray", "dask", "networkx")
 
@@ -83,10 +83,10 @@ def init(config: RunConfig, append: bool = False) -> Store:
     if is_left(config.out):
         with holding(config.out):
             settle(config.out)
-    if _is_there(config.out):
+    if is_taken(config.out):
         return _reopened(config.out, run, images, outputs, append)
     with holding(config.out):
-        if _is_there(config.out):  # another process was quicker
+        if is_taken(config.out):  # another process was quicker
             return _reopened(config.out, run, images, outputs, append)
         _say_cost(header)
         _say_compiling(header, config)
@@ -100,14 +100,9 @@ def _packages(model: str) -> tuple[str, ...]:
     return (*PACKAGES, zoo) if zoo in ZOOS else PACKAGES
 
 
-def _is_there(path: Path) -> bool:
-    """Whether something lies there already; an empty folder becomes the store."""
-    return path.exists() and not (path.is_dir() and not any(path.iterdir()))
-
-
 def resolved(config: RunConfig) -> RunConfig:
     """The same options with whole paths, so that the stages can run from anywhere; ~ stands for the home folder."""
-    changes: dict[str, Any] = {"images": whole(config.images), "out": _whole(config.out)}
+    changes: dict[str, Any] = {"images": whole(config.images), "out": _whole_place(config.out)}
     for name in ("classes", "weights"):
         value = getattr(config, name)
         if value is not None and Path(value).expanduser().is_file():
@@ -128,6 +123,11 @@ def whole(place: Path | str) -> Path | str:
 
 def _whole(path: Path) -> Path:
     return path.expanduser().resolve()
+
+
+def _whole_place(place: Location) -> Location:
+    """An address is reached with the storage options as they are by now."""
+    return _whole(place) if isinstance(place, Path) else location(str(place))
 
 
 def _facts(options: ResultOptions, images: ImageSet, outputs: Outputs, layer_graph: LayerGraph) -> dict[str, Any]:
@@ -199,7 +199,7 @@ def check_exclusions(options: ResultOptions, layer_graph: LayerGraph) -> None:
             )
 
 
-def _reopened(path: Path, run: Run, images: ImageSet, outputs: Outputs, append: bool) -> Store:
+def _reopened(path: Location, run: Run, images: ImageSet, outputs: Outputs, append: bool) -> Store:
     """The store there, if the same run laid it out; network and images may lie elsewhere by now."""
     store = Store.open(path)
     stored = store.header.run

@@ -6,13 +6,12 @@ A batch is saved as one file as soon as it is made, so that a second run makes o
 are formed anew from the channels that lack a picture, which gives the same batches again.
 """
 
-import shutil
 import time
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import asdict, replace
-from pathlib import Path
+from io import BytesIO
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,8 @@ from distributed import Worker
 from summit_dask.arrays.pictures import KINDS, Batch, Kind, Preparation, Settings, Visualiser, batches, stored_kinds
 from summit_dask.facts.config import ClusterOptions, fingerprint
 from summit_dask.facts.errors import ConfigError, suggestion
+from summit_dask.facts.files import folder
+from summit_dask.facts.location import Location
 from summit_dask.facts.run import NetworkSpec
 from summit_dask.facts.schema import PICTURE_KINDS
 from summit_dask.network.build import built
@@ -29,7 +30,6 @@ from summit_dask.network.part import part_below
 from summit_dask.stages.cluster import Cluster, Connect, cluster, n_workers, resources
 from summit_dask.stages.tasks import finished
 from summit_dask.stages.workers import NetworkPlugin, installed, plugin_of, prepare_process
-from summit_dask.store.durable import flush
 from summit_dask.store.graphs import chosen_pair, stored_pairs
 from summit_dask.store.pictures import add_pictures, made_with, note_settings
 from summit_dask.store.progress import Progress, duration, say
@@ -104,7 +104,9 @@ def known_kinds(names: Iterable[str]) -> tuple[Kind, ...]:
     return tuple(kind for kind in KINDS if kind in names)
 
 
-def make_pictures(path: Path, channels: str, kinds: Sequence[Kind], settings: Settings, where: ClusterOptions) -> int:
+def make_pictures(
+    path: Location, channels: str, kinds: Sequence[Kind], settings: Settings, where: ClusterOptions
+) -> int:
     """Make pictures for a store's channels.
 
     Parameters
@@ -143,12 +145,16 @@ def paint(store: Store, connect: Connect, wanted: Wanted, kinds: Sequence[Kind],
     """
     spec = store.network
     key = fingerprint({**spec.facts(), **asdict(settings)})
-    drafts = _drafts_folder(store) / f"{key:x}"
+    drafts = _drafts_place(store) / f"{key:x}"
+    drafted = {layer: {place for name in names for place in _read_draft(drafts / name)}
+               for layer, names in _drafts_by_layer(drafts).items()}  # fmt: skip
     todo = [
         batch
         for layer, channels in wanted.items()
         for kind in kinds
-        for batch in batches(layer, kind, _missing(store, drafts / layer, layer, kind, channels, key), settings)
+        for batch in batches(
+            layer, kind, _missing(store, drafted.get(layer, set()), layer, kind, channels, key), settings
+        )
     ]
     if todo:
         workers = connect()
@@ -160,14 +166,16 @@ def paint(store: Store, connect: Connect, wanted: Wanted, kinds: Sequence[Kind],
     store.finish("pictures", key)
 
 
-def _missing(store: Store, drafts: Path, layer: str, kind: Kind, channels: Sequence[int], key: int) -> list[int]:
+def _missing(
+    store: Store, drafted: Set[tuple[int, str]], layer: str, kind: Kind, channels: Sequence[int], key: int
+) -> list[int]:
     """Channels that have no such picture yet, neither stored nor drafted."""
-    stored = made_with(store, layer)[:, PICTURE_KINDS.index(stored_kinds(kind)[0])] == np.uint64(key)
-    drafted = {channel for path in drafts.glob(f"{kind}-*.zip") for channel, _ in _read_draft(path)}
-    return [c for c in channels if not stored[c] and c not in drafted]
+    name = stored_kinds(kind)[0]
+    stored = made_with(store, layer)[:, PICTURE_KINDS.index(name)] == np.uint64(key)
+    return [c for c in channels if not stored[c] and (c, name) not in drafted]
 
 
-def _paint_batches(cluster: Cluster, todo: Sequence[Batch], drafts: Path, settings: Settings, plugin: str) -> None:
+def _paint_batches(cluster: Cluster, todo: Sequence[Batch], drafts: Location, settings: Settings, plugin: str) -> None:
     client = cluster.client
     options: dict[str, Any] = {"settings": settings, "plugin": plugin, "pure": False, "resources": resources(client)}
     n_pictures = sum(batch.n_pictures for batch in todo)
@@ -181,35 +189,39 @@ def _paint_batches(cluster: Cluster, todo: Sequence[Batch], drafts: Path, settin
             progress.add(batch.n_pictures)
 
 
-def _write_draft(path: Path, pictures: Mapping[tuple[int, str], bytes]) -> None:
+def _write_draft(path: Location, pictures: Mapping[tuple[int, str], bytes]) -> None:
     """One file a batch, there whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    with zipfile.ZipFile(partial, "w") as archive:
+    content = BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
         for (channel, kind), picture in pictures.items():
             archive.writestr(f"{channel}-{kind}.jpg", picture)
-    flush(path.parent)
-    partial.rename(path)
+    folder(path.parent).write(path.name, content.getvalue())
 
 
-def _read_draft(path: Path) -> dict[tuple[int, str], bytes]:
-    with zipfile.ZipFile(path) as archive:
+def _read_draft(path: Location) -> dict[tuple[int, str], bytes]:
+    with zipfile.ZipFile(BytesIO(folder(path.parent).read(path.name))) as archive:
         parts = {name: name.removesuffix(".jpg").partition("-") for name in archive.namelist()}
         return {(int(channel), kind): archive.read(name) for name, (channel, _, kind) in parts.items()}
 
 
-def _collect(store: Store, drafts: Path, key: int) -> None:
+def _drafts_by_layer(drafts: Location) -> dict[str, list[str]]:
+    """Names of the files of each layer, both ascending."""
+    names = sorted(name for name in folder(drafts).sizes() if name.endswith(".zip"))
+    return {layer: list(own) for layer, own in groupby(names, lambda name: name.partition("/")[0])}
+
+
+def _collect(store: Store, drafts: Location, key: int) -> None:
     """All drafts become part of the store, an interrupted run's for other layers too."""
-    for folder in sorted(drafts.glob("*")):
-        paths = sorted(folder.glob("*.zip"))
-        pictures = {place: picture for path in paths for place, picture in _read_draft(path).items()}
-        add_pictures(store, folder.name, pictures, key)
-    shutil.rmtree(drafts, ignore_errors=True)
-    with suppress(OSError):  # drafts of other settings are left
-        _drafts_folder(store).rmdir()
+    for layer, names in _drafts_by_layer(drafts).items():
+        pictures = {place: picture for name in names for place, picture in _read_draft(drafts / name).items()}
+        add_pictures(store, layer, pictures, key)
+    folder(drafts).remove()
+    everything = folder(_drafts_place(store))
+    if not everything.sizes():  # drafts of other settings are left
+        everything.remove()
 
 
-def _drafts_folder(store: Store) -> Path:
+def _drafts_place(store: Store) -> Location:
     """Beside the store: where pictures lie while a layer is incomplete."""
     return store.path.with_name(f"{store.path.name}.pictures")
 
@@ -217,7 +229,7 @@ def _drafts_folder(store: Store) -> Path:
 class VisualiserPlugin(NetworkPlugin):
     """Builds the network on every worker, once."""
 
-    def __init__(self, path: Path, key: int, spec: NetworkSpec, batch_size: int) -> None:
+    def __init__(self, path: Location, key: int, spec: NetworkSpec, batch_size: int) -> None:
         super().__init__(path, key)
         self.path, self.spec, self.batch_size = path, spec, batch_size
 

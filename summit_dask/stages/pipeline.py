@@ -6,10 +6,10 @@ store's options change with it, so a stage that fails leaves the store as it was
 """
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from summit_dask.facts.config import ClusterOptions, ResultOptions, RunConfig
+from summit_dask.facts.location import Location
 from summit_dask.facts.stages import STAGES, Stage, commands
 from summit_dask.stages.cluster import Connect, cluster
 from summit_dask.stages.forkserver import prepare_workers
@@ -19,7 +19,7 @@ from summit_dask.store.status import check_ready, fingerprints, is_done, pending
 from summit_dask.store.store import Store
 
 
-def run(config: RunConfig, retry_unreadable: bool = False, append: bool = False) -> Path:
+def run(config: RunConfig, retry_unreadable: bool = False, append: bool = False) -> Location:
     """All stages, from images to attribution graphs; goes on where an earlier run stopped.
 
     Parameters
@@ -34,7 +34,7 @@ def run(config: RunConfig, retry_unreadable: bool = False, append: bool = False)
 
     Returns
     -------
-    Path
+    Path, UPath
         The store, to open with `open_store`.
 
     Raises
@@ -62,7 +62,7 @@ def retry(store: Store) -> None:
 
 
 def run_command(
-    name: str, path: Path, results: Mapping[str, Any], where: ClusterOptions, retry_unreadable: bool = False
+    name: str, path: Location, results: Mapping[str, Any], where: ClusterOptions, retry_unreadable: bool = False
 ) -> Store:
     """The stages of one command on an existing store, with some options changed.
 

@@ -13,7 +13,6 @@ counted as well; only more tasks read the same partition.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
-from pathlib import Path
 
 import numpy as np
 from dask.delayed import Delayed, delayed
@@ -33,6 +32,7 @@ from summit_dask.facts import schema
 from summit_dask.facts.addresses import addresses, is_kept
 from summit_dask.facts.config import MeasureOptions, ResultOptions
 from summit_dask.facts.layergraph import Hop
+from summit_dask.facts.location import Location
 from summit_dask.stages.cluster import Connect
 from summit_dask.stages.tasks import finished
 from summit_dask.store.counts import readable_classes
@@ -124,7 +124,7 @@ def partitions_by_classes(store: Store) -> dict[range, list[int]]:
     }
 
 
-def _count(path: Path, options: ResultOptions, classes: range, partitions: Sequence[int]) -> Counts:
+def _count(path: Location, options: ResultOptions, classes: range, partitions: Sequence[int]) -> Counts:
     """Counts of some classes' images in some partitions; runs on a worker."""
     store = Store.open(path)
     totals: Counts = {}
@@ -174,7 +174,7 @@ def _meet(hops: Sequence[Hop]) -> bool:
     return len(set(targets)) < len(targets)
 
 
-def _write(path: Path, classes: range, parts: Sequence[Counts]) -> dict[str, NDArray[np.int32]]:
+def _write(path: Location, classes: range, parts: Sequence[Counts]) -> dict[str, NDArray[np.int32]]:
     """Write sources' counts of some classes; gives those of channels, whose arrays hold all classes in one file."""
     store = Store.open(path, writable=True, renewed=GROUP)
     used = {}

@@ -8,15 +8,15 @@
 What is made again first loses its done record: a repair that is stopped is gone on with by the next one, or by a run.
 """
 
-import shutil
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 
 from summit_dask.arrays.pictures import KINDS, Settings, stored_kinds
 from summit_dask.facts.config import ClusterOptions
 from summit_dask.facts.errors import StoreError, StoreIncompleteError
+from summit_dask.facts.files import folder
+from summit_dask.facts.location import Location
 from summit_dask.facts.pairs import PAIRS
 from summit_dask.facts.schema import PICTURE_KINDS
 from summit_dask.facts.stages import STAGES, Stage, stage_named, stage_of
@@ -38,7 +38,7 @@ from summit_dask.store.store import Store
 STATISTICS = ("classes/n_images", "classes/n_correct")
 
 
-def repair(path: Path, where: ClusterOptions) -> list[str]:
+def repair(path: Location, where: ClusterOptions) -> list[str]:
     """Make again what damaged files of a store held; says what was done, nothing if nothing is damaged.
 
     Parameters
@@ -78,7 +78,7 @@ def _damages(store: Store) -> list[Damage]:
     return damages
 
 
-def _write_metadata(path: Path, damages: Iterable[Damage]) -> None:
+def _write_metadata(path: Location, damages: Iterable[Damage]) -> None:
     copies = gathered(root_of(path))
     for damage in damages:
         if damage.is_metadata:
@@ -182,7 +182,7 @@ def _paint_again(store: Store, group: str, connect: Connect) -> str:
             f"Delete {store.path / group}, then import them, or make them with 'summit-dask pictures {store.path}'."
         )
     last = store.finished("pictures")
-    shutil.rmtree(store.path / group)
+    folder(store.path / group).remove()
     for key in keys:
         for kind in KINDS:
             channels = np.flatnonzero(table[:, PICTURE_KINDS.index(stored_kinds(kind)[0])] == key).tolist()
@@ -192,5 +192,5 @@ def _paint_again(store: Store, group: str, connect: Connect) -> str:
 
 
 def _taken_out(store: Store, group: str, remedy: str) -> str:
-    shutil.rmtree(store.path / group)
+    folder(store.path / group).remove()
     return f"{group} was damaged and is taken out; {remedy}."

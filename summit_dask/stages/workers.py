@@ -7,7 +7,6 @@ import socket
 from collections.abc import Iterator
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TypeVar
 
 import torch
@@ -16,6 +15,7 @@ from distributed.comm.core import CommClosedError
 
 from summit_dask.facts.config import fingerprint
 from summit_dask.facts.errors import ClusterError, ModelError, StoreError, SummitError
+from summit_dask.facts.location import Location
 from summit_dask.facts.process import keep_freed_memory
 from summit_dask.stages.cluster import GPU
 
@@ -27,7 +27,7 @@ class NetworkPlugin(WorkerPlugin):
 
     ready = False
 
-    def __init__(self, path: Path, key: int) -> None:
+    def __init__(self, path: Location, key: int) -> None:
         # Runs that share a cluster must not meet, so the store is part of the name.
         self.name = f"summit-{fingerprint({'store': path, 'key': key}):x}"
 

@@ -5,10 +5,9 @@ registry    (image, channel) float32, so: chunks, shards, fill value       facts
 lengths     image, class ... from the header; channel, source from the layer graph; others from the values
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from functools import cached_property
 from math import ceil
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,11 +18,14 @@ from zarr.codecs import Crc32cCodec, ZstdCodec
 from summit_dask.facts import schema
 from summit_dask.facts.addresses import own_lengths
 from summit_dask.facts.errors import StoreError, StoreIncompleteError
+from summit_dask.facts.files import folder
 from summit_dask.facts.layergraph import LayerGraph
+from summit_dask.facts.location import Location
 from summit_dask.facts.schema import Variable
 from summit_dask.facts.stages import stage_of
 from summit_dask.store import layout
 from summit_dask.store.header import Header
+from summit_dask.store.zarrstore import zarr_place
 
 #: Rows of an array's first dim.
 Rows = slice | NDArray[np.bool_]
@@ -35,15 +37,15 @@ class StoredArrays:
     Parameters
     ----------
     path
-        Its folder.
+        Its folder, its address, or a zip file of it.
     group
-        The folder as a Zarr group.
+        The same as a Zarr group.
     renewed
         A group that is being made anew: its arrays are written to, and read from, a folder beside the store, which
         takes the group's place when it is whole (see `renewing`).
     """
 
-    def __init__(self, path: Path, group: zarr.Group, renewed: str = "") -> None:
+    def __init__(self, path: Location, group: zarr.Group, renewed: str = "") -> None:
         self.path = path
         self.group = group
         self._renewed = renewed
@@ -131,12 +133,14 @@ class StoredArrays:
             If one is missing, and was written once, or empty.
         """
         array = self._array(address)
-        for shard in _shards_of(rows, array.shape[0], _rows_per_file(array)):
-            file = Path(array.store_path.store.root, array.path, "c", str(shard), *["0"] * (array.ndim - 1))
-            if not file.is_file() and not self._may_lack(address, shard):
-                raise self._damaged(address, f"{file} is missing")
-            if file.is_file() and file.stat().st_size == 0:
-                raise self._damaged(address, f"{file} is empty")
+        shards = _shards_of(rows, array.shape[0], _rows_per_file(array))
+        files = ["/".join([array.path, "c", str(shard), *["0"] * (array.ndim - 1)]) for shard in shards]
+        place = folder(self._place_of(address))
+        for shard, file, size in zip(shards, files, place.sizes_of(files), strict=True):
+            if size is None and not self._may_lack(address, shard):
+                raise self._damaged(address, f"{place.path / file} is missing")
+            if size == 0:
+                raise self._damaged(address, f"{place.path / file} is empty")
 
     def _damaged(self, address: str, what: object) -> StoreError:
         return StoreError(
@@ -185,9 +189,13 @@ class StoredArrays:
 
     def _root_of(self, address: str) -> zarr.Group:
         """The Zarr group that an address starts from: another one for what is being renewed."""
-        if self._renewed and (address == self._renewed or address.startswith(f"{self._renewed}/")):
-            return self._draft
-        return self.group
+        return self._draft if self._is_drafted(address) else self.group
+
+    def _place_of(self, address: str) -> Location:
+        return self._draft_path if self._is_drafted(address) else self.path
+
+    def _is_drafted(self, address: str) -> bool:
+        return bool(self._renewed) and (address == self._renewed or address.startswith(f"{self._renewed}/"))
 
     def _may_lack(self, address: str, shard: int) -> bool:
         """Whether a file may be missing: of a partition that is not done."""
@@ -199,12 +207,12 @@ class StoredArrays:
         return bool(self._array("partitions/fingerprint")[shard] == 0)
 
     @property
-    def _draft_path(self) -> Path:
+    def _draft_path(self) -> Location:
         return self.path.with_name(f"{self.path.name}.new")
 
     @cached_property
     def _draft(self) -> zarr.Group:
-        return zarr.open_group(self._draft_path, mode="a", zarr_format=3)
+        return zarr.open_group(zarr_place(folder(self._draft_path), writable=True), mode="a", zarr_format=3)
 
 
 def _writing_all(array: Any) -> Any:
@@ -216,7 +224,7 @@ def _rows_per_file(array: Any) -> int:
     return int((array.shards or array.chunks)[0])
 
 
-def _shards_of(rows: Rows, length: int, step: int) -> Iterable[int]:
+def _shards_of(rows: Rows, length: int, step: int) -> Sequence[int]:
     if isinstance(rows, slice):
         start, stop, _ = rows.indices(length)
         return range(start // step, ceil(stop / step))

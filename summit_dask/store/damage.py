@@ -15,6 +15,7 @@ from typing import Any
 import zarr
 
 from summit_dask.facts import schema
+from summit_dask.facts.files import folder
 from summit_dask.facts.stages import stage_of
 from summit_dask.store.metadata import CHECKSUM, METADATA, checksum, gathered, root_of
 from summit_dask.store.store import Store
@@ -119,10 +120,10 @@ def _files(store: Store, address: str) -> Iterator[tuple[int, Damage | None]]:
 
 def _wrong(store: Store, file: str, array: Any, region: tuple[slice, ...]) -> str:
     """What is wrong with a file of values; empty if nothing is."""
-    place = store.path / file
-    if not place.is_file():
+    size = folder(store.path).size(file)
+    if size is None:
         return "" if file.startswith(MARKS) else "which is missing"
-    if place.stat().st_size == 0:  # Zarr would take it for fill values
+    if size == 0:  # Zarr would take it for fill values
         return "which is empty"
     try:
         array[region]
@@ -146,7 +147,7 @@ def _metadata(store: Store) -> Iterator[Damage | None]:
 
 def _wrong_metadata(store: Store, file: str, copy: Mapping[str, Any]) -> str:
     try:
-        found = json.loads((store.path / file).read_bytes())
+        found = json.loads(folder(store.path).read(file))
     except FileNotFoundError:
         return "which is missing"
     except ValueError as error:

@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 
 from summit_dask.facts import schema
 from summit_dask.facts.addresses import measured_arrays
+from summit_dask.facts.errors import StoreError
+from summit_dask.facts.location import Location
 from summit_dask.store.header import Header
 from summit_dask.store.lock import holding
 from summit_dask.store.store import Store, Table, writing
@@ -35,24 +37,40 @@ def extend(store: Store, header: Header, tables: Mapping[str, Table]) -> Store:
         With the same layers, options and partition size.
     tables
         Of all images, as `Store.create` takes them; the first are the store's own, in its order.
+
+    Raises
+    ------
+    StoreError
+        If the store lies in a bucket.
     """
-    path = Path(store.path)
+    path = _on_disk(store)
     with holding(path), writing(path):
         settle(path)
         made = Store.create(_draft(path), header, tables)
         for index in range(store.header.n_partitions):
-            _take_over(store, made, index)
+            _take_over(store, path, _draft(path), index)
         _mark(store, made)
         if store.has("pictures"):
-            shutil.copytree(path / "pictures", made.path / "pictures", copy_function=_link)
+            shutil.copytree(path / "pictures", _draft(path) / "pictures", copy_function=_link)
         path.rename(_old(path))
         _draft(path).rename(path)
         shutil.rmtree(_old(path))
     return Store.open(path, writable=True)
 
 
-def settle(path: Path) -> None:
+def _on_disk(store: Store) -> Path:
+    if isinstance(store.path, Path):
+        return store.path
+    raise StoreError(
+        f"{store.path} lies in a bucket, where nothing can be appended. Copy it to a disk, append there, and copy it "
+        "back."
+    )
+
+
+def settle(path: Location) -> None:
     """Put right what a killed `extend` left."""
+    if not isinstance(path, Path):
+        return
     if _old(path).exists() and not path.exists():
         _old(path).rename(path)
     draft = _draft(path)
@@ -60,8 +78,10 @@ def settle(path: Path) -> None:
         shutil.rmtree(leftover, ignore_errors=True)
 
 
-def is_left(path: Path) -> bool:
+def is_left(path: Location) -> bool:
     """Whether a killed `extend` left anything."""
+    if not isinstance(path, Path):
+        return False
     return any(path.parent.glob(f"{glob.escape(path.name)}.append*")) or _old(path).exists()
 
 
@@ -73,15 +93,15 @@ def _old(path: Path) -> Path:
     return path.with_name(f"{path.name}.old")
 
 
-def _take_over(store: Store, made: Store, index: int) -> None:
+def _take_over(store: Store, path: Path, made: Path, index: int) -> None:
     """The files of a partition; a partly filled one's are as long as a full one's."""
     of_images = [address for address in schema.MEASURED_OF_IMAGES if store.has(address)]
     for address in (*measured_arrays(store.layer_graph, store.header.run.config), *of_images):
         file = f"{address}/c/{index}"
-        if (store.path / file).is_dir():
-            shutil.copytree(store.path / file, made.path / file, copy_function=_link, dirs_exist_ok=True)
-        elif (store.path / file).exists():
-            _link(store.path / file, made.path / file)
+        if (path / file).is_dir():
+            shutil.copytree(path / file, made / file, copy_function=_link, dirs_exist_ok=True)
+        elif (path / file).exists():
+            _link(path / file, made / file)
 
 
 def _link(source: str | Path, target: str | Path) -> None:

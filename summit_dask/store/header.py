@@ -4,7 +4,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil
-from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -12,6 +11,7 @@ from pydantic import ValidationError
 from summit_dask.facts import schema
 from summit_dask.facts.errors import StoreError, StoreVersionError
 from summit_dask.facts.layergraph import LayerGraph
+from summit_dask.facts.location import Location
 from summit_dask.facts.run import Run
 
 
@@ -59,7 +59,7 @@ class Header:
         }
 
     @classmethod
-    def of(cls, attributes: Mapping[str, Any], path: Path) -> "Header":
+    def of(cls, attributes: Mapping[str, Any], path: Location) -> "Header":
         """From the root's attributes.
 
         Raises

@@ -1,27 +1,28 @@
-"""One process at a time changes a store: a lock beside it that the system takes back when its holder dies.
+"""One process at a time changes a store: a lock beside it.
 
 store.zarr
-store.zarr.lock     held by flock(2); says who holds it, for the one who has to wait
+store.zarr.lock     on a disk held by flock(2), which the system takes back when its holder dies;
+                    in a bucket an object that its holder writes again and again (see `bucketlock`)
 """
 
 import json
-import os
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from summit_dask.facts.errors import StoreBusyError, StoreError
+from summit_dask.facts.errors import StoreError
+from summit_dask.facts.location import Location
+from summit_dask.store.bucketlock import locked_object
+from summit_dask.store.holder import busy, in_words, myself
 
 #: Stores that this process holds: a command holds its store while the stages inside it ask again.
-_HELD: set[Path] = set()
+_HELD: set[str] = set()
 
 
 @contextmanager
-def holding(path: Path) -> Iterator[None]:
+def holding(path: Location) -> Iterator[None]:
     """Hold a store, which need not exist yet, until the block ends.
 
     Raises
@@ -31,17 +32,25 @@ def holding(path: Path) -> Iterator[None]:
     StoreError
         If its folder can't be written.
     """
-    path = path.resolve()
-    if path in _HELD:
+    path = path.resolve() if isinstance(path, Path) else path
+    if str(path) in _HELD:
         yield
         return
+    with _locked(path) if isinstance(path, Path) else locked_object(path):
+        _HELD.add(str(path))
+        try:
+            yield
+        finally:
+            _HELD.remove(str(path))
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
     lock = FileLock(_lock_file(path), timeout=0)
     _acquire(lock, path)
-    _HELD.add(path)
     try:
         yield
     finally:
-        _HELD.remove(path)
         _lock_file(path).unlink(missing_ok=True)
         _note_file(path).unlink(missing_ok=True)
         lock.release()
@@ -51,12 +60,9 @@ def _acquire(lock: FileLock, path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire()
-        _note_file(path).write_text(json.dumps(_myself()), encoding="utf-8")
+        _note_file(path).write_text(json.dumps(myself()), encoding="utf-8")
     except Timeout as error:
-        raise StoreBusyError(
-            f"{path} is being changed by {_holder(path)}. Wait until that has ended, or end it, then give the same "
-            "command again."
-        ) from error
+        raise busy(path, _holder(path)) from error
     except OSError as error:
         lock.release()
         raise StoreError(
@@ -74,14 +80,8 @@ def _note_file(path: Path) -> Path:
     return path.with_name(f"{path.name}.lock.json")
 
 
-def _myself() -> dict[str, str]:
-    now = datetime.now().astimezone().isoformat(" ", "seconds")
-    return {"host": socket.gethostname(), "process": str(os.getpid()), "since": now}
-
-
 def _holder(path: Path) -> str:
     try:
-        note = json.loads(_note_file(path).read_text(encoding="utf-8"))
-        return f"process {note['process']} on {note['host']}, since {note['since']}"
+        return in_words(json.loads(_note_file(path).read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError):
         return "another process"

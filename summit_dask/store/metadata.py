@@ -6,6 +6,7 @@ from typing import Any
 
 import google_crc32c
 
+from summit_dask.facts.files import folder
 from summit_dask.facts.location import Location
 
 METADATA = "zarr.json"
@@ -23,7 +24,7 @@ def checksum(root: Mapping[str, Any]) -> int:
 
 def root_of(path: Location) -> dict[str, Any]:
     """The root's zarr.json of a store."""
-    found: dict[str, Any] = json.loads((path / METADATA).read_bytes())
+    found: dict[str, Any] = json.loads(folder(path).read(METADATA))
     return found
 
 
@@ -38,6 +39,4 @@ def gathered(root: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 def write_again(path: Location, address: str, copy: Mapping[str, Any]) -> None:
     """Write a node's zarr.json, to the bytes that Zarr wrote."""
-    file = path / address / METADATA
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(copy, indent=2), encoding="utf-8")
+    folder(path).write(f"{address}/{METADATA}", json.dumps(copy, indent=2).encode())

@@ -11,7 +11,6 @@ Every array is described in `schema`; chunks and shard indices end in a crc32c.
 """
 
 import os
-import shutil
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -26,6 +25,7 @@ from zarr.errors import ZarrUserWarning
 from summit_dask.facts import schema
 from summit_dask.facts.addresses import measured_arrays
 from summit_dask.facts.errors import StoreError, StoreIncompleteError
+from summit_dask.facts.files import HEAD, Bucket, Folder, Zip, folder
 from summit_dask.facts.location import Location, location
 from summit_dask.facts.run import NetworkSpec, Run
 from summit_dask.facts.schema import Variable
@@ -34,6 +34,8 @@ from summit_dask.store.durable import flush
 from summit_dask.store.header import Header
 from summit_dask.store.lock import holding
 from summit_dask.store.metadata import CHECKSUM, checksum, root_of
+from summit_dask.store.swap import appear, replace, restore
+from summit_dask.store.zarrstore import zarr_place
 
 FINGERPRINT = "fingerprint"
 
@@ -44,20 +46,21 @@ class Store(StoredArrays):
     """A store, open for reading or for writing: its arrays, and what is said of them in its attributes."""
 
     @classmethod
-    def open(cls, path: Path | str, writable: bool = False, renewed: str = "") -> "Store":
-        """Open an existing store.
+    def open(cls, path: Location | str, writable: bool = False, renewed: str = "") -> "Store":
+        """Open an existing store: its folder, its address, or a zip file of it, which can only be read.
 
         Raises
         ------
         StoreError, StoreVersionError
             If there is none at that place, it is broken, or of another format version.
         """
-        store = cls(Path(path), _open_group(Path(path), writable), renewed)
+        place = located(path)
+        store = cls(place, _open_group(place, writable), renewed)
         store.header  # noqa: B018 - checks the version before anything else happens
         return store
 
     @classmethod
-    def create(cls, path: Path, header: Header, tables: Mapping[str, Table]) -> "Store":
+    def create(cls, path: Location, header: Header, tables: Mapping[str, Table]) -> "Store":
         """Lay out a store and fill the tables of images, classes and outputs; appears whole or not at all.
 
         Parameters
@@ -72,17 +75,16 @@ class Store(StoredArrays):
         StoreError
             If the disk is full or can't be written.
         """
-        draft = path.with_name(path.name + ".init")
+        draft = _layout_of(path)
         with writing(path):
-            shutil.rmtree(draft, ignore_errors=True)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            store = cls(draft, zarr.open_group(draft, mode="w", zarr_format=3))
+            folder(draft).remove()
+            store = cls(draft, zarr.open_group(zarr_place(folder(draft), writable=True), mode="w", zarr_format=3))
             store.group.update_attributes(header.attributes())
             store._lay_out_tables(tables)
             if header.run.imported is None:
                 store._lay_out_measured()
             flush(draft)
-            draft.rename(path)
+            appear(draft, path)
         return cls.open(path, writable=True)
 
     def _lay_out_tables(self, tables: Mapping[str, Table]) -> None:
@@ -200,7 +202,7 @@ class Store(StoredArrays):
 
         Until then, and for ever if the block fails, readers see the group as it was.
         """
-        shutil.rmtree(self._draft_path / group, ignore_errors=True)
+        folder(self._draft_path / group).remove()
         view = type(self)(self.path, self.group, renewed=group)
         view._draft.create_group(group)
         try:
@@ -208,30 +210,14 @@ class Store(StoredArrays):
             flush(self._draft_path)
             self._replace(group)
         finally:
-            shutil.rmtree(self._draft_path, ignore_errors=True)
+            folder(self._draft_path).remove()
 
     def _replace(self, group: str) -> None:
         parent = group.rpartition("/")[0]
         if parent:
             self.group.require_group(parent)
-        old = self.path / group
-        if old.exists():
-            aside = self._aside / group
-            aside.parent.mkdir(parents=True)
-            old.rename(aside)
-        (self._draft_path / group).rename(old)
+        replace(self.path, self._draft_path, group)
         self._opened.clear()
-
-    def _restore(self) -> None:
-        """Put back what a killed process had moved aside to make room."""
-        for file in sorted(self._aside.rglob("zarr.json"), key=_depth):  # a group comes before what is inside
-            place = self.path / file.parent.relative_to(self._aside)
-            if file.exists() and not place.exists():
-                file.parent.rename(place)
-
-    @property
-    def _aside(self) -> Path:
-        return self._draft_path / "old"
 
     # Changing a store
 
@@ -260,11 +246,11 @@ class Store(StoredArrays):
 
     def loosen(self) -> None:
         """Take out consolidated metadata, which would go stale, and what a killed process left half-written."""
-        for path in self.path.rglob("*.partial"):
-            path.unlink()
-        self._restore()
-        shutil.rmtree(self._draft_path, ignore_errors=True)
-        self.group = zarr.open_group(self.path, mode="r+", use_consolidated=False)
+        place = folder(self.path)
+        place.sweep()
+        restore(self.path, self._draft_path)
+        folder(self._draft_path).remove()
+        self.group = zarr.open_group(zarr_place(place, writable=True), mode="r+", use_consolidated=False)
         self.group.update_attributes({CHECKSUM: None})
         self._opened.clear()
         self.__dict__.pop("header", None)  # another process may have changed it
@@ -278,7 +264,7 @@ class Store(StoredArrays):
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[None]:
+def writing(path: Location) -> Iterator[None]:
     """Tell what the disk refuses; an error without a number comes from the network.
 
     Raises
@@ -297,25 +283,76 @@ def writing(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _depth(path: Path) -> int:
-    return len(path.parts)
+def is_taken(path: Location) -> bool:
+    """Whether something lies there already, other than a store that is being laid out; an empty folder becomes one."""
+    place = folder(path)
+    if isinstance(place, Bucket) and place.size(HEAD) is None and folder(_layout_of(path)).is_there():
+        return False
+    return place.is_there()
 
 
-def _open_group(path: Path, writable: bool) -> zarr.Group:
-    if not path.exists():
-        is_begun = any(path.with_name(path.name + ending).exists() for ending in (".init", ".old"))
-        more = " It was being laid out when it stopped; run the same command again." if is_begun else ""
-        raise StoreError(f"There is no store at {path}.{more} Make one with 'summit-dask run --out {path}'.")
-    if path.is_file():
-        raise StoreError(f"{path} is a file, no store; give the folder of a store, or of one to be made.")
-    if writable and not os.access(path, os.W_OK):
-        raise StoreError(f"{path} can't be written; change its permissions or copy it elsewhere.")
+def _is_begun(path: Location) -> bool:
+    """Whether a store was being laid out there, or got further images, when it stopped."""
+    if isinstance(path, Path):
+        return any(path.with_name(path.name + ending).exists() for ending in (".init", ".old"))
+    return folder(_layout_of(path)).is_there()
+
+
+def _layout_of(path: Location) -> Location:
+    """Where a store lies while it is laid out."""
+    return path.with_name(f"{path.name}.init")
+
+
+def located(path: Location | str) -> Location:
+    """The place of a store.
+
+    Raises
+    ------
+    StoreError
+        If nothing known leads to its address.
+    """
+    try:
+        return location(path)
+    except ValueError as error:
+        raise StoreError(
+            f"There is no store at {path} that can be read: {error}. Check the address; some need a package of their "
+            "own, as s3:// needs s3fs."
+        ) from error
+
+
+def _open_group(path: Location, writable: bool) -> zarr.Group:
+    place = folder(path)
+    if not isinstance(place, Bucket):
+        _refuse_what_is_none(place, writable)
     try:
         if writable:  # gathered metadata would outlive what it describes
-            return zarr.open_group(path, mode="r+", zarr_format=3, use_consolidated=False)
-        return zarr.open_group(path, mode="r", zarr_format=3)
+            return zarr.open_group(zarr_place(place, writable), mode="r+", zarr_format=3, use_consolidated=False)
+        return zarr.open_group(zarr_place(place, writable), mode="r", zarr_format=3)
     except (OSError, ValueError, KeyError, TypeError) as error:
+        _refuse_what_is_none(place, writable)
         raise StoreError(
             f"{path} is no Zarr group ({type(error).__name__}: {error}). Give the folder that "
             "'summit-dask run --out' made; if it is that one, its zarr.json is damaged."
         ) from error
+
+
+def _refuse_what_is_none(place: Folder, writable: bool) -> None:
+    path = place.path
+    if isinstance(place, Zip):
+        _refuse_zip(place, writable)
+    elif not (path.exists() if isinstance(path, Path) else is_taken(path)):
+        more = " It was being laid out when it stopped; run the same command again." if _is_begun(path) else ""
+        raise StoreError(f"There is no store at {path}.{more} Make one with 'summit-dask run --out {path}'.")
+    elif isinstance(path, Path) and path.is_file():
+        raise StoreError(f"{path} is a file, no store; give the folder of a store, or of one to be made.")
+    elif isinstance(path, Path) and writable and not os.access(path, os.W_OK):
+        raise StoreError(f"{path} can't be written; change its permissions or copy it elsewhere.")
+
+
+def _refuse_zip(place: Zip, writable: bool) -> None:
+    if writable:
+        raise place.refused()
+    if place.size(HEAD) is None:
+        raise StoreError(
+            f"There is no store at {place.path}: make the zip of what the store's folder holds, without it."
+        )

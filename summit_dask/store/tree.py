@@ -3,23 +3,23 @@
 import json
 from pathlib import Path
 from typing import Any
-from zipfile import is_zipfile
 
 import numpy as np
 import xarray as xr
 import zarr
 from numpy.typing import NDArray
-from zarr.storage import ZipStore
+from upath import UPath
+from zarr.storage import LocalStore
 
 from summit_dask.facts.errors import StoreError, StoreIncompleteError
 from summit_dask.facts.layergraph import LayerGraph
+from summit_dask.facts.location import Location
 from summit_dask.facts.run import Run
 from summit_dask.store.counts import Read
-from summit_dask.store.header import Header
-from summit_dask.store.store import Store
+from summit_dask.store.store import Store, located
 
 
-def open_store(path: Path | str, chunks: Any = None, storage_options: dict[str, Any] | None = None) -> xr.DataTree:
+def open_store(path: Location | str, chunks: Any = None, storage_options: dict[str, Any] | None = None) -> xr.DataTree:
     """Open a store as an xarray tree; values are read when they are used.
 
     Parameters
@@ -53,42 +53,28 @@ def open_store(path: Path | str, chunks: Any = None, storage_options: dict[str, 
     >>> int(tree["classes/n_images"].sel({"class": "bee"}))
     30
     """
-    place: Any = str(path)
-    if place.endswith(".zip") and Path(place).is_file():
-        place = _zip_of(place)
-        group = _open_elsewhere(place, None)
-    elif "://" in place:
-        group = _open_elsewhere(place, storage_options)
-    else:
-        place = str(Path(path).expanduser())
-        group = Store.open(place).group
+    place = _with_options(path, storage_options)
+    group = Store.open(place).group
     gathered = group.metadata.consolidated_metadata is not None  # not while a run is going on
     try:
-        return xr.open_datatree(
-            place, engine="zarr", chunks=chunks, consolidated=gathered, storage_options=storage_options
-        )
+        tree = xr.open_datatree(_for_xarray(group), engine="zarr", chunks=chunks, consolidated=gathered)
     except (ValueError, KeyError, OSError) as error:
         raise StoreError(f"{path} can't be opened as a tree: {error}. The store is damaged.") from error
+    tree.encoding["source"] = str(place) if isinstance(place, Path) else place  # as xarray itself does for a folder
+    return tree
 
 
-def _zip_of(place: str) -> ZipStore:
-    """A whole store in one file."""
-    if not is_zipfile(place):
-        raise StoreError(f"There is no store at {place}: it is no zip file. Give a zip of the store's folder.")
-    return ZipStore(place, mode="r")
+def _with_options(path: Location | str, storage_options: dict[str, Any] | None) -> Location:
+    place = located(path)
+    if isinstance(place, Path):
+        return place.expanduser()
+    return UPath(place, **storage_options) if storage_options else place
 
 
-def _open_elsewhere(place: Any, storage_options: dict[str, Any] | None) -> zarr.Group:
-    """Opened as any Zarr group, to be read."""
-    try:
-        group = zarr.open_group(place, mode="r", zarr_format=3, storage_options=storage_options)
-    except Exception as error:  # file systems and their libraries raise whatever they like
-        raise StoreError(
-            f"There is no store at {place} that can be read ({type(error).__name__}: {error}). Check the address; some "
-            "need a package of their own, as s3:// needs s3fs."
-        ) from error
-    Header.of(group.attrs.asdict(), Path(str(place)))
-    return group
+def _for_xarray(group: zarr.Group) -> Any:
+    """What xarray opens; the name of a folder, which it keeps."""
+    store = group.store
+    return str(store.root) if isinstance(store, LocalStore) else store
 
 
 def layer_graph_of(tree: xr.DataTree) -> LayerGraph:
@@ -133,7 +119,7 @@ def reader_of(tree: xr.DataTree) -> Read:
 def _store_behind(tree: xr.DataTree) -> Store | None:
     """The store that a tree was opened from; None for a tree that was made or changed in memory."""
     source = tree.encoding.get("source")
-    if source is None or not Path(source).is_dir():
+    if source is None or (isinstance(source, str) and not Path(source).exists()):
         return None
     store = Store.open(source)
     return store if tree.sizes.get("image") == store.header.n_images else None

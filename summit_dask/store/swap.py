@@ -1,0 +1,81 @@
+"""How what was drafted takes its place: at once on a disk, step by step in a bucket.
+
+disk      group -> aside, draft -> group           a kill between the two: put back what was moved aside
+bucket    note the group, remove the old one,      a kill after the note: take these steps again; readers see the
+          copy the draft, its zarr.json last,      group as not there until they are done
+          remove the note
+"""
+
+from pathlib import Path
+
+from upath import UPath
+
+from summit_dask.facts.files import HEAD, Bucket
+from summit_dask.facts.location import Location
+
+#: In a bucket's drafts: the group that a draft is taking the place of.
+_NOTE = "taking-its-place"
+
+
+def appear(draft: Location, place: Location) -> None:
+    """A folder that was drafted is there, whole or not at all."""
+    if isinstance(draft, Path):
+        draft.rename(_on_disk(place))
+        return
+    Bucket(draft).move(_in_bucket(place))
+    Bucket(draft).remove()
+
+
+def replace(place: Location, drafts: Location, group: str) -> None:
+    """A drafted group takes the place of the one there was."""
+    if isinstance(place, Path):
+        _replace_on_disk(place, _on_disk(drafts), group)
+        return
+    noted = Bucket(_in_bucket(drafts))
+    noted.write(_NOTE, group.encode())
+    _copy(place, noted, group)
+
+
+def restore(place: Location, drafts: Location) -> None:
+    """Bring to an end what a killed process had begun in `replace`."""
+    if isinstance(place, Path):
+        _put_back(place, _aside(_on_disk(drafts)))
+        return
+    noted = Bucket(_in_bucket(drafts))
+    if noted.size(_NOTE) is not None:
+        _copy(place, noted, noted.read(_NOTE).decode())
+
+
+def _on_disk(beside: Location) -> Path:
+    assert isinstance(beside, Path), "drafts lie beside their place"
+    return beside
+
+
+def _in_bucket(beside: Location) -> UPath:
+    assert not isinstance(beside, Path), "drafts lie beside their place"
+    return beside
+
+
+def _copy(place: UPath, drafts: Bucket, group: str) -> None:
+    Bucket(drafts.path / group).move(place / group)
+    drafts.drop(_NOTE)  # before any draft goes: it says that they are whole
+
+
+def _replace_on_disk(place: Path, drafts: Path, group: str) -> None:
+    old = place / group
+    if old.exists():
+        aside = _aside(drafts) / group
+        aside.parent.mkdir(parents=True)
+        old.rename(aside)
+    (drafts / group).rename(old)
+
+
+def _put_back(place: Path, aside: Path) -> None:
+    for file in sorted(aside.rglob(HEAD), key=lambda path: len(path.parts)):  # a group comes before what is inside
+        old = place / file.parent.relative_to(aside)
+        if file.exists() and not old.exists():
+            file.parent.rename(old)
+
+
+def _aside(drafts: Path) -> Path:
+    return drafts / "old"
