@@ -128,6 +128,9 @@ def _store(command: Command) -> Command:
 
 _config = click.option("--config", type=click.Path(path_type=Path), help="YAML file of options")
 _append = click.option("--append", is_flag=True, help="add images that the store lacks, and measure those alone")
+_remeasure = click.option(
+    "--remeasure", is_flag=True, help="measure images again whose files have changed, instead of refusing them"
+)
 _retry = click.option("--retry-unreadable", is_flag=True, help="try the images again that could not be read before")
 
 
@@ -135,8 +138,9 @@ _retry = click.option("--retry-unreadable", is_flag=True, help="try the images a
 @_config
 @options(RunConfig)
 @_append
+@_remeasure
 @_retry
-def run(config: Path | None, retry_unreadable: bool, append: bool, **values: Any) -> None:
+def run(config: Path | None, retry_unreadable: bool, append: bool, remeasure: bool, **values: Any) -> None:
     """All stages, from images to attribution graphs; goes on where it stopped."""
     from summit_dask.stages.forkserver import prepare_workers
 
@@ -144,7 +148,7 @@ def run(config: Path | None, retry_unreadable: bool, append: bool, **values: Any
     prepare_workers(asked)  # they import while this process does
     from summit_dask.stages import pipeline
 
-    made = pipeline.run(asked, retry_unreadable, append)
+    made = pipeline.run(asked, retry_unreadable, append, remeasure)
     click.echo(f"{made} is complete. Look at it with: summit-dask dashboard {made}")
 
 
@@ -281,6 +285,7 @@ def verify(store: Location, n_images: int) -> None:
 @commands.command()
 @click.argument("places", metavar="STORE [STORE2] A B", nargs=-1, required=True)
 @click.option("--format", "kind", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True)
+@storage_options
 def compare(places: tuple[str, ...], kind: str) -> None:
     """Hold the graphs of two classes against each other: A of STORE, B of it or of STORE2; csv lists the channels."""
     from summit_dask.questions.compare import compare_classes, plain, printed

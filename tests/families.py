@@ -41,10 +41,7 @@ REFUSED = {
 }  # fmt: skip
 
 #: Quick ones that have between them most of what networks do.
-FEW = (
-    "torchvision:resnet18", "torchvision:shufflenet_v2_x0_5", "timm:cs3darknet_s", "timm:resnest14d",
-    "timm:gcresnext26ts",
-)  # fmt: skip
+FEW = ("torchvision:resnet18", "timm:cs3darknet_s", "timm:gcresnext26ts")
 
 _NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)
 

@@ -222,6 +222,7 @@ def tables(
         "probability": probability.astype(np.float32),
         "true_probability": true.astype(np.float32),
         "file_size": np.full(len(index), 1000, np.int64),
+        "checksum": np.ones(len(index), np.uint32),
     }
     is_read = read == schema.READ
     classes = {

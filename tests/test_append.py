@@ -108,7 +108,14 @@ def test_an_unfinished_store_takes_images_too(
     assert counts == [32, 15, 32, 3]
 
 
-@pytest.mark.parametrize(("killed", "n_images"), [("mark", 47), ("swap", None), ("delete", 85)])
+@pytest.mark.parametrize(
+    ("killed", "n_images"),
+    [
+        ("mark", 47),
+        pytest.param("swap", None, marks=pytest.mark.long),
+        pytest.param("delete", 85, marks=pytest.mark.long),
+    ],
+)
 def test_a_killed_append_leaves_the_old_store_or_the_new_one(
     killed: str, n_images: int | None, config: RunConfig, finished: RunConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -133,6 +140,7 @@ def test_a_killed_append_leaves_the_old_store_or_the_new_one(
     assert {file.name for file in config.out.parent.glob("store.zarr*")} == {"store.zarr", "store.zarr.network"}
 
 
+@pytest.mark.long
 def test_tables_that_images_were_appended_to_are_not_looked_up_again(
     config: RunConfig, finished: RunConfig, client: Client
 ) -> None:

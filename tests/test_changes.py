@@ -1,5 +1,6 @@
 """What a run that would go on with a store changes: every fact is said by its name, with both values."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -76,3 +77,25 @@ def test_an_image_of_another_class_is_named(finished: RunConfig, tmp_path: Path)
     write({3: "cat"})
     with pytest.raises(StoreMismatchError, match=r"1 images are of another class now \('.*ant/003.png'\)"):
         init(config, append=True)
+
+
+def test_images_whose_files_have_changed_are_refused_or_measured_again(finished: RunConfig, tmp_path: Path) -> None:
+    """A copied set is no other one, though all its files are younger than the store."""
+    config = finished.replaced(images=tmp_path / "images", out=tmp_path / "store.zarr")
+    shutil.copytree(finished.out, config.out)
+    shutil.copytree(finished.images, config.images, copy_function=shutil.copyfile)
+    assert init(config).done(Store.open(config.out).header.run.fingerprint or 0).all()
+    longer, other = sorted((config.images / "cat").iterdir())[:2]
+    longer.write_bytes(longer.read_bytes() + b"x")
+    content = bytearray(other.read_bytes())
+    content[40] ^= 1
+    other.write_bytes(content)
+    changed = rf"2 images have changed since .*'cat/{longer.name}', 'cat/{other.name}'\. Restore .*--remeasure"
+    with pytest.raises(StoreMismatchError, match=changed):
+        init(config)
+    store = init(config, remeasure=True)
+    places = store.read("images/path").tolist()
+    forgotten = {places.index(f"cat/{file.name}") // store.header.partition_size for file in (longer, other)}
+    marks = store.read("partitions/fingerprint")
+    assert {*(marks == 0).nonzero()[0].tolist()} == forgotten != {*range(store.header.n_partitions)}
+    init(config)  # what will be measured again is in question no more

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import pytest
@@ -146,6 +147,7 @@ def test_a_partition_holds_every_variable_as_registered(network: TinyInception, 
     np.testing.assert_allclose(arrays["images/probability"], -np.sort(-whole, axis=1), rtol=1e-5)
     np.testing.assert_allclose(arrays["images/true_probability"], whole[np.arange(len(files)), outputs], rtol=1e-5)
     assert arrays["images/file_size"].tolist() == [file.stat().st_size for file in files]
+    assert arrays["images/checksum"].tolist() == [crc32(file.read_bytes()) for file in files]
 
 
 def measured(network: TinyInception, files: list[Path], batch_size: int = OPTIONS.batch_size, **options: Any) -> Arrays:
@@ -188,7 +190,7 @@ def test_an_unreadable_image_leaves_its_neighbours_bits_alone(
     lost = np.isin(np.arange(len(files)), [2, 6, 7])
     found, whole = measured(network, spoilt), measured(network, files)
     for key, values in found.items():
-        if key not in ("images/status", "images/reason", "images/file_size"):
+        if key not in ("images/status", "images/reason", "images/file_size", "images/checksum"):
             np.testing.assert_array_equal(values[~lost], whole[key][~lost])
             assert (values[lost] == schema.variable(key).fill).all(), key
     assert (found["images/status"] == np.where(lost, schema.UNREADABLE, schema.READ)).all()

@@ -60,6 +60,7 @@ WRONG: dict[str, dict[str, Change]] = {
         "images/status": MORE,
         "images/reason": OTHER,
         "images/file_size": MORE,
+        "images/checksum": MORE,
         "images/probability": first(lambda value: value + 0.01),
         "images/true_probability": first(lambda value: value + 0.01),
         "activations/upper/value": first(lambda value: value + 0.1),

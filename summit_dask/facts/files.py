@@ -68,6 +68,10 @@ class Folder(ABC):
         """
 
     @abstractmethod
+    def written(self, name: str) -> float:
+        """When a file that is there was written, as a POSIX time."""
+
+    @abstractmethod
     def write(self, name: str, content: bytes) -> None:
         """Make or replace a file, which is there whole or not at all."""
 
@@ -132,6 +136,10 @@ class Disk(Folder):
     def read(self, name: str) -> bytes:
         """See `Folder`."""
         return (self.path / name).read_bytes()
+
+    def written(self, name: str) -> float:
+        """See `Folder`."""
+        return (self.path / name).stat().st_mtime
 
     def write(self, name: str, content: bytes) -> None:
         """See `Folder`."""
@@ -218,6 +226,11 @@ class Bucket(Folder):
         """See `Folder`."""
         with self.reached("Reading", name, FileNotFoundError):
             return bytes(self.fs.cat_file(f"{self.root}/{name}", start=0))
+
+    def written(self, name: str) -> float:
+        """See `Folder`."""
+        with self.reached("Reading", name):
+            return float(self.fs.modified(f"{self.root}/{name}").timestamp())
 
     def write(self, name: str, content: bytes) -> None:
         """See `Folder`."""
@@ -336,6 +349,10 @@ class Zip(Folder):
                 return archive.read(name)
             except KeyError as error:
                 raise FileNotFoundError(name) from error
+
+    def written(self, name: str) -> float:
+        """See `Folder`."""
+        return self.path.stat().st_mtime
 
     @contextmanager
     def _opened(self) -> Iterator[ZipFile]:

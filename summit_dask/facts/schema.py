@@ -46,7 +46,8 @@ PICTURE_KINDS = (
 
 #: What is found out of an image itself, beside its layers.
 MEASURED_OF_IMAGES = tuple(
-    f"images/{name}" for name in ("status", "reason", "file_size", "predicted", "probability", "true_probability")
+    f"images/{name}"
+    for name in ("status", "reason", "file_size", "checksum", "predicted", "probability", "true_probability")
 )
 
 STRING = np.dtypes.StringDType()
@@ -152,6 +153,7 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("images", "status", _IMAGE, "uint8", "0 not read yet, 1 read, 2 unreadable"),
     Variable("images", "reason", _IMAGE, "str", "why the image could not be read, else empty"),
     Variable("images", "file_size", _IMAGE, "int64", "size of the image's file when it was read; 0: unknown", "byte"),
+    Variable("images", "checksum", _IMAGE, "uint32", "crc32 of the image's file when it was read; 0: unknown"),
     Variable(
         "images",
         "predicted",

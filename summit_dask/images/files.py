@@ -6,7 +6,9 @@ a Part of a shard          read; neighbours in the shard as one piece
 a Row of a Parquet file    read on from the row before (see `rows`)
 """
 
+import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -23,6 +25,9 @@ PARQUET = (".parquet", ".pq")
 
 #: Bytes between two images of a shard that are rather read than skipped.
 GAP = 1 << 16
+
+#: Bytes of a file that are held at a time.
+_PIECE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -73,6 +78,18 @@ def size_of(content: Content) -> int:
     if isinstance(content, Path):
         return content.stat().st_size if content.is_file() else 0
     return len(content) if isinstance(content, bytes) else 0
+
+
+def checksum_of(content: Content) -> int:
+    """CRC-32 of the bytes of an image; 0 if it can't be read."""
+    if isinstance(content, bytes):
+        return zlib.crc32(content)
+    checksum = 0
+    if isinstance(content, Path):
+        with suppress(OSError), content.open("rb") as file:
+            while piece := file.read(_PIECE):
+                checksum = zlib.crc32(piece, checksum)
+    return checksum
 
 
 def place_of(file: ImageFile) -> str:

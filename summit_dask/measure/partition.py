@@ -23,7 +23,7 @@ from summit_dask.facts.errors import NumericalError
 from summit_dask.facts.layergraph import LayerGraph
 from summit_dask.facts.preprocessing import Preprocessing
 from summit_dask.images.decode import decode
-from summit_dask.images.files import Content, ImageFile, Reader, place_of, size_of
+from summit_dask.images.files import Content, ImageFile, Reader, checksum_of, place_of, size_of
 from summit_dask.measure.extractor import Extraction, Extractor
 
 #: Values by address, as `Store.write` takes them.
@@ -106,11 +106,12 @@ class _Buffers:
         }
 
     def note_reading(self, start: int, readable: NDArray[np.bool_], batch: "Batch") -> None:
-        """Status, reason and size of the images of a batch."""
+        """Status, reason, size and checksum of the images of a batch."""
         rows = slice(start, start + len(readable))
         self.values["images/status"][rows] = np.where(readable, schema.READ, schema.UNREADABLE)
         self.values["images/reason"][rows] = np.array(batch.reasons, schema.STRING)
         self.values["images/file_size"][rows] = batch.sizes
+        self.values["images/checksum"][rows] = batch.checksums
 
     def fill(self, start: int, readable: NDArray[np.bool_], measured: Callable[[], Extraction]) -> None:
         """Values of a batch's readable images, once they are there."""
@@ -160,11 +161,12 @@ def _as_half(values: NDArray[np.float32], hop: NDArray[np.int8], names: Sequence
 
 
 class Batch(NamedTuple):
-    """Decoded images: zeros and a reason where one is unreadable, else an empty reason; and the bytes of each."""
+    """Decoded images: zeros and a reason where one is unreadable, else an empty reason; size and checksum of each."""
 
     pixels: UInt8[np.ndarray, "image height width colour"]
     reasons: Sequence[str]
     sizes: Sequence[int]
+    checksums: Sequence[int]
 
 
 def decoded_batches(
@@ -181,20 +183,21 @@ def decoded_batches(
                 batch = files[upcoming : upcoming + batch_size]
                 contents = reading.submit(reader.read, batch)
                 waiting.append([pool.submit(_decoded, preprocessing, contents, *item) for item in enumerate(batch)])
-            pixels, reasons, sizes = zip(*(item.result() for item in waiting.popleft()), strict=True)
-            yield start, Batch(np.stack(pixels), reasons, sizes)
+            pixels, *facts = zip(*(item.result() for item in waiting.popleft()), strict=True)
+            yield start, Batch(np.stack(pixels), *facts)
 
 
 def _decoded(
     preprocessing: Preprocessing, contents: "Future[list[Content]]", index: int, file: ImageFile
-) -> tuple[NDArray[np.uint8], str, int]:
-    """Pixels of an image of a batch, why there are none, and its size."""
+) -> tuple[NDArray[np.uint8], str, int, int]:
+    """Pixels of an image of a batch, why there are none, its size and its checksum."""
     content = contents.result()[index]
     try:
         if isinstance(content, Exception):
             raise content
-        return decode(preprocessing, content), "", size_of(content)
+        return decode(preprocessing, content), "", size_of(content), checksum_of(content)
     except Exception as error:  # Pillow's plugins raise whatever they like on damaged files
         colours, height, width = preprocessing.input_size
         nothing = np.zeros((height, width, colours), np.uint8)
-        return nothing, f"{type(error).__name__}: {error}".replace(place_of(file), ""), size_of(content)
+        reason = f"{type(error).__name__}: {error}".replace(place_of(file), "")
+        return nothing, reason, size_of(content), checksum_of(content)

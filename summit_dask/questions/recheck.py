@@ -107,6 +107,7 @@ COMPARED: Mapping[str, Compare] = {
     "images/status": _same,
     "images/reason": _same,
     "images/file_size": _same,
+    "images/checksum": _same,
     "images/predicted": _same_outputs,
     "images/probability": _near,
     "images/true_probability": _near,

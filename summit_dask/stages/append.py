@@ -6,6 +6,7 @@ from summit_dask.facts.errors import StoreMismatchError
 from summit_dask.facts.run import Run
 from summit_dask.images.classes import Outputs
 from summit_dask.images.sources import ImageSet
+from summit_dask.stages.originals import CHECKSUM
 from summit_dask.stages.sources import tables_of
 from summit_dask.store.extend import extend
 from summit_dask.store.header import Header
@@ -26,10 +27,16 @@ def append(store: Store, run: Run, images: ImageSet, outputs: Outputs) -> Store:
     Raises
     ------
     StoreMismatchError
-        If an image that stands several times among them makes their order unclear.
+        If an image that stands several times among them makes their order unclear, or an earlier version laid the
+        store out.
     StoreError
         If the disk is full or can't be written.
     """
+    if not store.has(CHECKSUM):
+        raise StoreMismatchError(
+            f"Nothing can be appended to {store.path}: it was laid out by a version that kept no checksums of images. "
+            "Make it again, or give another --out."
+        )
     ordered = behind(store, images)
     before = store.header
     earlier = {**before.run.earlier, f"{before.run.fingerprint}": before.n_images}

@@ -22,7 +22,8 @@ from summit_dask.measure.artefact import compiler, pays_from
 from summit_dask.network.build import specified
 from summit_dask.network.program import program_path, save_program
 from summit_dask.stages.append import append as append_images
-from summit_dask.stages.changes import Changes
+from summit_dask.stages.changes import Changes, some
+from summit_dask.stages.originals import changed_images
 from summit_dask.stages.sources import facts_of_images, tables_of
 from summit_dask.store.extend import is_left, settle
 from summit_dask.store.header import Header
@@ -40,20 +41,22 @@ ZOOS = ("timm", "transformers")
 FOLDER_ZOOS = ("transformers:", "timm:local-dir:")
 
 
-def init(config: RunConfig, append: bool = False) -> Store:
+def init(config: RunConfig, append: bool = False, remeasure: bool = False) -> Store:
     """Lay out the store, or open the one that an equal configuration laid out.
 
     Parameters
     ----------
     append
         Add images to a store that lacks some, instead of refusing them.
+    remeasure
+        Have images whose files have changed measured again, instead of refusing them.
 
     Raises
     ------
     ConfigError
         If the run would not keep what its graphs are made of.
     StoreMismatchError
-        If the store was extracted with other options; says which.
+        If the store was extracted with other options, or of other images; says which.
     """
     check_counted(config)
     if config.storage_options is not None:
@@ -84,10 +87,10 @@ def init(config: RunConfig, append: bool = False) -> Store:
         with holding(config.out):
             settle(config.out)
     if is_taken(config.out):
-        return _reopened(config.out, run, images, outputs, append)
+        return _gone_on_with(config.out, run, images, outputs, append, remeasure)
     with holding(config.out):
         if is_taken(config.out):  # another process was quicker
-            return _reopened(config.out, run, images, outputs, append)
+            return _gone_on_with(config.out, run, images, outputs, append, remeasure)
         _say_cost(header)
         _say_compiling(header, config)
         save_program(network.traced, program_path(config.out, spec, config.batch_size))
@@ -197,6 +200,22 @@ def check_exclusions(options: ResultOptions, layer_graph: LayerGraph) -> None:
                 f"The excluded channel {channels[-1]} of {layer.name} doesn't exist; the layer has "
                 f"{layer.channels} channels, 0 to {layer.channels - 1}. Correct the option 'excluded'."
             )
+
+
+def _gone_on_with(path: Location, run: Run, images: ImageSet, outputs: Outputs, append: bool, remeasure: bool) -> Store:
+    store = _reopened(path, run, images, outputs, append)
+    if changed := changed_images(store):
+        paths = some(store.read("images/path")[changed].tolist())
+        if not remeasure:
+            raise StoreMismatchError(
+                f"{len(changed)} images have changed since they were measured for {path}: {paths}. Restore the files, "
+                "or give --remeasure to have these and their neighbours measured again."
+            )
+        say(f"{len(changed)} images have changed ({paths}); they and their neighbours are measured again.")
+        store = Store.open(path, writable=True)
+        with store.changing():
+            store.forget(sorted({index // store.header.partition_size for index in changed}))
+    return store
 
 
 def _reopened(path: Location, run: Run, images: ImageSet, outputs: Outputs, append: bool) -> Store:

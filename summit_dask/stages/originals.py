@@ -1,15 +1,29 @@
-"""Where the images of a store are, as `images` reads them."""
+"""Where the images of a store are, as `images` reads them, and whether they are still those that were measured.
 
-from collections.abc import Callable
+size        of every image that is a file of its own on this machine
+checksum    of those whose file was written after the store was laid out: a copied data set is no other one
+"""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from summit_dask.facts import schema
+from summit_dask.facts.files import HEAD, folder
 from summit_dask.facts.location import Location
-from summit_dask.images.files import ImageFile, image_file
+from summit_dask.images.files import ImageFile, Part, Reader, Row, checksum_of, image_file
 from summit_dask.store.store import Store
+
+CHECKSUM = "images/checksum"
+
+#: Images that are read at a time, and files that are asked for at a time: one on a network takes a while to answer.
+_BATCH, _ASKED = 64, 32
 
 
 @dataclass(frozen=True)
@@ -37,3 +51,58 @@ class ImageFiles:
     def all(self) -> list[ImageFile]:
         """All of them, in their order."""
         return [self.file(index) for index in range(len(self.paths))]
+
+
+def changed_images(store: Store) -> list[int]:
+    """Places of measured images whose files are others now, ascending; what lies at addresses is not looked at."""
+    files = ImageFiles.of(store, store.read)
+    sizes = store.read("images/file_size")
+    measured = np.flatnonzero((store.read("images/status") == schema.READ) & _is_done(store) & (sizes > 0))
+    own = {index: files.file(index) for index in measured.tolist()}
+    found = _looked_at(map(_file_of, own.values()))
+    laid_out = folder(store.path).written(f"images/{HEAD}")
+    resized: list[int] = []
+    younger: list[int] = []
+    for index, file in own.items():
+        status = found[_file_of(file)]
+        if status and isinstance(file, Path) and status.st_size != sizes[index]:
+            resized.append(index)
+        elif status and status.st_mtime > laid_out:
+            younger.append(index)
+    return sorted([*resized, *_rewritten(store, files, younger)])
+
+
+def _is_done(store: Store) -> NDArray[np.bool_]:
+    """Of each image: what will be measured again anyhow is not in question."""
+    done: NDArray[np.bool_] = store.read("partitions/fingerprint") != 0
+    return np.repeat(done, store.header.partition_size)[: store.header.n_images]
+
+
+def _file_of(image: ImageFile) -> Location:
+    return image.shard if isinstance(image, Part | Row) else image
+
+
+def _looked_at(places: Iterable[Location]) -> dict[Location, os.stat_result | None]:
+    """Size and time of each file of this machine that is there; many images may share one."""
+    once = list(dict.fromkeys(places))
+    with ThreadPoolExecutor(_ASKED) as pool:
+        return dict(zip(once, pool.map(_status, once), strict=True))
+
+
+def _status(place: Location) -> os.stat_result | None:
+    try:
+        return place.stat() if isinstance(place, Path) else None
+    except OSError:
+        return None
+
+
+def _rewritten(store: Store, files: ImageFiles, places: Sequence[int]) -> Iterator[int]:
+    """Those of some images whose bytes are others; none where no checksums were kept."""
+    if not store.has(CHECKSUM):
+        return
+    stored = store.read(CHECKSUM)
+    reader = Reader()
+    for start in range(0, len(places), _BATCH):
+        batch = places[start : start + _BATCH]
+        checksums = map(checksum_of, reader.read([files.file(index) for index in batch]))
+        yield from (index for index, now in zip(batch, checksums, strict=True) if now not in (0, stored[index]))

@@ -19,7 +19,7 @@ from summit_dask.store.status import check_ready, fingerprints, is_done, pending
 from summit_dask.store.store import Store
 
 
-def run(config: RunConfig, retry_unreadable: bool = False, append: bool = False) -> Location:
+def run(config: RunConfig, retry_unreadable: bool = False, append: bool = False, remeasure: bool = False) -> Location:
     """All stages, from images to attribution graphs; goes on where an earlier run stopped.
 
     Parameters
@@ -31,6 +31,8 @@ def run(config: RunConfig, retry_unreadable: bool = False, append: bool = False)
         Measure the images again that could not be read before.
     append
         Add images to a store that lacks some, and measure those alone; without it they are refused.
+    remeasure
+        Measure images again whose files have changed since, with their neighbours; without it they are refused.
 
     Returns
     -------
@@ -43,7 +45,7 @@ def run(config: RunConfig, retry_unreadable: bool = False, append: bool = False)
         One of its kinds, for everything that can be mended; what was computed stays in the store.
     """
     prepare_workers(config)
-    store = init(config, append)
+    store = init(config, append, remeasure)
     options = ResultOptions.part_of(resolved(config))
     is_asked = store.header.run.config.pair == options.pair  # of graphs side by side, those asked for last
     if retry_unreadable or pending(store, options) or not is_asked or not Store.open(store.path).is_consolidated:
