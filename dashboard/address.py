@@ -87,6 +87,11 @@ def named(name: str, values: Mapping[str, Any]) -> Form:
     return _of_one(name, values.get, names.__getitem__)
 
 
+def spelled(name: str, understood: Callable[[str], Any]) -> Form:
+    """What has a spelling of its own, which `str` gives; None from `understood` counts as not said."""
+    return _of_one(name, understood)
+
+
 def flag(name: str) -> Form:
     """True, or not said."""
     return _of_one(name, lambda given: True if given == "1" else None, lambda value: "1")

@@ -362,14 +362,23 @@ class StoreData:
         pair = pair or self.usual_pair
         if how == STORED:
             return read_graph(self.read, class_index, pair) if pair in self.pairs else None
-        counts = self.class_counts(class_index, pair)
-        excluded = self._left_out(how)
-        if how.mass is not None:
-            counts = ClassCounts(self._counts_at(class_index, how.mass, excluded, pair), counts.influence)
-        options = self.options if how.p is None else self.options.replaced(p=how.p)
-        return class_graph(self.layer_graph, counts, excluded, options)
+        return self.selected(self.counts_with(class_index, how, pair), how)
 
-    def _left_out(self, how: Reselection) -> dict[str, tuple[int, ...]]:
+    @kept_with_store(8)
+    def counts_with(self, class_index: int, how: Reselection, pair: Pair) -> ClassCounts:
+        """As `class_counts`, with the mass and the channels left out that are asked for."""
+        counts = self.class_counts(class_index, pair)
+        if how.mass is None:
+            return counts
+        return ClassCounts(self._counts_at(class_index, how.mass, self.left_out(how), pair), counts.influence)
+
+    def selected(self, counts: ClassCounts, how: Reselection) -> ClassGraph:
+        """The graph that counts give."""
+        options = self.options if how.p is None else self.options.replaced(p=how.p)
+        return class_graph(self.layer_graph, counts, self.left_out(how), options)
+
+    def left_out(self, how: Reselection) -> dict[str, tuple[int, ...]]:
+        """Channels that take no part, by layer."""
         result = {} if how.keep_excluded else self.options.excluded_by_layer()
         for channel in how.left_out:
             result[channel.layer] = (*result.get(channel.layer, ()), channel.index)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal, Self, get_args
 
 from dashboard import address
+from dashboard.versus import Versus
 from summit_dask.facts.layergraph import Channel
 from summit_dask.facts.pairs import PAIRS, Pair
 
@@ -83,6 +84,8 @@ class Selection:
         On the page of one class: whether the graph beside the class's is that of its misclassified images.
     pair
         What the graphs are measured by, where that is not the first pair that the store has graphs of.
+    vs
+        What the class's graph is held against; None shows it alone.
     """
 
     store: Annotated[str | None, address.text("store")] = None
@@ -101,6 +104,7 @@ class Selection:
     alone: Annotated[bool, address.flag("alone")] = False
     misclassified: Annotated[bool, address.flag("misclassified")] = False
     pair: Annotated[Pair | None, address.named("graphs", {pair.name: pair for pair in PAIRS})] = None
+    vs: Annotated[Versus | None, address.spelled("vs", Versus.read)] = None
 
     @classmethod
     def from_query(cls, query: address.Query) -> Self:

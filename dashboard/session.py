@@ -14,6 +14,7 @@ from streamlit.navigation.page import Page
 from dashboard.data import StoreData, open_data
 from dashboard.plain import notice
 from dashboard.selection import STORED, Selection
+from dashboard.versus import Versus
 from summit_dask.facts.errors import StoreError
 from summit_dask.facts.layergraph import Channel
 from summit_dask.facts.location import OPTIONS_VARIABLE, Location, parsed_options, use_storage_options
@@ -131,6 +132,9 @@ def within(wanted: Selection, data: StoreData) -> tuple[Selection, list[str]]:
         changes["pair"] = None
         usual = data.usual_pair.words
         missing.append(f"This store has no graphs with {wanted.pair.words}; these are with {usual}.")
+    if why := _why_not_against(wanted.vs, data):
+        changes["vs"] = None
+        missing.append(why)
     nodes = {layer.name: layer.channels for layer in data.layer_graph.visible}
     if wanted.pinned and not _exists(wanted.pinned, nodes):
         changes["pinned"] = None
@@ -140,6 +144,16 @@ def within(wanted: Selection, data: StoreData) -> tuple[Selection, list[str]]:
         changes["how"] = STORED
         missing.append(f"The address asks for another selection of the graph. {data.why_absent('matrices')}")
     return wanted.but(**changes), missing
+
+
+def _why_not_against(vs: Versus | None, data: StoreData) -> str:
+    """Why a graph can't be held against something, as far as this store alone tells; empty if it can."""
+    if vs and vs.kind == "class" and vs.name not in data.index_of:
+        return f"There is no class {vs.name!r} in this store to compare with; the class is shown alone."
+    if vs and vs.images and vs.images[-1] >= data.store.header.n_images:
+        n_images = data.store.header.n_images
+        return f"The address compares with image {vs.images[-1]}; this store has the images 0 to {n_images - 1}."
+    return ""
 
 
 def _exists(channel: Channel, sizes: Mapping[str, int]) -> bool:

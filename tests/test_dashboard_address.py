@@ -12,6 +12,7 @@ from hypothesis import strategies as hst
 from dashboard import session
 from dashboard.data import StoreData
 from dashboard.selection import STRETCH, VIEW, Reselection, Selection
+from dashboard.versus import Versus
 from summit_dask.facts.layergraph import Channel
 from summit_dask.facts.pairs import PAIRS, Pair
 from tests.stores import AWKWARD_NAMES
@@ -49,6 +50,14 @@ _FIELDS: dict[str, hst.SearchStrategy[Any]] = {
     "alone": hst.booleans(),
     "misclassified": hst.booleans(),
     "pair": hst.none() | hst.sampled_from(PAIRS),
+    "vs": hst.none()
+    | hst.builds(Versus, hst.sampled_from(["class", "store"]), hst.text(min_size=1, max_size=12))
+    | hst.builds(Versus, hst.sampled_from(["right", "wrong", "stored"]))
+    | hst.builds(
+        Versus,
+        hst.just("images"),
+        images=hst.sets(hst.integers(0, 10**6), min_size=1, max_size=9).map(lambda found: tuple(sorted(found))),
+    ),
 }
 
 #: A selection none of whose fields has its default, and the address that says it.
@@ -69,12 +78,13 @@ _OTHER = Selection(
     True,
     True,
     Pair("relevance", "contribution"),
+    Versus("images", images=(3, 8, 12)),
 )
 _ITS_ADDRESS = (
     "store=digits.zarr&class=n01440764&layer=stem&channel=3&pin_layer=mixed2&pin_channel=8&sort=worst"
     "&search=crane+%26+co&least_count=2&width=0.5&height=3&scale=all&only_effective=1&p=0.1&mass=0.25"
     "&out_layer=stem&out_layer=mixed1&out_channel=1&out_channel=0&keep_excluded=1&alone=1&misclassified=1"
-    "&graphs=relevance-contribution"
+    "&graphs=relevance-contribution&vs=images%3A3.8.12"
 )
 
 
@@ -104,6 +114,10 @@ def test_addresses_that_were_passed_on_still_hold() -> None:
 
 @given(hst.dictionaries(hst.sampled_from(sorted(_OTHER.to_query())), hst.lists(_texts, max_size=2)))
 @example({"channel": ["-1"], "least_count": ["²"], "width": ["nan"], "height": ["9"], "p": ["0.6"], "mass": ["0"]})
+@example({"vs": ["class"]})
+@example({"vs": ["images:"]})
+@example({"vs": ["images:1.x"]})
+@example({"vs": ["wrong:1"]})
 @example({"sort": ["upside down"], "scale": [""], "alone": ["yes"], "pin_layer": ["stem"], "out_channel": ["x"]})
 @settings(deadline=None, max_examples=60)
 def test_what_an_address_can_t_say_counts_as_not_said(query: dict[str, list[str]]) -> None:
@@ -134,6 +148,10 @@ def test_what_the_address_names_in_vain_is_said(data: StoreData) -> None:
     assert selection.how.left_out == (Channel("stem", 7),) and missing == []
     selection, missing = session.within(Selection(pair=Pair("relevance", "influence")), data)
     assert selection.pair is None and "no graphs with nodes by relevance, edges by influence" in missing[0]
+    selection, missing = session.within(Selection(vs=Versus("class", "zebra")), data)
+    assert selection.vs is None and "no class 'zebra' in this store to compare with" in missing[0]
+    selection, missing = session.within(Selection(vs=Versus("images", images=(0, 30))), data)
+    assert selection.vs is None and "image 30; this store has the images 0 to 29" in missing[0]
     known = Selection(class_="n00000002", layer="stem", pinned=Channel("stem", 7))
     assert session.within(known, data) == (known, [])
 

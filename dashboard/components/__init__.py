@@ -17,27 +17,32 @@ def graph(
     on_pin: Callable[[Any], None],
     on_view: Callable[[Any], None],
     on_open: Callable[[Any], None],
+    on_leave: Callable[[Any], None] = lambda node: None,
 ) -> None:
-    """An attribution graph.
+    """An attribution graph, or a pair of them.
 
     Parameters
     ----------
     data
-        What `dashboard.shown.graphs.drawing` makes, and id, title, view, pinned, note.
+        What `dashboard.shown.graphs.drawing` or `dashboard.shown.pairs.drawing` makes, and id, title, view, pins,
+        pinned, note, leaves_out (whether channels can be left out).
     on_pin
         Takes the layer and channel of the node that was pinned, or None.
     on_view
         Takes the changed controls of the drawing.
     on_open
         Takes the layer and channel whose page is wanted.
+    on_leave
+        Takes the layer and channel to be left out.
     """
-    _mount("graph", key, data, pin=on_pin, view=on_view, open=on_open)
+    _mount("graph", key, data, pin=on_pin, view=on_view, open=on_open, leave=on_leave)
 
 
 def classes(
     key: str,
     data: Mapping[str, Any],
     on_select: Callable[[Any], None],
+    on_versus: Callable[[Any], None],
     on_layer: Callable[[Any], None],
     on_list: Callable[[Any], None],
 ) -> None:
@@ -46,15 +51,17 @@ def classes(
     Parameters
     ----------
     data
-        What `dashboard.shown.classtable.class_table` makes.
+        What `dashboard.shown.classtable.class_table` makes, and against (index of the class that is B, or None).
     on_select
         Takes the index of the chosen class.
+    on_versus
+        Takes the index of the class to compare with.
     on_layer
         Takes the name of the chosen layer.
     on_list
         Takes the order ("sort") and the words that are searched for ("search").
     """
-    _mount("classes", key, data, select=on_select, layer=on_layer, list=on_list)
+    _mount("classes", key, data, select=on_select, versus=on_versus, layer=on_layer, list=on_list)
 
 
 def facts(

@@ -13,6 +13,7 @@ from PIL import Image
 
 from dashboard.data import StoreData
 from dashboard.kept import kept_with_store
+from dashboard.shown.union import Union, keys, united
 from summit_dask.arrays.graph.attribution import ClassGraph, Marks, to_networkx
 from summit_dask.arrays.graph.edges import ClassCounts, strongest_sources
 from summit_dask.facts import encoded
@@ -25,6 +26,9 @@ NODE_PIXELS, NODE_BYTES = 128, 12_000
 
 #: The same of the small pictures on a card.
 CARD_PIXELS, CARD_BYTES = 64, 3_000
+
+#: The same of a channel's picture beside its name.
+LINE_PIXELS, LINE_BYTES = 48, 2_000
 
 #: Nodes of a graph that have their cards in the browser before they are pointed at, those of highest score first.
 MOST_CARDS = 250
@@ -86,10 +90,20 @@ def _reorder(
 @kept_with_store(2048)
 def node_picture(data: StoreData, channel: Channel) -> str | None:
     """The channel's picture as a small data URL: the optimised one, else its strongest example, else None."""
-    picture = data.pictures(channel).get("channel", b"")
-    if not picture:
-        picture = next((e.thumbnail for e in data.examples(channel) if e.thumbnail), b"")
+    picture = _picture(data, channel)
     return data_url(shrunk(picture)) if picture else None
+
+
+@kept_with_store(2048)
+def small_picture(data: StoreData, channel: Channel) -> str | None:
+    """The same for a line of text."""
+    picture = _picture(data, channel)
+    return data_url(shrunk(picture, LINE_PIXELS, LINE_BYTES)) if picture else None
+
+
+def _picture(data: StoreData, channel: Channel) -> bytes:
+    picture = data.pictures(channel).get("channel", b"")
+    return picture or next((e.thumbnail for e in data.examples(channel) if e.thumbnail), b"")
 
 
 @kept_with_store(1024)
@@ -138,8 +152,13 @@ def sources(
     if not hops:
         return [], "This is the lowest layer of the graph."
     if data.can_reselect:
-        return _counted_sources(data, class_index, channel, pair), ""
-    is_it = _keys(graph.node_layer, graph.node_channel) == _key(data, channel)
+        return counted_sources(data, data.class_counts(class_index, pair), channel), ""
+    return held_sources(data, graph, channel)
+
+
+def held_sources(data: StoreData, graph: ClassGraph, channel: Channel) -> tuple[list[dict[str, Any]], str]:
+    """The sources of a channel that a graph holds, and what to say about them."""
+    is_it = np.equal(keys(graph.node_layer, graph.node_channel), key(data, channel))
     if not is_it.any():
         return [], data.why_absent("matrices")
     columns = (graph.node_source_layer, graph.node_source_channel, graph.node_source_influence)
@@ -147,8 +166,8 @@ def sources(
     return [_source(data, *row) for row in rows if row[0] >= 0], "As imported; this store holds no influence counts."
 
 
-def _counted_sources(data: StoreData, class_index: int, channel: Channel, pair: Pair) -> list[dict[str, Any]]:
-    counts = data.class_counts(class_index, pair)
+def counted_sources(data: StoreData, counts: ClassCounts, channel: Channel) -> list[dict[str, Any]]:
+    """The strongest sources of a channel by some counts."""
     rows = _strongest(data, counts, channel, 3)
     for row in rows:
         if row["hidden"]:
@@ -178,6 +197,7 @@ def _source(data: StoreData, layer: int, channel: int, influence: int) -> dict[s
         "channel": channel,
         "influence": influence,
         "hidden": not known.visible,
+        "picture": small_picture(data, Channel(known.name, channel)) if known.visible else None,
         "through": None,
     }
 
@@ -221,6 +241,9 @@ def drawing(
     class_name: str = "",
     pair: Pair = PAPERS,
     marks: Marks | None = None,
+    before: ClassGraph | None = None,
+    pinned: Channel | None = None,
+    used: Mapping[str, NDArray[Any]] | None = None,
 ) -> dict[str, Any]:
     """What the graph component draws: rows from the top layer down, nodes, edges.
 
@@ -236,18 +259,23 @@ def drawing(
         What the graph is measured by.
     marks
         What evidence says of it; None where there is none.
+    before
+        The graph of the same class whose channels keep their places, free where `graph` lacks them.
+    pinned
+        A channel that has a place even if the graph lacks it.
+    used
+        Images that use each channel (channel,), by layer: the counts of channels that the graph lacks.
     """
-    visible = data.layer_graph.visible
-    layers = [data.layer_graph.layers.index(layer) for layer in visible]
-    nodes = {int(key): k for k, key in enumerate(_keys(graph.node_layer, graph.node_channel))}
-    source = _node_numbers(nodes, _keys(graph.edge_source_layer, graph.edge_source_channel))
-    target = _node_numbers(nodes, _keys(graph.edge_target_layer, graph.edge_target_channel))
-    rows = ordered([np.flatnonzero(graph.node_layer == k) for k in layers], source, target, graph.edge_influence)
-    names = [layer.name for layer in visible]
+    union = united([graph] if before is None else [graph, before], [key(data, pinned)] if pinned else [])
+    own = union.influence[0] > 0
+    leading = slice(0, 1) if before is None else slice(1, 2)
+    counts = [_count(data, union, k, used or {}) for k in range(len(union.layer))]
+    nodes = [node(data, union, k, count, class_name) for k, count in enumerate(counts)]
+    columns = (union.source, union.target, union.influence[0], union.identity)
     return {
-        "rows": [{"layer": n, "nodes": row.tolist()} for n, row in zip(names, rows, strict=True)][::-1],
-        "nodes": [_node(data, graph, k, class_name) for k in range(len(graph.node_layer))],
-        "edges": np.stack([source, target, graph.edge_influence, graph.edge_identity], axis=1).tolist(),
+        "rows": rows(data, union, leading),
+        "nodes": [{**known, "absent": not held} for known, held in zip(nodes, union.held[0].tolist(), strict=True)],
+        "edges": np.stack(columns, axis=1)[own].tolist(),
         "images": n_images,
         "largest": data.largest_node_count(pair),
         "measure": pair.edges,
@@ -255,31 +283,51 @@ def drawing(
     }
 
 
+def _count(data: StoreData, union: Union, k: int, used: Mapping[str, NDArray[Any]]) -> int:
+    """Images that use a node of the first graph, or a channel that it lacks."""
+    of_layer = used.get(data.layer_graph.layers[int(union.layer[k])].name)
+    if union.held[0, k] or of_layer is None:
+        return int(union.count[:, k].max())
+    return int(of_layer[union.channel[k]])
+
+
+def rows(data: StoreData, union: Union, leading: slice) -> list[dict[str, Any]]:
+    """Layers from the top down: nodes of the leading graphs in an order that crosses little, then the others."""
+    visible = data.layer_graph.visible
+    leads = union.held[leading].any(axis=0)
+    weight = union.influence[leading].sum(axis=0)
+    own = weight > 0
+    of_layer = [union.layer == data.layer_graph.layers.index(layer) for layer in visible]
+    first = ordered([np.flatnonzero(own_layer & leads) for own_layer in of_layer], *_edges(union, own), weight[own])
+    others = [np.flatnonzero(own_layer & ~leads) for own_layer in of_layer]
+    found = [[*row.tolist(), *rest.tolist()] for row, rest in zip(first, others, strict=True)]
+    return [{"layer": layer.name, "nodes": row} for layer, row in zip(visible, found, strict=True)][::-1]
+
+
+def _edges(union: Union, kept: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    return union.source[kept], union.target[kept]
+
+
 def _known(values: NDArray[np.float64]) -> list[float | None]:
     """None for NaN, which JSON lacks."""
     return [value if math.isfinite(value) else None for value in values.tolist()]
 
 
-def _node_numbers(nodes: Mapping[int, int], keys: NDArray[np.int64]) -> NDArray[np.int64]:
-    return np.array([nodes[key] for key in keys.tolist()], np.int64)
-
-
-def _node(data: StoreData, graph: ClassGraph, k: int, class_name: str) -> dict[str, Any]:
-    layer = data.layer_graph.layers[int(graph.node_layer[k])]
-    channel = Channel(layer.name, int(graph.node_channel[k]))
+def node(data: StoreData, union: Union, k: int, count: int, class_name: str) -> dict[str, Any]:
+    """A node as it is drawn; its score is that of the first graph that holds it."""
+    layer = data.layer_graph.layers[int(union.layer[k])]
+    channel = Channel(layer.name, int(union.channel[k]))
+    scores = union.score[:, k][union.held[:, k]]
     return {
         "layer": channel.layer,
         "channel": channel.index,
         "name": class_name if layer.of_class else "",
-        "count": int(graph.node_count[k]),
-        "score": float(graph.node_score[k]),
+        "count": count,
+        "score": float(scores[0]) if len(scores) else 0.0,
         "picture": node_picture(data, channel),
     }
 
 
-def _key(data: StoreData, channel: Channel) -> int:
+def key(data: StoreData, channel: Channel) -> int:
+    """The number of a channel in a union of graphs."""
     return data.layer_graph.layers.index(data.layer_graph.layer(channel.layer)) << 32 | channel.index
-
-
-def _keys(layer: NDArray[Any], channel: NDArray[Any]) -> NDArray[np.int64]:
-    return np.asarray(layer.astype(np.int64) << 32 | channel)

@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 
 from dashboard.data import StoreData
 from dashboard.kept import kept_with_store
-from summit_dask.arrays.graph.attribution import ClassGraph, class_graph
+from dashboard.selection import STORED, Reselection
+from summit_dask.arrays.graph.attribution import ClassGraph
+from summit_dask.arrays.graph.edges import ClassCounts
 from summit_dask.facts.layergraph import Channel
 from summit_dask.facts.pairs import PAPERS, Pair
 from summit_dask.store.arrays import Rows
@@ -76,17 +78,21 @@ def class_of_output(data: StoreData, output: int) -> int | None:
 
 
 @kept_with_store(16)
-def graph_of(data: StoreData, images: tuple[int, ...], pair: Pair = PAPERS) -> ClassGraph:
-    """Attribution graph of some images, counted from what is stored of each, of a pair of measures."""
+def counts_of(data: StoreData, images: tuple[int, ...], pair: Pair = PAPERS, how: Reselection = STORED) -> ClassCounts:
+    """Counts over some images, from what is stored of each, of a pair of measures."""
     # Brings numba and Dask, which nothing else of the dashboard needs.
     from summit_dask.questions.query import count_images
 
     rows = np.zeros(data.store.header.n_images, bool)
     rows[list(images)] = True
-    options = data.options
-    excluded = options.excluded_by_layer()
-    counts = count_images(data.store.read, data.layer_graph, rows, options.mass, excluded, pair)
-    return class_graph(data.layer_graph, counts, excluded, options)
+    mass = how.mass or data.options.mass
+    return count_images(data.store.read, data.layer_graph, rows, mass, data.left_out(how), pair)
+
+
+@kept_with_store(16)
+def graph_of(data: StoreData, images: tuple[int, ...], pair: Pair = PAPERS, how: Reselection = STORED) -> ClassGraph:
+    """Attribution graph of some images, see `counts_of`."""
+    return data.selected(counts_of(data, images, pair, how), how)
 
 
 def channel_values(data: StoreData, channel: Channel, class_index: int) -> tuple[NDArray[Any], NDArray[Any]]:

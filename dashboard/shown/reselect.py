@@ -76,7 +76,7 @@ def _excluded(data: StoreData, how: Reselection, reason: str | None) -> None:
         layer = st.selectbox("Leave out a channel of", [known.name for known in data.layers], disabled=bool(reason))
         channel = st.number_input("Channel", 0, step=1, disabled=bool(reason))
         if st.form_submit_button("Leave it out", disabled=bool(reason)) and layer is not None:
-            _leave_out(data, how, Channel(layer, int(channel)))
+            _leave_out(data, Channel(layer, int(channel)))
     for left_out in how.left_out:
         _left_out(how, left_out)
 
@@ -89,13 +89,19 @@ def _left_out(how: Reselection, channel: Channel) -> None:
             st.rerun()
 
 
-def _leave_out(data: StoreData, how: Reselection, channel: Channel) -> None:
+def _leave_out(data: StoreData, channel: Channel) -> None:
     size = data.layer_graph.layer(channel.layer).channels
     if channel.index >= size:
         notice(f"{channel.layer} has the channels 0 to {size - 1}.")
         return
-    _change(left_out=tuple(dict.fromkeys((*how.left_out, channel))))
+    leave_out(channel)
     st.rerun()
+
+
+def leave_out(channel: Channel) -> None:
+    """Leave a channel out besides those that are already."""
+    left_out = session.selection().how.left_out
+    _change(left_out=tuple(dict.fromkeys((*left_out, channel))))
 
 
 def _change(**changes: Any) -> None:

@@ -10,6 +10,7 @@ from dashboard.evidence import marks_of
 from dashboard.plain import notice
 from dashboard.selection import STORED, VIEW, Selection
 from dashboard.shown import graphs, images, measures, oneclass
+from dashboard.versus import MOST_IMAGES, Versus
 from summit_dask.arrays.graph.attribution import ClassGraph, Marks
 from summit_dask.facts.errors import SummitError
 from summit_dask.facts.pairs import Pair
@@ -124,6 +125,9 @@ def _part(data: StoreData, wanted: Selection, chosen: list[int], pair: Pair) -> 
         notice(str(error))
         return
     _graph(data, wanted, "part", graph, len(chosen), f"{data.stamp} {chosen} {pair.name}")
+    if len(chosen) <= MOST_IMAGES:
+        against = Versus("images", images=tuple(sorted(chosen)))
+        st.button("Compare with its other images", on_click=lambda: session.go("explore", vs=against))
 
 
 def _view(view: Any) -> None:
@@ -141,7 +145,7 @@ def _graph(
     marks: Marks | None = None,
 ) -> None:
     note = "" if len(graph.node_layer) else "This graph is empty: none of the counts can be ranked."
-    title = f"Attribution graph of {n_images} images"
+    title = f"Attribution graph of {'1 image' if n_images == 1 else f'{n_images} images'}"
     label = data.facts(data.index_of[wanted.class_ or ""]).label
     drawn = {
         **graphs.drawing(data, graph, n_images, label, measures.shown(data, wanted), marks),

@@ -8,10 +8,14 @@ import streamlit as st
 from dashboard import components, session
 from dashboard.data import StoreData
 from dashboard.evidence import marks_of
+from dashboard.plain import notice
 from dashboard.selection import STORED, VIEW, Selection
-from dashboard.shown import badge, channels, graphs, likeness, measures, oneclass, reselect
+from dashboard.shown import against, badge, channels, graphs, likeness, measures, oneclass, pairs, reselect
 from dashboard.shown.classtable import class_table
+from dashboard.shown.sides import Side, sides
+from dashboard.versus import Versus
 from summit_dask.arrays.graph.attribution import ClassGraph, Marks
+from summit_dask.facts.errors import SummitError
 from summit_dask.facts.layergraph import Channel
 
 TOP = 5
@@ -24,48 +28,97 @@ def show() -> None:
     left, right = st.columns([1, 2.75], gap="medium")
     # The graph goes out first: it is what one waits for.
     with right:
+        both = _sides(data, wanted, class_index)
         with st.container(horizontal=True, vertical_alignment="center"):
-            oneclass.header(data, class_index)
+            oneclass.header(data, class_index, against.facts(*both) if both else [])
+            versus = st.popover("vs ⋯" if both else "vs +", help="Compare with another class, or with some images")
             pair = measures.choose(data, wanted)
             reselect.controls(data, wanted)
-        graph = reselect.graph(data, class_index, wanted.how, pair)
-        identity = f"{data.path} {data.stamp} {class_index} {wanted.how} {pair.name}"
+        graph = both[0].graph if both else reselect.graph(data, class_index, wanted.how, pair)
+        identity = f"{data.path} {data.stamp} {class_index} {wanted.how} {pair.name} {wanted.vs or ''}"
         if graph is not None:
-            badge.show(data, wanted, class_index)
-            components.graph(
-                "graph", _drawing(data, wanted, class_index, graph, identity), _pin, _view, partial(_open, data)
-            )
+            drawn = _pair(data, wanted, both) if both else _alone(data, wanted, class_index, graph)
+            identity = f"{identity} {_unheld(drawn)}"
+            _graph(data, wanted, drawn, identity)
     with left:
         _classes(data, wanted, class_index)
+    with versus:
+        against.choices(data, wanted, class_index)
     with right:
         if graph is not None:
-            _extras(data, wanted, class_index, graph, identity)
+            _extras(data, wanted, class_index, graph, identity, both)
         _top_channels(data, class_index)
+
+
+def _sides(data: StoreData, wanted: Selection, class_index: int) -> tuple[Side, Side] | None:
+    """What is compared; None where the class stands alone, or where it has to, which is said on the page."""
+    if wanted.vs is None:
+        return None
+    try:
+        return sides(data, wanted, wanted.vs, class_index)
+    except SummitError as error:
+        notice(str(error))
+        return None
 
 
 def _classes(data: StoreData, wanted: Selection, class_index: int) -> None:
     folders = data.classes["folder"]
+    against_class = wanted.vs and wanted.vs.kind == "class" and data.index_of.get(wanted.vs.name)
     components.classes(
         "classes",
-        class_table(data, wanted, class_index),
-        on_select=lambda c: session.change(class_=folders.iloc[int(c)], pinned=None),
+        {**class_table(data, wanted, class_index), "against": against_class},
+        on_select=lambda c: session.change(class_=folders.iloc[int(c)], vs=_kept(wanted.vs, folders.iloc[int(c)])),
+        on_versus=lambda c: session.change(vs=Versus("class", folders.iloc[int(c)])),
         on_layer=lambda layer: session.change(layer=str(layer)),
         on_list=lambda given: session.change(sort=given["sort"], search=given["search"]),
     )
 
 
-def _drawing(data: StoreData, wanted: Selection, class_index: int, graph: ClassGraph, identity: str) -> dict[str, Any]:
-    facts = data.facts(class_index)
+def _kept(vs: Versus | None, folder: str) -> Versus | None:
+    """What another class is held against: what the last one was, but for images of that one, and for itself."""
+    return None if vs and (vs.kind == "images" or vs.name == folder) else vs
+
+
+def _graph(data: StoreData, wanted: Selection, drawn: dict[str, Any], identity: str) -> None:
     pinned = wanted.pinned
-    pair = measures.shown(data, wanted)
-    return {
-        **graphs.drawing(data, graph, facts.n_images, facts.label, pair, _marks(data, wanted, class_index)),
+    given = {
+        **drawn,
         "id": identity,
-        "title": f"Attribution graph of {facts.label}",
         "view": wanted.view,
         "pins": True,
         "pinned": pinned and {"layer": pinned.layer, "channel": pinned.index},
+        "leaves_out": data.can_reselect,
+    }
+    components.graph("graph", given, _pin, _view, partial(_open, data), _leave_out)
+
+
+def _unheld(drawn: dict[str, Any]) -> str:
+    """The pinned channel where no graph holds it, as it has a place in the drawing for that reason alone."""
+    nodes = [n for row in drawn["rows"] for n in row["nodes"]]
+    return ",".join(f"{n}" for n in nodes if drawn["nodes"][n]["absent"])
+
+
+def _alone(data: StoreData, wanted: Selection, class_index: int, graph: ClassGraph) -> dict[str, Any]:
+    badge.show(data, wanted, class_index)
+    facts = data.facts(class_index)
+    pair = measures.shown(data, wanted)
+    before = None if wanted.how == STORED else data.graph(class_index, STORED, pair)
+    marks = _marks(data, wanted, class_index)
+    used = data.counts_with(class_index, wanted.how, pair).activation
+    return {
+        **graphs.drawing(data, graph, facts.n_images, facts.label, pair, marks, before, wanted.pinned, used),
+        "title": f"Attribution graph of {facts.label}",
         "note": "" if len(graph.node_layer) else "This class's graph is empty: none of its counts can be ranked.",
+    }
+
+
+def _pair(data: StoreData, wanted: Selection, both: tuple[Side, Side]) -> dict[str, Any]:
+    a, b = both
+    empty = [side.label for side in both if not len(side.graph.node_layer)]
+    return {
+        **pairs.drawing(data, a, b, measures.shown(data, wanted), wanted.pinned),
+        "title": f"Attribution graphs of {a.label} and {b.label}",
+        "note": f"The graph of {' and that of '.join(empty)} is empty." if empty else "",
     }
 
 
@@ -74,18 +127,42 @@ def _marks(data: StoreData, wanted: Selection, class_index: int) -> Marks | None
     return marks_of(data, class_index, measures.shown(data, wanted)) if wanted.how == STORED else None
 
 
-def _extras(data: StoreData, wanted: Selection, class_index: int, graph: ClassGraph, identity: str) -> None:
+def _extras(
+    data: StoreData,
+    wanted: Selection,
+    class_index: int,
+    graph: ClassGraph,
+    identity: str,
+    both: tuple[Side, Side] | None,
+) -> None:
     if wanted.pinned:
-        rows, note = graphs.sources(data, class_index, graph, wanted.pinned, measures.shown(data, wanted))
-        pinned = {**graphs.details(data, wanted.pinned), "sources": rows, "note": note}
-        pinned["lowering"] = graphs.inhibitors(data, class_index, wanted.pinned)
-        components.extras("pinned", {"id": identity, "pinned": pinned})
+        components.extras("pinned", {"id": identity, "pinned": _pinned(data, wanted.pinned, wanted, graph, both)})
     files = graphs.files(data, graph, data.facts(class_index).label, _marks(data, wanted, class_index))
-    components.extras("cards", {"id": identity, "details": graphs.cards(data, graph), "files": files})
+    details = [*graphs.cards(data, graph), *(graphs.cards(data, both[1].graph) if both else [])]
+    components.extras("cards", {"id": identity, "details": details, "files": files})
+
+
+def _pinned(
+    data: StoreData, channel: Channel, wanted: Selection, graph: ClassGraph, both: tuple[Side, Side] | None
+) -> dict[str, Any]:
+    class_index = data.index_of[wanted.class_ or ""]
+    pair = measures.shown(data, wanted)
+    if both is None:
+        rows, note = graphs.sources(data, class_index, graph, channel, pair)
+        of_b = {}
+    else:
+        (rows, note), (rows_b, note_b) = (pairs.sources(data, side, channel) for side in both)
+        of_b = {"sources_b": rows_b, "note_b": note_b}
+    lowering = graphs.inhibitors(data, class_index, channel)
+    return {**graphs.details(data, channel), "sources": rows, "note": note, **of_b, "lowering": lowering}
 
 
 def _pin(node: Any) -> None:
     session.change(pinned=Channel(str(node["layer"]), int(node["channel"])) if node else None)
+
+
+def _leave_out(node: Any) -> None:
+    reselect.leave_out(Channel(str(node["layer"]), int(node["channel"])))
 
 
 def _view(view: Any) -> None:

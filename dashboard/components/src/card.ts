@@ -1,7 +1,7 @@
 // What is known of one channel, beside its node.
 import { el, percent } from "./dom";
-import type { Channel, GraphNode } from "./model";
-import { inSamples } from "./words";
+import type { Channel, GraphNode, Model } from "./model";
+import { images, inSamples } from "./words";
 
 export interface Details {
   picture: string | null;
@@ -12,20 +12,20 @@ export interface Details {
 export interface SourceRow extends Channel {
   influence: number;
   hidden: boolean;
+  picture?: string | null;
   through: (Channel & { influence: number }) | null;
 }
 
-export function card(
-  node: GraphNode,
-  images: number,
-  stability: number | null,
-  details: Details | undefined,
-): HTMLElement {
+export function card(model: Model, n: number, details: Details | undefined): HTMLElement {
+  const node = model.data.nodes[n];
+  const stability = model.stability(n);
   return el(
     "div",
     { className: "card" },
     el("div", { className: "name" }, node.layer, el("b", {}, ` · ${node.name || node.channel}`)),
-    el("div", { className: "facts" }, facts(node, images)),
+    model.data.pair
+      ? el("div", { className: "sides" }, side(model, n, 0), side(model, n, 1))
+      : el("div", { className: "facts" }, `${used(node.count, model.data.images)}${node.absent ? ", not selected" : ` · score ${node.score.toPrecision(3)}`}`),
     stability !== null && el("div", { className: "facts" }, inSamples(stability)),
     pictures(node, details),
     details && details.examples.length > 0 && el("div", { className: "caption" }, "Examples that excite it most"),
@@ -33,9 +33,28 @@ export function card(
   );
 }
 
-function facts(node: GraphNode, images: number): string {
-  const used = images ? `${node.count} of ${images} images (${percent(node.count / images)})` : `${node.count} images`;
-  return `used by ${used} · score ${node.score.toPrecision(3)}`;
+export function used(count: number, all: number): string {
+  return `used by ${all ? `${count} of ${images(all)} (${percent(count / all)})` : images(count)}`;
+}
+
+/** A side of a pair: its name, its share as a bar and in words, and whether its graph holds the channel. */
+function side(model: Model, n: number, k: 0 | 1): HTMLElement {
+  const pair = model.data.pair!;
+  const counts = model.counts(n);
+  const held = !model.data.nodes[n].absent && ["both", k ? "b" : "a"].includes(model.held(n));
+  const count = counts[k];
+  const share = model.shares(counts)[k];
+  const length = el("span", { className: k ? "of-b" : "of-a" });
+  length.style.width = `${100 * Math.min(1, share ?? 0)}%`;
+  const stability = held ? pair.stability[n]?.[k] : null;
+  const known = count === null ? "not in its graph, share not known" : `${used(count, pair.images[k])}${held ? "" : ", not selected"}`;
+  return el(
+    "div",
+    { className: `side-of ${k ? "b" : "a"}` },
+    el("b", {}, pair.labels[k]),
+    el("span", { className: "track" }, length),
+    el("span", { className: "said" }, stability == null ? known : `${known}, ${inSamples(stability)}`),
+  );
 }
 
 function pictures(node: GraphNode, details: Details | undefined): HTMLElement {

@@ -13,9 +13,13 @@ class ClassesView {
   private send: Component<ClassesData>["setTriggerValue"] = () => {};
 
   constructor(root: HTMLElement) {
-    this.embedding = new Embedding((c) => this.send("select", c));
+    this.embedding = new Embedding(
+      (c) => this.send("select", c),
+      (c) => this.send("versus", c),
+    );
     this.list = new ClassList({
       choose: (c) => this.send("select", c),
+      versus: (c) => this.send("versus", c),
       seen: (classes) => this.embedding.mark(classes),
       changed: (sort, search) => this.send("list", { sort, search }),
     });

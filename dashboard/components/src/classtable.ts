@@ -15,6 +15,7 @@ export interface ClassesData {
   places: Packed | null; // (class, 2)
   similarity: Packed | null; // to the selected class, in the layer
   selected: number;
+  against?: number | null; // the class it is compared with
   sort: Sort;
   search: string;
   basis: string; // what similarity is taken from, where that is not everything

@@ -26,7 +26,10 @@ export class Embedding {
   private store = "";
   private size = [0, 0];
 
-  constructor(private readonly choose: (c: number) => void) {
+  constructor(
+    private readonly choose: (c: number) => void,
+    private readonly versus: (c: number) => void = choose,
+  ) {
     this.picture.append(this.world, this.labels);
     const reset = el("button", { type: "button", className: "reset", title: "Show all classes" }, "Reset");
     reset.onclick = () => this.zoom.transform(select(this.picture), zoomIdentity);
@@ -49,7 +52,9 @@ export class Embedding {
     const place = (event: Event) => Number((event.target as SVGElement).dataset?.class ?? -1);
     this.world.addEventListener("pointerover", (event) => this.name(place(event)));
     this.world.addEventListener("pointerout", () => (this.tip.hidden = true));
-    this.world.addEventListener("click", (event) => place(event) >= 0 && this.choose(place(event)));
+    this.world.addEventListener("click", (event) => {
+      if (place(event) >= 0) (event.shiftKey ? this.versus : this.choose)(place(event));
+    });
   }
 
   show(table: ClassTable): void {
@@ -66,7 +71,10 @@ export class Embedding {
     this.world.toggleAttribute("hidden", table.places === null);
     this.labels.toggleAttribute("hidden", table.places === null);
     this.place(glide);
-    this.points.forEach((point, c) => point.classList.toggle("selected", c === table.data.selected));
+    this.points.forEach((point, c) => {
+      point.classList.toggle("selected", c === table.data.selected);
+      point.classList.toggle("against", c === table.data.against);
+    });
     this.world.append(this.points[table.data.selected]);
   }
 
@@ -141,8 +149,14 @@ export class Embedding {
     };
     const seen = this.at.map((_, c) => c).filter(inside);
     const selected = this.table.data.selected;
-    const named = [selected, ...(seen.length <= FEW ? seen.filter((c) => c !== selected) : [])].filter(inside);
+    const named = [selected, ...this.other(), ...(seen.length <= FEW ? seen.filter((c) => c !== selected) : [])].filter(inside);
     this.labels.replaceChildren(...this.apart(named).map((c) => this.label(c)));
+  }
+
+  /** The class it is compared with. */
+  private other(): number[] {
+    const { against } = this.table.data;
+    return against == null ? [] : [against];
   }
 
   /** The classes whose names don't overlap the name of one before. */
@@ -182,7 +196,8 @@ export class Embedding {
   private name(c: number): void {
     this.tip.hidden = c < 0;
     if (c < 0) return;
-    this.tip.textContent = this.table.data.names[c];
+    const compares = this.versus === this.choose || c === this.table.data.selected ? "" : " (with Shift: compare)";
+    this.tip.textContent = `${this.table.data.names[c]}${compares}`;
     const [x, y] = this.onScreen(c);
     const left = Math.min(Math.max(4, x - this.tip.offsetWidth / 2), this.size[0] - this.tip.offsetWidth - 4);
     this.tip.style.transform = `translate(${left}px,${Math.max(4, y - this.tip.offsetHeight - 10)}px)`;

@@ -1,37 +1,96 @@
-// The whole graph as a file of its own, whatever part of it is on the screen.
-import { colour, svg, SVG } from "./dom";
+// The whole graph as a file of its own, whatever part of it is on the screen, with title, caption and legend.
+import { zoomIdentity } from "d3-zoom";
+import { svg, SVG } from "./dom";
+import { Margins } from "./margins";
+import type { Model } from "./model";
 import type { Scene } from "./scene";
 
 const MARGIN = 24;
+const TITLE = 64; // title and caption
+const LINE = 20; // of the legend
 
-/** A free-standing SVG with pictures, layer names and the page's colours inside. */
-export function asSvg(scene: Scene, styled: Element): SVGSVGElement {
-  const [text, back, line] = ["--text", "--back", "--line"].map((name) => `rgb(${colour(styled, name)})`);
-  const names = Math.max(...scene.model.data.rows.map((row) => row.layer.length)) * 7 + MARGIN;
-  const [width, height] = [scene.width + names + 2 * MARGIN, scene.height + 2 * MARGIN];
+/** Files are light whatever the page is: they are printed, and pasted into pages of others. */
+const TEXT = "#1b1f27";
+const MUTED = "#5a6170";
+const GREY = "#b3b8c2";
+const [A, B] = ["#0072b2", "#b84a00"];
+
+/** A free-standing SVG with pictures, layer names and colours inside. */
+export function asSvg(scene: Scene): SVGSVGElement {
+  const { model } = scene;
+  const margins = new Margins(model, () => {});
+  const signs = legend(model);
+  const top = TITLE + margins.height;
+  const width = Math.max(scene.width + margins.width + 2 * MARGIN, 520);
+  const height = scene.height + top + MARGIN + LINE * (signs.length + 1);
   const root = svg("svg", { xmlns: SVG, width, height, viewBox: `0 0 ${width} ${height}` });
+  margins.moved(zoomIdentity.translate(margins.width, 0), scene, scene.alone, scene.height);
+  margins.group.setAttribute("transform", `translate(0,${top})`);
+  margins.group.querySelectorAll(".zones text").forEach((text) => text.setAttribute("y", "-8"));
   root.append(
-    svg("title", {}, scene.model.data.title),
-    svg("style", {}, rules(text, line)),
-    svg("rect", { width, height, fill: back }),
-  );
-  scene.model.data.rows.forEach((row, r) =>
-    root.append(svg("text", { class: "layer", x: MARGIN, y: scene.rowY[r] + MARGIN + 4 }, row.layer)),
+    svg("title", {}, model.data.title),
+    svg("style", {}, RULES),
+    svg("rect", { width, height, fill: "#fff" }),
+    svg("text", { class: "title", x: MARGIN, y: 28 }, model.data.title),
+    svg("text", { class: "caption", x: MARGIN, y: 48 }, caption(model)),
+    margins.group,
   );
   const copy = scene.group.cloneNode(true) as SVGGElement;
-  copy.setAttribute("transform", `translate(${names + MARGIN},${MARGIN})`);
-  copy.setAttribute("class", "scene");
+  copy.setAttribute("transform", `translate(${margins.width},${top})`);
+  copy.setAttribute("class", model.data.pair ? "scene pair" : "scene");
   copy.removeAttribute("style");
-  copy.querySelectorAll("[hidden], .hits").forEach((element) => element.remove());
-  root.append(copy);
+  root.append(copy, ...signs.map((sign, k) => placed(sign, height - LINE * (signs.length - k))));
+  root.querySelectorAll("[hidden], .hits").forEach((element) => element.remove());
   return root;
 }
 
-function rules(text: string, line: string): string {
-  return `text{font:11px sans-serif;fill:${text}}.layer{font-weight:600;font-size:13px}
-.edge{fill:none;stroke:${line};stroke-opacity:.7}.edge.identity{stroke:${text}}.frame{fill:${line};fill-opacity:.35}
-.stable .frame{stroke:${text};stroke-width:5}.unstable .frame{stroke:${line};stroke-width:3;stroke-dasharray:3 4}`;
+function caption(model: Model): string {
+  const { pair, images, measure } = model.data;
+  const there = model.data.nodes.filter((_, n) => model.isThere(n)).length;
+  const of = pair ? pair.labels.map((label, k) => (pair.images[k] ? `${label}: ${pair.images[k]} images` : label)) : [images ? `${images} images` : ""];
+  const parts = [`${there} channels`, `${model.edges.length} edges by ${measure}`, ...of];
+  return parts.filter(Boolean).join(" · ");
 }
+
+/** Lines of a kind, and what they stand for. */
+function legend(model: Model): [kind: string, text: string][] {
+  const { pair, marks } = model.data;
+  const sizes = pair ? "Size of a picture: share of the images that use the channel." : "Size of a picture: images that use the channel.";
+  const widths = "Width of a line: images in which the lower channel is among the strongest sources. Numbers name channels.";
+  const common: [string, string][] = [["", `${sizes} ${widths}`]];
+  if (marks) common.push(["dotted", "without effect when the lower channel is taken away"]);
+  if (!pair) return common;
+  return [
+    ["edge a", `only ${pair.labels[0]} (bars to the left)`],
+    ["edge both", "both"],
+    ["edge b", `only ${pair.labels[1]} (bars to the right)`],
+    ...common,
+  ];
+}
+
+function placed([kind, text]: [string, string], y: number): SVGGElement {
+  const group = svg("g", { class: "legend", transform: `translate(${MARGIN},${y})` });
+  if (kind.startsWith("edge")) {
+    const both = kind.endsWith("both");
+    const line = (name: string, width: number) => svg("path", { class: name, d: "M0,-4H30", "stroke-width": width });
+    group.append(svg("g", { class: "pair" }, line(kind, both ? 6 : 4), both && line("core", 2)));
+  } else if (kind) group.append(svg("path", { class: kind, d: "M0,-4H30" }));
+  group.append(svg("text", { class: "caption", x: kind ? 40 : 0 }, text));
+  return group;
+}
+
+const RULES = `text{font:11px sans-serif;fill:${TEXT}}.title{font-size:18px;font-weight:600}.caption{fill:${MUTED};font-size:12px}
+.names text{font-weight:600;font-size:13px}.zone{font-weight:600;font-size:13px}.a.zone{fill:${A}}.b.zone{fill:${B}}
+.edge{fill:none;stroke:${GREY};stroke-opacity:.7}.edge.identity{stroke:${TEXT}}.frame{fill:${GREY};fill-opacity:.35}
+.core{fill:none;stroke:#fff}.border,.axis{fill:none;stroke:${GREY}}.way{fill:none;stroke:${MUTED};stroke-width:2}
+.dotted{stroke:${MUTED};stroke-width:3;stroke-linecap:round;stroke-dasharray:0 7}
+.stable .frame{stroke:${TEXT};stroke-width:5}.unstable .frame{stroke:${GREY};stroke-width:3;stroke-dasharray:3 4}
+.unselected .frame{stroke:${MUTED};stroke-width:2;stroke-dasharray:2 3}
+.pair .edge.a{stroke:${A}}.pair .edge.b{stroke:${B};stroke-dasharray:9 5}.pair .edge.both{stroke:${MUTED}}
+.pair .a .frame{stroke:${A};stroke-width:4}.pair .b .frame{stroke:${B};stroke-width:4;stroke-dasharray:9 5}
+.pair .both .frame{stroke:${MUTED};stroke-width:2}.pair .both .second{stroke:${MUTED};stroke-width:2}.second{fill:none}
+.of-a{fill:${A}}.of-b{fill:${B}}.track{fill:#e3e5ea}.unknown{fill:none;stroke:${MUTED};stroke-width:.7;stroke-dasharray:2 2}
+.middle{stroke:${TEXT}}`;
 
 export function download(name: string, type: string, content: string | Blob): void {
   const url = URL.createObjectURL(content instanceof Blob ? content : new Blob([content], { type }));

@@ -6,26 +6,27 @@ import { card, type Details } from "./card";
 import { component, type Component } from "./component";
 import { el, svg } from "./dom";
 import { asPng, asSvg, download, svgText } from "./export";
+import { Inspector } from "./inspector";
+import { Margins } from "./margins";
 import { isIdle, Model, STABLE, UNSTABLE, type Channel, type Edge, type GraphData, type View } from "./model";
 import { pinnedPanel } from "./panel";
 import { Scene } from "./scene";
 import { extrasOf, onExtras, type Extras } from "./shelf";
 import { Toolbar } from "./toolbar";
-import { edgeInWords } from "./words";
+import { edgeInWords, images } from "./words";
 
 const MARGIN = 16;
-const WIDE = 540; // two cards side by side
 const BELOW_LEGEND = 8;
-const GAP = 14; // between a node and its card
+const usual = (event: MouseEvent) => (!event.ctrlKey || event.type === "wheel") && !event.button; // as d3 has it
 
 class GraphView {
+  private readonly work = el("div", { className: "work" });
   private readonly stage = el("div", { className: "stage" });
   private readonly picture = svg("svg", { role: "group" });
   private readonly world = svg("g");
-  private readonly names = svg("g", { class: "names", "aria-hidden": "true" });
-  private readonly float = el("div", { className: "float", hidden: true, attributes: { role: "status" } });
-  private readonly side = el("aside", { className: "side", hidden: true });
+  private readonly inspector = new Inspector();
   private readonly legend = el("div", { className: "legend" });
+  private readonly whole = el("button", { type: "button", className: "whole", hidden: true }, "All layers");
   private readonly unchanged = el("span", { className: "unchanged" }, "the channel itself, by a skip connection");
   private readonly evidence = el(
     "span",
@@ -42,6 +43,8 @@ class GraphView {
   private send: Component<GraphData>["setTriggerValue"] = () => {};
   private model!: Model;
   private scene!: Scene;
+  private margins!: Margins;
+  private alone = -1; // the row that is looked at alone
   private view!: View;
   private pinned = -1;
   private id = "";
@@ -59,15 +62,13 @@ class GraphView {
       fit: () => this.fit(),
       files: () => this.files(),
     });
-    this.picture.append(this.world, this.names);
-    this.legend.append(
-      el("span", { className: "in" }, "from its sources below"),
-      el("span", { className: "out" }, "to what it feeds above"),
-      this.unchanged,
-      this.evidence,
-    );
-    this.stage.append(this.picture, this.legend, this.note, this.float, this.side);
-    root.append(this.toolbar.element, this.stage);
+    this.whole.onclick = () => this.look(this.alone);
+    this.stage.append(this.picture, this.legend, this.note, this.whole);
+    this.work.append(this.stage, this.inspector.element);
+    root.append(this.toolbar.element, this.work);
+    // Where a click leads to another page, the wheel scrolls this one.
+    const scrolls = (event: MouseEvent) => event.type === "wheel" && !event.ctrlKey && !this.model.data.pins;
+    this.zoom.filter((event: MouseEvent) => usual(event) && !scrolls(event));
     this.zoom.on("zoom", ({ transform, sourceEvent }: { transform: ZoomTransform; sourceEvent: Event | null }) => {
       if (sourceEvent) this.untouched = false;
       this.moved(transform);
@@ -112,17 +113,27 @@ class GraphView {
     this.extras = extrasOf(data.id);
     this.model = new Model(data);
     this.scene = new Scene(this.model);
+    this.alone = Math.min(this.alone, data.rows.length - 1);
+    this.margins = new Margins(this.model, (row) => this.look(row));
+    this.picture.replaceChildren(this.world, this.margins.group);
     this.world.replaceChildren(this.scene.group);
-    this.names.replaceChildren(
-      ...data.rows.map((row) => svg("text", { x: MARGIN }, row.layer)),
-    );
     this.picture.setAttribute("aria-label", data.title);
+    this.inspector.draw(this.model, (channel) => this.pinChannel(channel));
+    this.showLegend(data);
     this.say(data.note);
-    this.unchanged.hidden = !this.model.edges.some((edge) => edge.identity);
-    this.evidence.hidden = !data.marks;
     this.stage.classList.toggle("tested", !!data.marks);
-    this.float.hidden = true;
+    this.work.classList.toggle("still", !data.pins);
     this.stage.dataset.drawn = data.id;
+  }
+
+  private showLegend({ pair, marks }: GraphData): void {
+    const sign = (kind: string, text: string) => el("span", { className: kind }, text);
+    this.unchanged.hidden = !this.model.edges.some((edge) => edge.identity);
+    this.evidence.hidden = !marks;
+    const ways = pair
+      ? [sign("a", `only ${pair.labels[0]}`), sign("both", "both"), sign("b", `only ${pair.labels[1]}`)]
+      : [sign("in", "from its sources below"), sign("out", "to what it feeds above")];
+    this.legend.replaceChildren(...ways, this.unchanged, this.evidence);
   }
 
   private say(note: string): void {
@@ -132,23 +143,27 @@ class GraphView {
 
   // Moving about
 
-  private nameWidth(): number {
-    return Math.max(...this.model.data.rows.map((row) => row.layer.length), 4) * 7.5 + 2 * MARGIN;
+  /** Look at one layer alone, or again at all. */
+  private look(row: number): void {
+    this.alone = this.alone === row ? -1 : row;
+    this.whole.hidden = this.alone < 0;
+    this.fit();
+    this.rest();
   }
 
-  /** Between the names of the layers and the panel. */
+  /** Beside the names of the layers. */
   private freeWidth(): number {
-    return this.stage.clientWidth - this.nameWidth() - MARGIN - (this.side.hidden ? 0 : this.side.offsetWidth);
+    return Math.max(1, this.stage.clientWidth - this.margins.width - MARGIN);
   }
 
-  /** Above the legend. */
+  /** Between the names of the zones and the legend. */
   private freeHeight(): number {
-    return Math.max(1, this.stage.clientHeight - this.legend.offsetHeight - BELOW_LEGEND);
+    return Math.max(1, this.stage.clientHeight - this.margins.height - this.legend.offsetHeight - BELOW_LEGEND);
   }
 
   /** Put nodes, edges and names in their places for the view and the frame that the graph was fitted to. */
   private arrange(): void {
-    this.scene.arrange(this.view, this.aspect);
+    this.scene.arrange(this.view, this.aspect, this.alone);
     this.moved(zoomTransform(this.picture));
     this.roveAmongShown();
   }
@@ -160,8 +175,8 @@ class GraphView {
     const free = this.freeWidth();
     const height = this.freeHeight();
     const scale = Math.min(free / this.scene.width, height / this.scene.height, 1.4);
-    const x = this.nameWidth() + Math.max(0, free - this.scene.width * scale) / 2;
-    const y = Math.max(0, height - this.scene.height * scale) / 2;
+    const x = this.margins.width + Math.max(0, free - this.scene.width * scale) / 2;
+    const y = this.margins.height + Math.max(0, height - this.scene.height * scale) / 2;
     this.zoom.transform(select(this.picture), zoomIdentity.translate(x, y).scale(scale));
     this.untouched = true;
   }
@@ -169,10 +184,7 @@ class GraphView {
   private moved(transform: ZoomTransform): void {
     this.world.setAttribute("transform", transform.toString());
     this.scene.keepNumbers(transform.k);
-    [...this.names.children].forEach((text, r) =>
-      text.setAttribute("y", String(transform.applyY(this.scene.rowY[r]) + 4)),
-    );
-    this.float.hidden = true;
+    this.margins.moved(transform, this.scene, this.alone, this.stage.clientHeight);
   }
 
   private changeView(change: Partial<View>, final: boolean): void {
@@ -209,48 +221,46 @@ class GraphView {
   }
 
   private cardOf(n: number): HTMLElement {
-    return card(this.model.data.nodes[n], this.model.data.images, this.model.stability(n), this.details(n));
+    return card(this.model, n, this.details(n));
   }
 
   private pointNode(n: number): void {
     const [below, above] = [this.model.below[n], this.model.above[n]];
     const near = new Set([n, ...below.map((e) => e.source), ...above.map((e) => e.target)]);
     this.scene.mark(near, new Set(below), new Set(above), new Set());
-    if (n !== this.pinned) this.floatBeside([this.cardOf(n)], [n]);
+    if (n === this.pinned) this.inspector.rest();
+    else this.inspector.point([this.cardOf(n)]);
   }
 
   private pointEdge(edge: Edge): void {
     this.scene.mark(new Set([edge.source, edge.target]), new Set([edge]), new Set(), new Set());
-    const images = this.model.data.images;
-    const head = `${edge.influence}${images ? ` of ${images}` : ""} images carry this ${this.model.data.measure}${edge.identity ? ": the channel itself, by a skip connection" : ""}`;
     const cards = [edge.target, edge.source].map((n) => this.cardOf(n));
     const { nodes } = this.model.data;
     const found = edgeInWords(edge, nodes[edge.source], nodes[edge.target]);
-    const said = found.map((text) => el("div", { className: "facts wide" }, text));
-    this.floatBeside([el("div", { className: "head" }, head), ...said, ...cards], [edge.source, edge.target]);
+    const said = [...this.carried(edge), ...found].map((text) => el("div", { className: "facts wide" }, text));
+    const end = edge.identity ? ": the channel itself, by a skip connection" : "";
+    const { measure, images: all, pair } = this.model.data;
+    const head = `${pair ? "Images" : all ? `${edge.influence} of ${images(all)}` : images(edge.influence)} carry this ${measure}${end}`;
+    this.inspector.point([el("div", { className: "head" }, head), ...said, ...cards]);
   }
 
-  /** Beside the nodes, on the side with more room, inside the stage. */
-  private floatBeside(content: HTMLElement[], nodes: number[]): void {
-    this.float.replaceChildren(...content);
-    const stage = this.stage.getBoundingClientRect();
-    const boxes = nodes.map((n) => this.scene.nodes[n].getBoundingClientRect());
-    const [left, right] = [Math.min(...boxes.map((b) => b.left)), Math.max(...boxes.map((b) => b.right))];
-    const middle = (Math.min(...boxes.map((b) => b.top)) + Math.max(...boxes.map((b) => b.bottom))) / 2;
-    const before = left - stage.left;
-    const after = stage.right - (this.side.hidden ? 0 : this.side.offsetWidth) - right;
-    this.float.classList.toggle("two", nodes.length > 1 && Math.max(before, after) > WIDE + GAP);
-    this.float.hidden = false;
-    const { offsetWidth, offsetHeight } = this.float;
-    const x = after > offsetWidth + GAP ? right - stage.left + 10 : Math.max(4, before - offsetWidth - 10);
-    const y = Math.min(Math.max(4, middle - stage.top - offsetHeight / 2), stage.height - offsetHeight - 4);
-    this.float.style.transform = `translate(${x}px,${Math.max(4, y)}px)`;
+  /** Of a pair, how many images of each side carry an edge. */
+  private carried(edge: Edge): string[] {
+    const { pair } = this.model.data;
+    const side = (k: 0 | 1) => {
+      const count = edge.counts[k];
+      const all = pair!.images[k];
+      return `${pair!.labels[k]}: ${count === null ? "not in its graph" : all ? `${count} of ${images(all)}` : images(count)}`;
+    };
+    return pair ? [side(0), side(1)] : [];
   }
 
   /** Nothing pointed at: the pinned node's path stands out, or nothing. */
   private rest(): void {
-    this.float.hidden = true;
-    if (this.pinned < 0) return this.scene.mark(new Set(), new Set(), new Set(), new Set());
+    this.inspector.rest();
+    if (this.pinned < 0 || !this.scene.isShown(this.pinned)) {
+      return this.scene.mark(new Set(), new Set(), new Set(), new Set());
+    }
     const path = this.model.strongestPath(this.pinned);
     const [below, above] = [this.model.below[this.pinned], this.model.above[this.pinned]];
     const near = new Set([this.pinned, ...[...path, ...below, ...above].flatMap((e) => [e.source, e.target])]);
@@ -268,33 +278,44 @@ class GraphView {
     this.pinned = next;
     if (n >= 0) this.rove(n);
     this.drawPinned();
-    if (this.untouched) this.fit();
-    else this.uncover();
     this.rest();
     const node = next < 0 ? null : this.model.data.nodes[next];
     this.send("pin", node && { layer: node.layer, channel: node.channel });
   }
 
-  /** Move the graph aside where the panel would cover the node that was pinned. */
-  private uncover(): void {
-    if (this.pinned < 0) return;
-    const over = this.scene.nodes[this.pinned].getBoundingClientRect().right + MARGIN - this.side.getBoundingClientRect().left;
-    if (over > 0) this.zoom.translateBy(select(this.picture), -over / zoomTransform(this.picture).k, 0);
+  /** Pin a channel by its name; one that the drawing lacks comes with the next one. */
+  private pinChannel(channel: Channel): void {
+    const n = this.model.find(channel);
+    if (n < 0) this.send("pin", { layer: channel.layer, channel: channel.channel });
+    else if (n !== this.pinned) this.pin(n);
+  }
+
+  private showAnyway(): void {
+    this.model.showAnyway(this.pinned);
+    this.arrange();
+    this.drawPinned();
+    this.rest();
   }
 
   private drawPinned(): void {
-    this.scene.nodes.forEach((element, n) => element.classList.toggle("pinned", n === this.pinned));
-    this.side.hidden = this.pinned < 0;
-    if (this.pinned < 0) return;
+    this.scene.nodes.forEach((element, n) => {
+      element.classList.toggle("pinned", n === this.pinned);
+      element.setAttribute("aria-pressed", String(n === this.pinned));
+    });
+    this.inspector.pin(this.pinned < 0 ? null : this.panel());
+  }
+
+  private panel(): HTMLElement {
     const found = this.extras?.pinned;
     const node = this.model.data.nodes[this.pinned];
     const same = found && found.layer === node.layer && found.channel === node.channel ? found : undefined;
-    this.side.replaceChildren(
-      pinnedPanel(this.cardOf(this.pinned), same, this.model.strongestPath(this.pinned), this.model, {
-        close: () => this.pin(this.pinned),
-        open: (channel: Channel) => this.send("open", { layer: channel.layer, channel: channel.channel }),
-      }),
-    );
+    return pinnedPanel(this.model, this.pinned, this.details(this.pinned), same, {
+      close: () => this.pin(this.pinned),
+      open: (channel) => this.send("open", { layer: channel.layer, channel: channel.channel }),
+      pin: (channel) => this.pinChannel(channel),
+      leave: (channel) => this.send("leave", { layer: channel.layer, channel: channel.channel }),
+      showAnyway: () => this.showAnyway(),
+    });
   }
 
   // Keyboard
@@ -350,7 +371,7 @@ class GraphView {
 
   private files(): { name: string; save(): void }[] {
     const stem = this.model.data.title.replace(/[^\p{L}\p{N}]+/gu, "-").replace(/^-|-$/g, "") || "graph";
-    const drawn = () => asSvg(this.scene, this.stage);
+    const drawn = () => asSvg(this.scene);
     const others = (this.extras?.files ?? []).map((file) => ({
       name: file.name,
       save: () => download(`${stem}-${file.name}`, file.type, file.text),

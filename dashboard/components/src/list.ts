@@ -15,6 +15,7 @@ const SORTS: [Sort, string][] = [
 
 interface Actions {
   choose(c: number): void;
+  versus?(c: number): void;
   seen(classes: Set<number>): void;
   changed(sort: Sort, search: string): void;
 }
@@ -122,7 +123,7 @@ export class ClassList {
     return el(
       "div",
       {
-        className: `row ${kind}`,
+        className: `row ${kind}${c === table.data.against ? " against" : ""}`,
         id: `class-${c}`,
         title: name,
         attributes: {
@@ -136,6 +137,19 @@ export class ClassList {
       el("span", { className: "accuracy" }, table.accuracyOf(c) === null ? "" : percent(table.accuracyOf(c))),
       table.histograms && this.histogram(c),
       similarity !== null && el("span", { className: "similarity" }, bar),
+      this.versus(c, name),
+    );
+  }
+
+  /** Compares the class with the selected one; the keyboard takes the key v in the list. */
+  private versus(c: number, name: string): HTMLElement | null {
+    if (!this.actions.versus || c === this.table.data.selected) return null;
+    const pressed = String(c === this.table.data.against);
+    const title = `Compare with ${name}`;
+    return el(
+      "button",
+      { type: "button", className: "vs", tabIndex: -1, title, attributes: { "aria-label": title, "aria-pressed": pressed } },
+      "vs",
     );
   }
 
@@ -151,13 +165,16 @@ export class ClassList {
 
   private click(event: Event): void {
     const row = (event.target as Element).closest<HTMLElement>("[data-class]");
-    if (row) this.actions.choose(Number(row.dataset.class));
+    if (!row) return;
+    const compares = (event.target as Element).closest(".vs") !== null;
+    (compares ? this.actions.versus! : this.actions.choose)(Number(row.dataset.class));
   }
 
   private key(event: KeyboardEvent): void {
     const page = Math.max(1, Math.floor(this.scroller.clientHeight / ROW) - 1);
     const steps: Record<string, number> = { ArrowDown: 1, ArrowUp: -1, PageDown: page, PageUp: -page, Home: -1e9, End: 1e9 };
     if (event.key === "Enter" && this.active >= 0) this.actions.choose(this.order[this.active]);
+    else if (event.key === "v" && this.active >= 0) this.actions.versus?.(this.order[this.active]);
     else if (event.key in steps) this.step(steps[event.key]);
     else return;
     event.preventDefault();

@@ -6,6 +6,7 @@ export interface GraphNode {
   count: number;
   score: number;
   picture: string | null;
+  absent?: boolean; // has a place, but the graph lacks it
 }
 
 export interface View {
@@ -28,6 +29,33 @@ export interface Marks {
   edge_effect: (number | null)[];
 }
 
+/** Which of two graphs hold a channel or an edge. */
+export type Held = "a" | "b" | "both" | "neither";
+
+/** Two values, of A and of B; null: unknown. */
+export type Two = [a: number | null, b: number | null];
+
+/** What tells two graphs in one drawing apart, in the order of nodes, edges and rows. */
+export interface Pair {
+  labels: [a: string, b: string];
+  images: [a: number, b: number]; // 0: not known
+  held: Held[];
+  counts: Two[];
+  stability: Two[];
+  edge_held: Held[];
+  edge_counts: Two[];
+  similarity: (number | null)[];
+  basis: string; // what similarity is taken from, where that is not everything
+  differs: Differing[];
+}
+
+/** A channel of the table of what differs. */
+export interface Differing extends Channel {
+  counts: Two;
+  held: Held;
+  clear: boolean | null; // whether it is more than chance; null: that can't be told
+}
+
 /** From how stable on a node's border is firm, and below what it is dashed. */
 export const STABLE = 0.8;
 export const UNSTABLE = 0.5;
@@ -41,6 +69,8 @@ export interface GraphData {
   images: number; // 0: not known
   largest: number; // largest count of any class's graph
   measure: string; // what the edges are measured by
+  pair?: Pair | null;
+  leaves_out?: boolean; // whether the graph can be made without a channel
   marks: Marks | null; // without evidence for this very graph
   view: View;
   pins: boolean; // whether a click pins a node; else it opens the channel
@@ -55,6 +85,9 @@ export interface Edge {
   identity: boolean; // a skip connection alone carries it
   stability: number | null; // share of resampled image sets whose graph holds it
   effect: number | null; // share of the upper end's maximum that is lost without the lower end
+  held: Held;
+  counts: Two;
+  strength: number; // from 0 to 1: how wide it is drawn
 }
 
 export class Model {
@@ -63,27 +96,68 @@ export class Model {
   readonly above: Edge[][];
   readonly row: number[];
   readonly largestCount: number;
-  readonly largestInfluence: number;
+  private readonly shown = new Set<number>(); // absent nodes that the visitor wants to see
 
   constructor(readonly data: GraphData) {
+    const { pair, marks } = data;
     this.edges = data.edges.map(([source, target, influence, identity], e) => ({
       source,
       target,
       influence,
       identity: identity > 0,
-      stability: data.marks?.edge_stability[e] ?? null,
-      effect: data.marks?.edge_effect[e] ?? null,
+      stability: marks?.edge_stability[e] ?? null,
+      effect: marks?.edge_effect[e] ?? null,
+      held: pair?.edge_held[e] ?? "a",
+      counts: pair?.edge_counts[e] ?? [influence, null],
+      strength: 0,
     }));
+    const shares = this.edges.map((edge) => largest(this.shares(edge.counts)));
+    const most = Math.max(Number.MIN_VALUE, ...shares);
+    this.edges.forEach((edge, e) => (edge.strength = shares[e] / most));
     this.below = data.nodes.map(() => []);
     this.above = data.nodes.map(() => []);
-    for (const edge of [...this.edges].sort((a, b) => b.influence - a.influence)) {
+    for (const edge of [...this.edges].sort((a, b) => b.strength - a.strength)) {
       this.below[edge.target].push(edge);
       this.above[edge.source].push(edge);
     }
     this.row = new Array(data.nodes.length).fill(-1);
     data.rows.forEach((row, r) => row.nodes.forEach((node) => (this.row[node] = r)));
-    this.largestCount = Math.max(1, ...data.nodes.map((node) => node.count));
-    this.largestInfluence = Math.max(1, ...this.edges.map((edge) => edge.influence));
+    this.largestCount = Math.max(1, ...data.nodes.filter((node) => !node.absent).map((node) => node.count));
+  }
+
+  /** How many images use a node, in one graph or on both sides. */
+  counts(node: number): Two {
+    return this.data.pair?.counts[node] ?? [this.data.nodes[node].count, null];
+  }
+
+  /** Counts as shares of the images of each side; where these aren't known, of the largest count. */
+  shares(counts: Two): Two {
+    const { pair, images, largest } = this.data;
+    const of = pair?.images ?? [images, images];
+    return [0, 1].map((side) => (counts[side] === null ? null : counts[side] / (of[side] || largest))) as Two;
+  }
+
+  /** Which graphs hold a node; of one that none holds, where it has its place. */
+  held(node: number): Held {
+    return this.data.pair?.held[node] ?? "a";
+  }
+
+  /** From 0 to 1: how large each node is beside the largest of this drawing, or of all classes. */
+  sizes(scale: View["scale"]): number[] {
+    const shares = this.data.nodes.map((_, n) => largest(this.shares(this.counts(n))));
+    const all = largest(this.shares([this.data.largest, null]));
+    const drawn = shares.filter((_, n) => !this.data.nodes[n].absent);
+    const top = scale === "all" ? all : Math.max(Number.MIN_VALUE, ...drawn);
+    return shares.map((share) => Math.min(1, share / top));
+  }
+
+  /** Whether a node is to be drawn: the graph has it, or the visitor asked for it all the same. */
+  isThere(node: number): boolean {
+    return !this.data.nodes[node].absent || this.shown.has(node);
+  }
+
+  showAnyway(node: number): void {
+    this.shown.add(node);
   }
 
   /** Share of resampled image sets whose graph holds the node; null where that is unknown. */
@@ -110,7 +184,7 @@ export class Model {
       let best = { length: 0, width: Infinity, path: [] as Edge[] };
       for (const edge of edges[node]) {
         const rest = from(edge[end]);
-        const width = Math.min(edge.influence, rest.width);
+        const width = Math.min(edge.strength, rest.width);
         const longer = rest.length + 1 > best.length || (rest.length + 1 === best.length && width > best.width);
         if (longer) best = { length: rest.length + 1, width, path: [edge, ...rest.path] };
       }
@@ -120,6 +194,8 @@ export class Model {
     return from(start).path;
   }
 }
+
+const largest = (two: Two) => Math.max(two[0] ?? 0, two[1] ?? 0);
 
 /** Whether it is known that the upper end loses nothing without the lower one. */
 export function isIdle(edge: Edge): boolean {

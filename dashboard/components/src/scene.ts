@@ -1,25 +1,19 @@
 // The graph as SVG: rows of picture nodes, curves between them; which of them stand out.
 import { svg } from "./dom";
+import { layout, type Layout, type Zone } from "./layout";
 import { isIdle, STABLE, UNSTABLE, type Edge, type Model, type View } from "./model";
-import { inSamples } from "./words";
+import { images, inSamples } from "./words";
 
-const COLUMN = 96;
-const ROW = 140;
 const SMALLEST = 28;
 const LARGEST = 88;
-const MOST_SPREAD = 1.8;
 const CAPTION = 14; // room for the channel's number above its node
 const NUMBER_WIDTH = 25; // of four digits on the screen
 const THINNEST = 0.75;
 const THICKEST = 9;
 const IDENTITY = 1.5; // an identity is a straight thin line, whatever its influence
 const LANE = 8; // room for each of the edges that lead past a row between two of its nodes
-
-/** A row of many nodes has several lines, each node a line below the one before:  o  o  o
- *                                                                                o  o  o   */
-const MOST_IN_LINE = 16;
-const LINE = 0.72;
-const rowHeight = (lines: number) => 1 + LINE * (lines - 1);
+const SECOND = 4; // from a frame to the second one of what both graphs hold
+const BAR = { width: 30, height: 8, gap: 6 }; // of one side, under a node of a pair
 
 export interface Place {
   x: number;
@@ -44,72 +38,115 @@ export class Scene {
   readonly group = svg("g", { class: "scene" });
   readonly nodes: SVGGElement[] = [];
   places: Place[] = [];
-  rowY: number[] = [];
-  width = 0;
-  height = 0;
-  private column = COLUMN;
+  private drawn: Layout = { width: 0, height: 0, column: 0, rowY: [], at: [], zones: [] };
   private readonly curves: SVGPathElement[] = [];
+  private readonly cores: (SVGPathElement | null)[] = []; // what makes the line of an edge of both graphs a double one
   private readonly hits: SVGPathElement[] = [];
   private shown: boolean[] = [];
   private onlyEffective = false;
+  alone = -1; // the row that is looked at alone
 
   constructor(readonly model: Model) {
     const hits = svg("g", { class: "hits" });
     const edges = svg("g", { class: "edges" });
     const nodes = svg("g", { class: "nodes" });
+    if (model.data.pair) this.group.classList.add("pair");
     model.edges.forEach((edge, e) => {
-      const share = edge.influence / model.largestInfluence;
-      const width = edge.identity ? IDENTITY : THINNEST + (THICKEST - THINNEST) * share;
-      const kind = `edge${edge.identity ? " identity" : ""}${isIdle(edge) ? " idle" : ""}`;
-      this.curves.push(svg("path", { class: kind, "stroke-width": width.toFixed(2), ...dots(edge, width) }));
+      const width = edge.identity ? IDENTITY : THINNEST + (THICKEST - THINNEST) * edge.strength;
+      const kind = `edge${edge.identity ? " identity" : ""}${isIdle(edge) ? " idle" : ""}${this.side(edge.held)}`;
+      const double = !!model.data.pair && edge.held === "both";
+      const outer = double ? Math.max(4, width) : width;
+      this.curves.push(svg("path", { class: kind, "stroke-width": outer.toFixed(2), ...dots(edge, width) }));
+      this.cores.push(double ? svg("path", { class: "core", "stroke-width": (outer / 3).toFixed(2) }) : null);
       this.hits.push(svg("path", { class: "hit", "data-edge": e, "stroke-width": Math.max(10, width + 4) }));
     });
-    edges.append(...this.curves);
+    this.curves.forEach((curve, e) => edges.append(curve, ...[this.cores[e]].filter((core) => core !== null)));
     hits.append(...this.hits);
     model.data.nodes.forEach((_, n) => this.nodes.push(this.node(n)));
     for (const row of model.data.rows) nodes.append(...row.nodes.map((n) => this.nodes[n]));
     this.group.append(edges, hits, nodes);
   }
 
+  get width(): number {
+    return this.drawn.width;
+  }
+
+  get height(): number {
+    return this.drawn.height;
+  }
+
+  get rowY(): number[] {
+    return this.drawn.rowY;
+  }
+
+  get zones(): Zone[] {
+    return this.drawn.zones;
+  }
+
+  /** Room below a node, for its bars. */
+  private get below(): number {
+    return this.model.data.pair ? BAR.gap + BAR.height + 1 : 0;
+  }
+
+  /** The class of what one graph of a pair holds, or both. */
+  private side(held: string): string {
+    return this.model.data.pair ? ` ${held}` : "";
+  }
+
   private node(n: number): SVGGElement {
-    const { layer, channel, name, count, picture } = this.model.data.nodes[n];
+    const { layer, channel, name, picture, absent } = this.model.data.nodes[n];
     const stability = this.model.stability(n);
-    const label = `${name || `channel ${channel} of ${layer}`}, used by ${count} images${stability === null ? "" : `, ${inSamples(stability)}`}`;
-    const kind = `node${firmness(stability)}`;
+    const label = `${name || `channel ${channel} of ${layer}`}, ${this.used(n)}${stability === null ? "" : `, ${inSamples(stability)}`}`;
+    const held = absent ? " unselected" : this.side(this.model.held(n));
+    const kind = `node${firmness(stability)}${held}`;
     const element = svg("g", { class: kind, "data-node": n, role: "button", tabindex: -1, "aria-label": label });
+    if (held === " both") element.append(svg("rect", { class: "second", rx: 6 }));
     element.append(svg("rect", { class: "frame", rx: 4 }));
     if (picture) {
       element.append(svg("image", { href: picture, preserveAspectRatio: "xMidYMid slice" }));
     }
     element.append(svg("text", { class: "number", "text-anchor": "middle" }, name || String(channel)));
+    if (this.model.data.pair) element.append(this.bars(n));
     return element;
   }
 
-  /** Put everything in its place; `aspect` is the frame's, which columns or rows spread to fill as far as is seemly. */
-  arrange(view: View, aspect: number): void {
-    const { rows, nodes, largest } = this.model.data;
-    const top = view.scale === "all" ? largest : this.model.largestCount;
-    this.shown = nodes.map((node) => node.count >= view.least_count);
+  /** "used by 12 images"; in a pair of each side's images. */
+  private used(n: number): string {
+    const { pair, nodes } = this.model.data;
+    if (!pair) return `used by ${images(nodes[n].count)}`;
+    const side = (k: 0 | 1) => {
+      const count = this.model.counts(n)[k];
+      return `${count === null ? "an unknown number of images" : images(count)} of ${pair.labels[k]}`;
+    };
+    return `used by ${side(0)}, ${side(1)}`;
+  }
+
+  /** Shares of the images of A, to the left, and of B, to the right; a dashed end where one isn't known. */
+  private bars(n: number): SVGGElement {
+    const group = svg("g", { class: "bars" });
+    this.model.shares(this.model.counts(n)).forEach((share, side) => {
+      const long = BAR.width * Math.min(1, share ?? 1);
+      const bar = { width: long, height: BAR.height, x: side ? 0 : -long };
+      const kind = side ? "of-b" : "of-a";
+      if (share !== null) {
+        group.append(svg("rect", { ...bar, class: "track", width: BAR.width, x: side ? 0 : -BAR.width }));
+      }
+      group.append(svg("rect", { ...bar, class: share === null ? "unknown" : kind }));
+    });
+    group.append(svg("path", { class: "middle", d: `M0,-1v${BAR.height + 2}` }));
+    return group;
+  }
+
+  /** Put everything in its place; `aspect` and `alone` as `layout` takes them. */
+  arrange(view: View, aspect: number, alone = -1): void {
+    const { nodes, rows } = this.model.data;
+    const seen = new Set(alone < 0 ? nodes.keys() : rows[alone].nodes);
+    this.shown = nodes.map((node, n) => this.model.isThere(n) && seen.has(n) && (node.count >= view.least_count || !!node.absent));
     this.onlyEffective = view.only_effective;
-    const lines = rows.map((row) => Math.max(1, Math.ceil(row.nodes.length / MOST_IN_LINE)));
-    const widest = Math.max(1, ...rows.map((row, r) => Math.ceil(row.nodes.length / lines[r])));
-    const usual = (widest * COLUMN) / lines.reduce((sum, l) => sum + ROW * rowHeight(l), 0);
-    const spread = (wanted: number) => Math.min(MOST_SPREAD, Math.max(1, wanted));
-    const column = COLUMN * view.width * spread(aspect / usual);
-    const height = ROW * view.height * spread(usual / aspect);
-    const tops = lines.map((_, r) => lines.slice(0, r).reduce((sum, l) => sum + height * rowHeight(l), 0));
-    this.height = lines.reduce((sum, l) => sum + height * rowHeight(l), 0);
-    this.column = column;
-    this.width = widest * column;
-    this.rowY = tops.map((y, r) => y + (height * rowHeight(lines[r])) / 2);
-    rows.forEach((row, r) =>
-      row.nodes.forEach((n, k) => {
-        const x = ((k - (row.nodes.length - 1) / 2) * column) / lines[r] + this.width / 2;
-        const y = tops[r] + height * (0.5 + LINE * (k % lines[r]));
-        const share = Math.min(1, nodes[n].count / top);
-        this.places[n] = { x, y, side: SMALLEST + (LARGEST - SMALLEST) * share };
-      }),
-    );
+    this.alone = alone;
+    this.drawn = layout(this.model, view, aspect, alone);
+    const sizes = this.model.sizes(view.scale);
+    this.places = this.drawn.at.map((at, n) => ({ ...at, side: SMALLEST + (LARGEST - SMALLEST) * sizes[n] }));
     this.nodes.forEach((element, n) => this.placeNode(element, n));
     this.placeEdges();
   }
@@ -118,11 +155,13 @@ export class Scene {
     const { x, y, side } = this.places[n];
     element.setAttribute("transform", `translate(${x},${y})`);
     element.toggleAttribute("hidden", !this.shown[n]);
-    for (const part of element.querySelectorAll("rect, image")) {
-      for (const name of ["x", "y"]) part.setAttribute(name, String(-side / 2));
-      for (const name of ["width", "height"]) part.setAttribute(name, String(side));
+    for (const part of element.querySelectorAll(".frame, .second, image")) {
+      const own = part.matches(".second") ? side + 2 * SECOND : side;
+      for (const name of ["x", "y"]) part.setAttribute(name, String(-own / 2));
+      for (const name of ["width", "height"]) part.setAttribute(name, String(own));
     }
     element.querySelector("text")!.setAttribute("y", String(-side / 2 - 4));
+    element.querySelector(".bars")?.setAttribute("transform", `translate(0,${side / 2 + BAR.gap})`);
   }
 
   /** From left to right, so that those that share a gap lie in it in this order. */
@@ -137,11 +176,12 @@ export class Scene {
 
   private placeEdge(edge: Edge, e: number, route: Gap[]): void {
     const [upper, lower] = [this.places[edge.target], this.places[edge.source]];
-    const from = { x: upper.x, y: upper.y + upper.side / 2 };
+    const from = { x: upper.x, y: upper.y + upper.side / 2 + this.below };
     const to = { x: lower.x, y: lower.y - lower.side / 2 - CAPTION };
     const points = [from, ...route.flatMap((gap) => passage(gap, e)), to];
     const d = edge.identity ? straight(points) : curved(points);
-    for (const path of [this.curves[e], this.hits[e]]) {
+    for (const path of [this.curves[e], this.cores[e], this.hits[e]]) {
+      if (!path) continue;
       path.setAttribute("d", d);
       path.toggleAttribute("hidden", !this.isDrawn(edge));
     }
@@ -153,7 +193,7 @@ export class Scene {
     if (!places.length) return [];
     places.sort((a, b) => a.x - b.x);
     const top = Math.min(...places.map((place) => place.y - place.side / 2)) - CAPTION;
-    const bottom = Math.max(...places.map((place) => place.y + place.side / 2));
+    const bottom = Math.max(...places.map((place) => place.y + place.side / 2)) + this.below;
     const lefts = places.map((place) => place.x - place.side / 2);
     const rights = places.map((place) => place.x + place.side / 2);
     const sides = [[lefts[0] - 3 * LANE, lefts[0]]];
@@ -192,7 +232,7 @@ export class Scene {
   /** Numbers keep their size on the screen whatever the zoom; without room, those pointed at remain. */
   keepNumbers(zoom: number): void {
     this.group.style.setProperty("--number", `${11 / zoom}px`);
-    this.group.classList.toggle("crowded", this.column * zoom < NUMBER_WIDTH);
+    this.group.classList.toggle("crowded", this.drawn.column * zoom < NUMBER_WIDTH);
   }
 
   /** Let some nodes and edges stand out; sources below and targets above are told apart. */
@@ -205,6 +245,7 @@ export class Scene {
       classList.toggle("in", incoming.has(edge));
       classList.toggle("out", outgoing.has(edge));
       classList.toggle("path", path.has(edge));
+      this.cores[e]?.classList.toggle("near", incoming.has(edge) || outgoing.has(edge) || path.has(edge));
     });
   }
 }

@@ -6,7 +6,15 @@ export interface Extras {
   id: string; // the graph's
   details?: (Details & Channel)[];
   files?: { name: string; type: string; text: string }[];
-  pinned?: Details & Channel & { sources: SourceRow[]; lowering: SourceRow[]; note: string };
+  pinned?: Details & Channel & Found;
+}
+
+interface Found {
+  sources: SourceRow[];
+  note: string;
+  sources_b?: SourceRow[]; // of B, in a pair
+  note_b?: string;
+  lowering: SourceRow[];
 }
 
 const KEPT = 4; // a graph on the page holds its own extras

@@ -1,6 +1,7 @@
 // Controls above the graph.
 import { el } from "./dom";
 import type { View } from "./model";
+import { images } from "./words";
 
 export interface Actions {
   view(change: Partial<View>, final: boolean): void;
@@ -92,7 +93,7 @@ export class Toolbar {
   show(view: View, largest: number, idle: boolean): void {
     this.least.max = String(largest);
     this.least.value = String(view.least_count);
-    this.leastText.textContent = `${view.least_count} images`;
+    this.leastText.textContent = images(view.least_count);
     this.width.value = String(view.width);
     this.height.value = String(view.height);
     this.scale.value = view.scale;

@@ -30,3 +30,8 @@ function change(lost: number): string {
   if (Math.abs(lost) < LEAST) return "stays as it is";
   return `${lost > 0 ? "falls" : "grows"} by ${percent(Math.abs(lost))}`;
 }
+
+/** "1 image", "1,300 images". */
+export function images(n: number): string {
+  return n === 1 ? "1 image" : `${n.toLocaleString("en")} images`;
+}

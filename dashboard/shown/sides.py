@@ -1,0 +1,159 @@
+"""The two sides of a comparison: what each is called, its graph, and how many of its images use each channel.
+
+A               B
+class           another class
+class           the same class in another store
+right images    wrong images
+other images    images that were chosen
+graph made anew graph as it was stored
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dashboard import session
+from dashboard.data import StoreData, open_data
+from dashboard.evidence import marks_of
+from dashboard.selection import STORED, Reselection, Selection
+from dashboard.shown import images, measures
+from dashboard.versus import Versus
+from summit_dask.arrays.graph.attribution import ClassGraph, Marks
+from summit_dask.arrays.graph.edges import ClassCounts
+from summit_dask.facts.errors import StoreIncompleteError, StoreMismatchError
+from summit_dask.facts.pairs import Pair
+from summit_dask.store.places import stores_in
+
+
+@dataclass(frozen=True, eq=False)
+class Side:
+    """One of two graphs that are compared.
+
+    Attributes
+    ----------
+    label
+        What it is called.
+    graph
+        As it is drawn.
+    before
+        The same, as it was stored: its channels keep their places.
+    counts
+        What the graph is made from.
+    n_images
+        Images that were counted; 0 where it isn't known.
+    is_partial
+        Whether only the graph's own channels have counts.
+    marks
+        What evidence says of the graph; None where there is none.
+    """
+
+    label: str
+    graph: ClassGraph
+    before: ClassGraph
+    counts: ClassCounts
+    n_images: int
+    is_partial: bool = False
+    marks: Marks | None = None
+
+    @property
+    def used(self) -> Mapping[str, NDArray[Any]]:
+        """Images that use each channel (channel,), by layer with maps."""
+        return self.counts.activation
+
+
+def sides(data: StoreData, wanted: Selection, vs: Versus, class_index: int) -> tuple[Side, Side]:
+    """What is compared.
+
+    Raises
+    ------
+    StoreError
+        If one side has no images or no graph, or a store lacks what it would be made from; says what to do.
+    """
+    pair, how = measures.shown(data, wanted), wanted.how
+    if vs.kind in ("right", "wrong", "images"):
+        return _groups(data, vs, class_index, pair, how)
+    own = _class_side(data, class_index, pair, how)
+    if vs.kind == "class":
+        return own, _class_side(data, data.index_of[vs.name], pair, how)
+    if vs.kind == "store":
+        return own, _elsewhere(data, vs.name, class_index, pair, how)
+    stored = _class_side(data, class_index, pair, STORED)
+    return _called(own, f"{own.label}, made anew"), _called(stored, f"{stored.label}, as stored")
+
+
+def _called(side: Side, label: str) -> Side:
+    return replace(side, label=label)
+
+
+def _class_side(data: StoreData, index: int, pair: Pair, how: Reselection) -> Side:
+    graph = data.graph(index, how, pair)
+    facts = data.facts(index)
+    if graph is None:
+        raise StoreIncompleteError(data.why_absent("graphs"))
+    counts = data.counts_with(index, how, pair)
+    marks = marks_of(data, index, pair) if how == STORED else None
+    before = data.graph(index, STORED, pair) or graph
+    return Side(facts.label, graph, before, counts, facts.n_images, data.counts_are_partial, marks)
+
+
+def _elsewhere(data: StoreData, name: str, class_index: int, pair: Pair, how: Reselection) -> Side:
+    """The class in another store of the folder."""
+    path = next((path for path in stores_in(session.folder()) if path.name == name), None)
+    if path is None:
+        raise StoreMismatchError(f"There is no store {name!r} beside this one to compare with.")
+    other = open_data(path)
+    if why := why_unlike(data, other):
+        raise StoreMismatchError(f"{name} can't be compared with this store: {why}.")
+    facts = data.facts(class_index)
+    if facts.folder not in other.index_of:
+        raise StoreMismatchError(f"{name} has no class {facts.folder!r}, so there is nothing to compare with.")
+    if pair not in other.pairs:
+        raise StoreIncompleteError(f"{name} has no graphs with {pair.words} to compare with.")
+    side = _class_side(other, other.index_of[facts.folder], pair, how)
+    return _called(side, f"{facts.label} in {name}")
+
+
+def why_unlike(data: StoreData, other: StoreData) -> str:
+    """Why graphs of two stores can't be held against each other; empty if they can."""
+    shapes = [[(layer.name, layer.channels) for layer in known.layer_graph.layers] for known in (data, other)]
+    if shapes[0] != shapes[1]:
+        return "its network has other layers"
+    masses = [known.options.mass for known in (data, other)]
+    if masses[0] != masses[1]:
+        return f"channels are counted with mass {masses[1]:g} there and {masses[0]:g} here"
+    return ""
+
+
+def _groups(data: StoreData, vs: Versus, class_index: int, pair: Pair, how: Reselection) -> tuple[Side, Side]:
+    """Two groups of a class's images, which share none."""
+    if why := why_no_groups(data, pair):
+        raise StoreIncompleteError(why)
+    own = np.flatnonzero(data.images_of(class_index) & data.is_read)
+    in_b = np.isin(own, vs.images) if vs.kind == "images" else data.is_correct[own] == (vs.kind == "right")
+    words = {"right": ("wrong", "right"), "wrong": ("right", "wrong"), "images": ("other", "chosen")}[vs.kind]
+    label = data.facts(class_index).label
+    groups = (own[~in_b], own[in_b])
+    for group, word in zip(groups, words, strict=True):
+        if not len(group):
+            raise StoreMismatchError(f"{label} has no {word} images, so there is nothing to compare; choose another B.")
+    made = [
+        _group(data, group, f"{label}, {word} images", pair, how) for group, word in zip(groups, words, strict=True)
+    ]
+    return made[0], made[1]
+
+
+def _group(data: StoreData, group: NDArray[np.int64], label: str, pair: Pair, how: Reselection) -> Side:
+    numbers = tuple(group.tolist())
+    counts = images.counts_of(data, numbers, pair, how)
+    graph = images.graph_of(data, numbers, pair, how)
+    return Side(label, graph, images.graph_of(data, numbers, pair), counts, len(numbers))
+
+
+def why_no_groups(data: StoreData, pair: Pair) -> str:
+    """Why the store can't give graphs of some images of a class; empty if it can."""
+    if not data.has_predictions or not data.has(f"{pair.nodes}s") or not data.has(f"{pair.edges}s"):
+        return data.why_absent("activations")
+    return ""
