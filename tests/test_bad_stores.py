@@ -1,6 +1,7 @@
 """Folders that are no stores, or no longer: one sentence each, from whatever opens them."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from click.testing import CliRunner
 from summit_dask import open_store
 from summit_dask.cli import commands
 from summit_dask.facts.errors import StoreError
+from summit_dask.store.store import Store
 from tests.pages import component_of, open_page
 
 
@@ -43,6 +45,19 @@ def attribute(name: str, value: Any) -> Callable[[Path], None]:
 
 def cut_short(path: Path) -> None:
     (path / "zarr.json").write_text("{")
+
+
+def resized(path: Path) -> None:
+    root = json.loads((path / "zarr.json").read_text())
+    root["attributes"]["sizes"]["n_classes"] += 1
+    (path / "zarr.json").write_text(json.dumps(root))
+
+
+def retyped(path: Path) -> None:
+    group = zarr.open_group(path, mode="r+", use_consolidated=False)
+    values = group["images/class_index"][:]
+    group.create_array("images/class_index", data=values.astype(np.int64), overwrite=True, dimension_names=["image"])
+    Store.open(path, writable=True).consolidate()
 
 
 BROKEN = [
@@ -80,7 +95,8 @@ def test_what_is_no_store_is_told_in_one_sentence(
 def test_a_group_whose_files_are_gone_is_named(
     group: str, complete: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = shutil.copytree(complete, tmp_path / "store")
+    # A name of its own: a dashboard takes a copy for the store that lay there before, which was made at the same time.
+    path = shutil.copytree(complete, tmp_path / group)
     shutil.rmtree(path / group)
     asked = CliRunner().invoke(commands, ["export", str(path), str(tmp_path / "x"), "--format=csv"])
     assert isinstance(asked.exception, StoreError)
@@ -92,3 +108,21 @@ def test_a_group_whose_files_are_gone_is_named(
         assert any("graphs" in text.value for text in page.text), [text.value for text in page.text]
     else:
         assert "is missing" in str(component_of(page, "error"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (resized, r"expected the shape \(6,\) for the dims \('class',\), found \(5,\)"),
+        (retyped, r"images/class_index: expected values of dtype int32, found int64"),
+    ],
+)
+def test_arrays_that_do_not_fit_the_header_are_told(
+    change: Callable[[Path], None], message: str, complete: Path, tmp_path: Path
+) -> None:
+    path = shutil.copytree(complete, tmp_path / "store")
+    change(path)
+    asked = CliRunner().invoke(commands, ["export", str(path), str(tmp_path / "x"), "--format=csv"])
+    assert isinstance(asked.exception, StoreError), asked.exception
+    assert re.search(message, str(asked.exception)), asked.exception
+    assert "make the store again" in str(asked.exception)

@@ -141,7 +141,7 @@ def test_a_partition_holds_every_variable_as_registered(network: TinyInception, 
     arrays = extract_partition(ready, PREPROCESSING, Partition(files, outputs, len(CLASSES)), OPTIONS)
     lengths = {"image": len(files), "rank": 5, "prediction_rank": 3}
     for address, values in arrays.items():
-        schema.check(address, values, {**lengths, **own_lengths(ready.layer_graph, address)})
+        schema.check(address, values.shape, values.dtype, {**lengths, **own_lengths(ready.layer_graph, address)})
     whole = extractor(network, batch_size=len(files))(pixels_of(files)).probabilities
     np.testing.assert_array_equal(arrays["images/predicted"], np.argsort(-whole, axis=1, kind="stable"))
     np.testing.assert_allclose(arrays["images/probability"], -np.sort(-whole, axis=1), rtol=1e-5)

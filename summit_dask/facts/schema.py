@@ -19,7 +19,6 @@ from operator import attrgetter
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from summit_dask.facts.errors import StoreError, suggestion
 
@@ -445,13 +444,24 @@ def variable(address: str) -> Variable:
     StoreError
         If the registry has no such variable.
     """
-    group, _, name = address.rpartition("/")
-    head, _, member = group.partition("/")
-    known = _BY_NAME.get((head, name, bool(member)))
+    known = _registered(address)
     if known is None:
+        group, _, name = address.rpartition("/")
+        head, _, member = group.partition("/")
         names = {v.name for v in variables(head) if bool(v.members) == bool(member)}
         raise StoreError(f"There is no variable {name!r} in {group!r}. {suggestion(name, names)}")
     return known
+
+
+def is_registered(address: str) -> bool:
+    """Whether the registry has it; columns of a manifest it has not."""
+    return _registered(address) is not None
+
+
+def _registered(address: str) -> Variable | None:
+    group, _, name = address.rpartition("/")
+    head, _, member = group.partition("/")
+    return _BY_NAME.get((head, name, bool(member)))
 
 
 def sizes(variable: Variable, lengths: Mapping[str, int]) -> tuple[int, ...]:
@@ -459,11 +469,13 @@ def sizes(variable: Variable, lengths: Mapping[str, int]) -> tuple[int, ...]:
     return tuple(lengths[dim] for dim in variable.dims)
 
 
-def check(address: str, values: NDArray[Any], lengths: Mapping[str, int]) -> None:
+def check(address: str, shape: tuple[int, ...], dtype: object, lengths: Mapping[str, int]) -> None:
     """Refuse values of another dtype or shape than the registry says.
 
     Parameters
     ----------
+    shape, dtype
+        Of the values.
     lengths
         Of the dims whose length is known; any other may have any.
 
@@ -473,9 +485,9 @@ def check(address: str, values: NDArray[Any], lengths: Mapping[str, int]) -> Non
         Names the variable, what was expected and what was found.
     """
     known = variable(address)
-    free = len(known.dims) == values.ndim
-    expected = tuple(lengths.get(dim, values.shape[axis] if free else -1) for axis, dim in enumerate(known.dims))
-    if values.shape != expected:
-        raise StoreError(f"{address}: expected the shape {expected} for the dims {known.dims}, found {values.shape}.")
-    if values.dtype != known.numpy_dtype:
-        raise StoreError(f"{address}: expected values of dtype {known.dtype}, found {values.dtype}.")
+    free = len(known.dims) == len(shape)
+    expected = tuple(lengths.get(dim, shape[axis] if free else -1) for axis, dim in enumerate(known.dims))
+    if shape != expected:
+        raise StoreError(f"{address}: expected the shape {expected} for the dims {known.dims}, found {shape}.")
+    if dtype != known.numpy_dtype:
+        raise StoreError(f"{address}: expected values of dtype {known.dtype}, found {dtype}.")

@@ -81,7 +81,7 @@ class StoredArrays:
         StoreError
             If dtype or shape differ from what the registry says.
         """
-        schema.check(address, values, self._known_lengths(address))
+        schema.check(address, values.shape, values.dtype, self._known_lengths(address))
         self._make_array(address, schema.variable(address), values.shape)[...] = values
 
     def write(self, address: str, values: NDArray[Any], start: int = 0) -> None:
@@ -94,7 +94,7 @@ class StoredArrays:
         """
         array = self._array(address)
         dims = schema.variable(address).dims
-        schema.check(address, values, dict(zip(dims[1:], array.shape[1:], strict=True)))
+        schema.check(address, values.shape, values.dtype, dict(zip(dims[1:], array.shape[1:], strict=True)))
         step = self.rows_per_shard(address)
         stop = start + len(values)
         if start % step or (stop % step and stop != array.shape[0]) or stop > array.shape[0]:
@@ -178,7 +178,7 @@ class StoredArrays:
 
     def _open_array(self, address: str) -> Any:
         try:
-            return _writing_all(self._root_of(address)[address])
+            found = self._root_of(address)[address]
         except KeyError:
             remedy = (
                 "run the stage that makes it ('summit-dask run' does all)"
@@ -186,6 +186,20 @@ class StoredArrays:
                 else "it was imported, and the imported files do not hold that"
             )
             raise StoreIncompleteError(f"{self.path} has no {address}; {remedy}.") from None
+        self._see_that_it_fits(address, found)
+        return _writing_all(found)
+
+    def _see_that_it_fits(self, address: str, found: Any) -> None:
+        """Whether an array is what registry and header say; else an index would lead past its end later."""
+        if not schema.is_registered(address):
+            return
+        try:
+            schema.check(address, found.shape, found.dtype, self._known_lengths(address))
+        except StoreError as error:
+            raise StoreError(
+                f"{self.path} doesn't hold what its header says: {error} Restore its zarr.json files from a copy, or "
+                "make the store again."
+            ) from error
 
     def _root_of(self, address: str) -> zarr.Group:
         """The Zarr group that an address starts from: another one for what is being renewed."""
