@@ -4,6 +4,7 @@
     open_store         a store's folder           -> xarray.DataTree
     attribution_graph  a tree and a class         -> networkx.DiGraph of `Channel`
     compare            two of these graphs        -> tables of what they share, and of what differs
+    match              two trees                  -> channels and layers of two networks that answer alike
 
 `run` needs torch and a Dask cluster; the others need the store alone. Each name is imported when it is first used,
 so that `summit-dask --help` is quick.
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from summit_dask.facts.errors import SummitError
     from summit_dask.facts.layergraph import Channel, LayerGraph
     from summit_dask.questions.compare import compare
+    from summit_dask.questions.match import match
     from summit_dask.questions.query import attribution_graph
     from summit_dask.stages.pipeline import run
     from summit_dask.store.tree import layer_graph_of, open_store
@@ -29,6 +31,7 @@ __all__ = [
     "attribution_graph",
     "compare",
     "layer_graph_of",
+    "match",
     "open_store",
     "run",
 ]
@@ -41,6 +44,7 @@ _HOME = {
     "attribution_graph": "questions.query",
     "compare": "questions.compare",
     "layer_graph_of": "store.tree",
+    "match": "questions.match",
     "open_store": "store.tree",
     "run": "stages.pipeline",
 }

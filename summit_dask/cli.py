@@ -4,11 +4,13 @@ Every option is also a key of the YAML file given by --config and an environment
 (SUMMIT_DASK_MODEL for --model). The command line comes before the environment, that before the file.
 """
 
+import _thread
 import errno
 import json
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
@@ -301,6 +303,22 @@ def compare(places: tuple[str, ...], kind: str) -> None:
 
 
 @commands.command()
+@click.argument("a", metavar="STORE", type=STORE)
+@click.argument("b", metavar="STORE2", type=STORE)
+@click.option("--format", "kind", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True)
+@storage_options
+def match(a: Location, b: Location, kind: str) -> None:
+    """Hold two networks against each other that ran over the same images: layers by CKA, channels by correlation."""
+    from summit_dask.questions.match import match_stores, plain, printed
+
+    found = match_stores(a, b)
+    if kind == "csv":
+        click.echo(found.channels.to_csv(index=False), nl=False)
+    else:
+        click.echo(json.dumps(plain(found), indent=2) if kind == "json" else printed(found))
+
+
+@commands.command()
 @_store
 @options(ClusterOptions)
 def repair(store: Location, **values: Any) -> None:
@@ -346,6 +364,7 @@ for command in COMMANDS:
 def main() -> None:
     """Run a command: a user's error is one message and exit code 2, an interruption 130, SIGTERM 143."""
     signal.signal(signal.SIGTERM, _terminated)
+    sys.unraisablehook = _sent_again
     try:
         commands(prog_name="summit-dask", standalone_mode=False)
         sys.stdout.flush()
@@ -383,6 +402,19 @@ class _Terminated(KeyboardInterrupt):
 
 def _terminated(number: int, frame: FrameType | None) -> None:
     raise _Terminated
+
+
+#: Until an interruption that was dropped is sent again: by then Python has left the callback.
+_AGAIN_SECONDS = 0.05
+
+
+def _sent_again(dropped: "sys.UnraisableHookArgs") -> None:
+    """Send an interruption again that fell into a destructor or a weak reference's callback: Python drops it there."""
+    if not issubclass(dropped.exc_type, KeyboardInterrupt):
+        sys.__unraisablehook__(dropped)
+        return
+    number = signal.SIGTERM if issubclass(dropped.exc_type, _Terminated) else signal.SIGINT
+    threading.Timer(_AGAIN_SECONDS, _thread.interrupt_main, [number]).start()
 
 
 def _deafen() -> None:

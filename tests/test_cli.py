@@ -606,6 +606,24 @@ def test_an_interruption_inside_an_executed_text_is_an_exit_code(tmp_path: Path)
     assert subprocess.run(command, env={**os.environ, **paths}, stderr=subprocess.DEVNULL).returncode == 130
 
 
+@pytest.mark.parametrize(("number", "kind"), [(signal.SIGTERM, cli._Terminated), (signal.SIGINT, KeyboardInterrupt)])
+def test_an_interruption_that_python_drops_is_sent_again(
+    number: signal.Signals, kind: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Destroyed:
+        def __del__(self) -> None:
+            signal.raise_signal(number)
+
+    monkeypatch.setattr(sys, "unraisablehook", cli._sent_again)
+    before = signal.signal(signal.SIGTERM, cli._terminated)
+    try:
+        with pytest.raises(kind):
+            Destroyed()
+            time.sleep(20)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def test_ctrl_c_is_answered_once(base: RunConfig, tmp_path: Path) -> None:
     """While the cluster starts, which may be deaf to it, and while it works."""
     out = tmp_path / "store.zarr"

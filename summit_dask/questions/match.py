@@ -1,0 +1,225 @@
+"""Two networks on the same images: which channel of the one answers as a channel of the other does, layers by CKA.
+
+    store a, images of a partition ─┐
+                                    ├─ moments of every pair of layers ── summed over the partitions
+    store b, the same images ───────┘
+
+Each store is read once. What is held is a number for every two channels: 240 MB for two networks of 5500.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any, NamedTuple
+
+import dask.base
+import numpy as np
+import pandas as pd
+import xarray as xr
+from dask.delayed import delayed
+from numpy.typing import NDArray
+
+from summit_dask.arrays.correlation import Centred, Moments, correlation, linear_cka
+from summit_dask.facts import schema
+from summit_dask.facts.errors import StoreMismatchError
+from summit_dask.facts.location import Location
+from summit_dask.store.counts import Read
+from summit_dask.store.tree import layer_graph_of, open_store, reader_of
+
+#: Images that are read at a time, and how many such pieces are read and multiplied at once.
+PIECE, AT_ONCE = 2048, 2
+
+#: Fewer tell nothing: two images make every correlation 1 or -1.
+FEWEST = 10
+
+
+@dataclass(frozen=True, eq=False)
+class Match:
+    """How two stores' channels and layers are alike over the images that both hold.
+
+    Attributes
+    ----------
+    n_images
+        Readable images of both.
+    channels
+        The best matches of each channel of a, input side first: layer_a, channel_a, rank (0 is the best), layer_b,
+        channel_b, and the correlation of their maxima over the images, -1 to 1.
+    layers
+        Linear CKA, 0 to 1: a row for each visible layer of a, a column for each of b.
+    """
+
+    n_images: int
+    channels: pd.DataFrame
+    layers: pd.DataFrame
+
+
+def match(a: xr.DataTree, b: xr.DataTree, n_best: int = 3) -> Match:
+    """Hold the channels of two networks against each other that ran over the same images.
+
+    Parameters
+    ----------
+    a, b
+        Open stores of any networks; images are the same where their paths are.
+    n_best
+        Matches for each channel of a.
+
+    Raises
+    ------
+    StoreMismatchError
+        If they share fewer than ten readable images; says how many.
+    StoreIncompleteError
+        If a store holds no values of single images.
+
+    Examples
+    --------
+    With the path of a finished store of 90 images of three classes:
+
+    >>> from summit_dask import open_store
+    >>> found = match(open_store(path), open_store(path), n_best=1)
+    >>> found.n_images, round(float(found.layers.loc["lower", "lower"]), 6)
+    (90, 1.0)
+    >>> bool((found.channels["correlation"] > 0.999).any())
+    True
+    """
+    sides = _sides(a, b)
+    n_images = len(sides[0].places)
+    found = _folded(sides, n_images)
+    layers_a, layers_b = (side.layers for side in sides)
+    alike = [
+        [linear_cka(found.between[x, y], found.within[0][x], found.within[1][y]) for y in layers_b] for x in layers_a
+    ]
+    best = pd.concat([_best(x, layers_b, found, n_best) for x in layers_a], ignore_index=True)
+    return Match(n_images, best, pd.DataFrame(alike, index=list(layers_a), columns=list(layers_b)))
+
+
+class _Side(NamedTuple):
+    """A store: its visible layers, and where the shared images are."""
+
+    read: Read
+    layers: Sequence[str]
+    places: NDArray[np.int64]
+
+    def values(self, piece: slice) -> dict[str, Centred]:
+        """Maxima of the channels of each layer on some of the shared images."""
+        places = self.places[piece]
+        order = np.argsort(places)
+        rows = np.zeros(places.max() + 1, bool)
+        rows[places] = True
+        back = np.argsort(order)
+        return {layer: Centred.of(self._of(layer, rows)[back]) for layer in self.layers}
+
+    def _of(self, layer: str, rows: NDArray[np.bool_]) -> NDArray[np.float32]:
+        first = int(rows.argmax())
+        span: NDArray[np.float32] = self.read(f"activations/{layer}/value", slice(first, len(rows)))
+        return span[rows[first:]]
+
+
+def _sides(a: xr.DataTree, b: xr.DataTree) -> tuple[_Side, _Side]:
+    read_a, read_b = reader_of(a), reader_of(b)
+    place_b = {path: place for place, path in _readable(read_b)}
+    both = [(place, place_b[path]) for place, path in _readable(read_a) if path in place_b]
+    if len(both) < FEWEST:
+        sizes = [tree.sizes["image"] for tree in (a, b)]
+        raise StoreMismatchError(
+            f"The stores share {len(both)} readable images, of {sizes[0]} in a and {sizes[1]} in b; at least {FEWEST} "
+            "are needed to tell which channels answer alike. Run both networks over the same --images."
+        )
+    places = np.array(both, np.int64).T
+    return _Side(read_a, _layers(a), places[0]), _Side(read_b, _layers(b), places[1])
+
+
+def _readable(read: Read) -> Iterator[tuple[int, str]]:
+    """Place and path of each image that was read."""
+    paths = read("images/path", slice(None))
+    return (
+        (int(place), str(paths[place])) for place in np.flatnonzero(read("images/status", slice(None)) == schema.READ)
+    )
+
+
+def _layers(tree: xr.DataTree) -> tuple[str, ...]:
+    return tuple(layer.name for layer in layer_graph_of(tree).visible)
+
+
+@dataclass(frozen=True, eq=False)
+class _AllMoments:
+    """Of every pair of layers of a and b, and of each side's layers with themselves."""
+
+    between: Mapping[tuple[str, str], Moments]
+    within: tuple[Mapping[str, Moments], Mapping[str, Moments]]
+
+    @classmethod
+    def of(cls, sides: tuple[_Side, _Side], piece: slice) -> "_AllMoments":
+        a, b = (side.values(piece) for side in sides)
+        between = {(x, y): Moments.of(a[x], b[y]) for x in a for y in b}
+        first, second = ({layer: Moments.of(own, own) for layer, own in side.items()} for side in (a, b))
+        return cls(between, (first, second))
+
+    def merged(self, other: "_AllMoments") -> "_AllMoments":
+        within = zip(self.within, other.within, strict=True)
+        first, second = ({layer: mine[layer].merged(theirs[layer]) for layer in mine} for mine, theirs in within)
+        return _AllMoments(
+            {pair: self.between[pair].merged(other.between[pair]) for pair in self.between}, (first, second)
+        )
+
+
+def _folded(sides: tuple[_Side, _Side], n_images: int) -> _AllMoments:
+    """Of all shared images; some pieces are read while others are multiplied."""
+    pieces = [slice(start, start + PIECE) for start in range(0, n_images, PIECE)]
+
+    def fold(own: Sequence[slice]) -> _AllMoments:
+        return reduce(_AllMoments.merged, (_AllMoments.of(sides, piece) for piece in own))
+
+    tasks = [delayed(fold)(own) for own in (pieces[start::AT_ONCE] for start in range(AT_ONCE)) if own]
+    parts: Sequence[_AllMoments] = dask.base.compute(*tasks, scheduler="threads")
+    return reduce(_AllMoments.merged, parts)
+
+
+def _best(layer: str, others: Sequence[str], found: _AllMoments, n_best: int) -> pd.DataFrame:
+    """The channels of b that answer most as each channel of a layer of a does; the lower one first where equal."""
+    all_of_b = np.hstack([correlation(found.between[layer, other]) for other in others])
+    sizes = [found.between[layer, other].mean_b.size for other in others]
+    layer_b, channel_b = np.repeat(np.array(others, object), sizes), np.concatenate([np.arange(size) for size in sizes])
+    order = np.argsort(-all_of_b, axis=1, kind="stable")[:, :n_best]
+    n_channels, n_kept = order.shape
+    return pd.DataFrame(
+        {
+            "layer_a": layer,
+            "channel_a": np.repeat(np.arange(n_channels), n_kept),
+            "rank": np.tile(np.arange(n_kept), n_channels),
+            "layer_b": layer_b[order.ravel()],
+            "channel_b": channel_b[order.ravel()],
+            "correlation": np.take_along_axis(all_of_b, order, 1).ravel(),
+        }
+    )
+
+
+def match_stores(a: Location, b: Location) -> Match:
+    """Of two stores, by their places."""
+    return match(open_store(a), open_store(b))
+
+
+#: Channels that `printed` shows of each layer.
+N_SHOWN = 3
+
+
+def printed(found: Match) -> str:
+    """A match to read: for each layer of a, the layers of b most like it, and the channels with the closest matches."""
+    lines = [f"{found.n_images} images are in both stores.", "Layers of a, input side first, by CKA and channels:"]
+    for layer in found.layers.index:
+        near = found.layers.loc[layer].sort_values(ascending=False, kind="stable")[:N_SHOWN]
+        lines.append(f"  {layer}: {', '.join(f'{name} {value:.2f}' for name, value in near.items())}")
+        own = found.channels[(found.channels["layer_a"] == layer) & (found.channels["rank"] == 0)]
+        closest = own.sort_values("correlation", ascending=False, kind="stable")[:N_SHOWN]
+        lines += [
+            f"    {row.channel_a}: {row.layer_b} {row.channel_b} ({row.correlation:.2f})"
+            for row in closest.itertuples()
+        ]
+    return "\n".join(lines)
+
+
+def plain(found: Match) -> dict[str, Any]:
+    """A match as JSON can hold it."""
+    layers = {
+        str(layer): {str(other): float(value) for other, value in row.items()} for layer, row in found.layers.iterrows()
+    }
+    return {"n_images": found.n_images, "layers": layers, "channels": found.channels.to_dict("records")}
