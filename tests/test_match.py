@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from summit_dask import match, open_store
+from summit_dask.arrays import correlation as correlations_of
 from summit_dask.arrays.correlation import Centred, Moments, correlation, linear_cka
 from summit_dask.cli import commands
 from summit_dask.facts import schema
 from summit_dask.facts.errors import StoreMismatchError
-from summit_dask.questions import match as matching
 from summit_dask.store.store import Store
 from tests.stores import make_store
 
@@ -86,7 +86,7 @@ def test_a_permuted_network_is_found_out_whatever_the_order_of_images(
     stores: tuple[Path, Path, np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     a, b, permutation = stores
-    monkeypatch.setattr(matching, "PIECE", 7)
+    monkeypatch.setattr(correlations_of, "PIECE", 7)
     trees = open_store(a), open_store(b)
     found = match(*trees, n_best=2)
     assert found.n_images == 40 - 4 - 1  # four can be read in neither, one in a alone

@@ -8,10 +8,21 @@ images in pieces, read once:
                  the next piece ── Moments  ───┘                └── linear CKA (one number)
 """
 
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from typing import TypeVar
 
+import dask.base
 import numpy as np
+from dask.delayed import delayed
 from jaxtyping import Float, Float64
+
+#: Images that are read at a time, and how many such pieces are read and multiplied at once.
+PIECE, AT_ONCE = 2048, 2
+
+#: What names a group of channels.
+Key = TypeVar("Key", bound=Hashable)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +84,30 @@ class Moments:
             self.square_b + other.square_b + weight * far_b**2,
             self.cross + other.cross + weight * np.outer(far_a, far_b),
         )
+
+
+def moments_of(
+    read: Callable[[slice], Mapping[Key, Centred]], pairs: Sequence[tuple[Key, Key]], n_images: int
+) -> dict[tuple[Key, Key], Moments]:
+    """Moments of pairs of groups of channels, from one pass over the images.
+
+    Parameters
+    ----------
+    read
+        Gives the values of all groups on some of the images; called in threads, once for each piece.
+    """
+
+    def of_piece(piece: slice) -> dict[tuple[Key, Key], Moments]:
+        values = read(piece)
+        return {(a, b): Moments.of(values[a], values[b]) for a, b in pairs}
+
+    def merged(parts: Iterable[Mapping[tuple[Key, Key], Moments]]) -> Mapping[tuple[Key, Key], Moments]:
+        return reduce(lambda one, other: {pair: one[pair].merged(other[pair]) for pair in pairs}, parts)
+
+    pieces = [slice(start, min(start + PIECE, n_images)) for start in range(0, n_images, PIECE)]
+    shares = [own for own in (pieces[start::AT_ONCE] for start in range(AT_ONCE)) if own]
+    tasks = [delayed(lambda own: merged(map(of_piece, own)))(own) for own in shares]
+    return dict(merged(dask.base.compute(*tasks, scheduler="threads")))
 
 
 def correlation(moments: Moments) -> Float64[np.ndarray, "a b"]:

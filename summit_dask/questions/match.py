@@ -9,25 +9,20 @@ Each store is read once. What is held is a number for every two channels: 240 MB
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
+from itertools import product
 from typing import Any, NamedTuple
 
-import dask.base
 import numpy as np
 import pandas as pd
 import xarray as xr
-from dask.delayed import delayed
 from numpy.typing import NDArray
 
-from summit_dask.arrays.correlation import Centred, Moments, correlation, linear_cka
+from summit_dask.arrays.correlation import Centred, Moments, correlation, linear_cka, moments_of
 from summit_dask.facts import schema
 from summit_dask.facts.errors import StoreMismatchError
 from summit_dask.facts.location import Location
 from summit_dask.store.counts import Read
 from summit_dask.store.tree import layer_graph_of, open_store, reader_of
-
-#: Images that are read at a time, and how many such pieces are read and multiplied at once.
-PIECE, AT_ONCE = 2048, 2
 
 #: Fewer tell nothing: two images make every correlation 1 or -1.
 FEWEST = 10
@@ -81,15 +76,18 @@ def match(a: xr.DataTree, b: xr.DataTree, n_best: int = 3) -> Match:
     >>> bool((found.channels["correlation"] > 0.999).any())
     True
     """
-    sides = _sides(a, b)
-    n_images = len(sides[0].places)
-    found = _folded(sides, n_images)
-    layers_a, layers_b = (side.layers for side in sides)
-    alike = [
-        [linear_cka(found.between[x, y], found.within[0][x], found.within[1][y]) for y in layers_b] for x in layers_a
-    ]
-    best = pd.concat([_best(x, layers_b, found, n_best) for x in layers_a], ignore_index=True)
-    return Match(n_images, best, pd.DataFrame(alike, index=list(layers_a), columns=list(layers_b)))
+    side_a, side_b = _sides(a, b)
+    n_images = len(side_a.places)
+    keys_a, keys_b = (tuple((name, layer) for layer in side.layers) for name, side in (("a", side_a), ("b", side_b)))
+    pairs = [*product(keys_a, keys_b), *((key, key) for key in (*keys_a, *keys_b))]
+    found = moments_of(lambda piece: {**side_a.values("a", piece), **side_b.values("b", piece)}, pairs, n_images)
+    alike = [[linear_cka(found[x, y], found[x, x], found[y, y]) for y in keys_b] for x in keys_a]
+    best = pd.concat([_best(x, keys_b, found, n_best) for x in keys_a], ignore_index=True)
+    return Match(n_images, best, pd.DataFrame(alike, index=list(side_a.layers), columns=list(side_b.layers)))
+
+
+#: Which store, and a layer of it.
+_Key = tuple[str, str]
 
 
 class _Side(NamedTuple):
@@ -99,14 +97,14 @@ class _Side(NamedTuple):
     layers: Sequence[str]
     places: NDArray[np.int64]
 
-    def values(self, piece: slice) -> dict[str, Centred]:
+    def values(self, name: str, piece: slice) -> dict[_Key, Centred]:
         """Maxima of the channels of each layer on some of the shared images."""
         places = self.places[piece]
         order = np.argsort(places)
         rows = np.zeros(places.max() + 1, bool)
         rows[places] = True
         back = np.argsort(order)
-        return {layer: Centred.of(self._of(layer, rows)[back]) for layer in self.layers}
+        return {(name, layer): Centred.of(self._of(layer, rows)[back]) for layer in self.layers}
 
     def _of(self, layer: str, rows: NDArray[np.bool_]) -> NDArray[np.float32]:
         first = int(rows.argmax())
@@ -140,50 +138,18 @@ def _layers(tree: xr.DataTree) -> tuple[str, ...]:
     return tuple(layer.name for layer in layer_graph_of(tree).visible)
 
 
-@dataclass(frozen=True, eq=False)
-class _AllMoments:
-    """Of every pair of layers of a and b, and of each side's layers with themselves."""
-
-    between: Mapping[tuple[str, str], Moments]
-    within: tuple[Mapping[str, Moments], Mapping[str, Moments]]
-
-    @classmethod
-    def of(cls, sides: tuple[_Side, _Side], piece: slice) -> "_AllMoments":
-        a, b = (side.values(piece) for side in sides)
-        between = {(x, y): Moments.of(a[x], b[y]) for x in a for y in b}
-        first, second = ({layer: Moments.of(own, own) for layer, own in side.items()} for side in (a, b))
-        return cls(between, (first, second))
-
-    def merged(self, other: "_AllMoments") -> "_AllMoments":
-        within = zip(self.within, other.within, strict=True)
-        first, second = ({layer: mine[layer].merged(theirs[layer]) for layer in mine} for mine, theirs in within)
-        return _AllMoments(
-            {pair: self.between[pair].merged(other.between[pair]) for pair in self.between}, (first, second)
-        )
-
-
-def _folded(sides: tuple[_Side, _Side], n_images: int) -> _AllMoments:
-    """Of all shared images; some pieces are read while others are multiplied."""
-    pieces = [slice(start, start + PIECE) for start in range(0, n_images, PIECE)]
-
-    def fold(own: Sequence[slice]) -> _AllMoments:
-        return reduce(_AllMoments.merged, (_AllMoments.of(sides, piece) for piece in own))
-
-    tasks = [delayed(fold)(own) for own in (pieces[start::AT_ONCE] for start in range(AT_ONCE)) if own]
-    parts: Sequence[_AllMoments] = dask.base.compute(*tasks, scheduler="threads")
-    return reduce(_AllMoments.merged, parts)
-
-
-def _best(layer: str, others: Sequence[str], found: _AllMoments, n_best: int) -> pd.DataFrame:
+def _best(key: _Key, others: Sequence[_Key], found: Mapping[tuple[_Key, _Key], Moments], n_best: int) -> pd.DataFrame:
     """The channels of b that answer most as each channel of a layer of a does; the lower one first where equal."""
-    all_of_b = np.hstack([correlation(found.between[layer, other]) for other in others])
-    sizes = [found.between[layer, other].mean_b.size for other in others]
-    layer_b, channel_b = np.repeat(np.array(others, object), sizes), np.concatenate([np.arange(size) for size in sizes])
+    alike = [correlation(found[key, other]) for other in others]
+    sizes = [part.shape[1] for part in alike]
+    layer_b = np.repeat(np.array([layer for _, layer in others], object), sizes)
+    channel_b = np.concatenate([np.arange(size) for size in sizes])
+    all_of_b = np.hstack(alike)
     order = np.argsort(-all_of_b, axis=1, kind="stable")[:, :n_best]
     n_channels, n_kept = order.shape
     return pd.DataFrame(
         {
-            "layer_a": layer,
+            "layer_a": key[1],
             "channel_a": np.repeat(np.arange(n_channels), n_kept),
             "rank": np.tile(np.arange(n_kept), n_channels),
             "layer_b": layer_b[order.ravel()],
