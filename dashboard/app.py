@@ -9,6 +9,7 @@ import streamlit as st
 from dashboard import components, session
 from dashboard.data import StoreData, open_data
 from dashboard.selection import Selection
+from dashboard.shown.about import run_facts
 from dashboard.shown.fault import explained
 from summit_dask.facts.errors import SummitError
 from summit_dask.store.places import stores_in
@@ -53,24 +54,11 @@ def _shower(name: str) -> Callable[[], None]:
 def _header(data: StoreData) -> None:
     wanted = session.selection()
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="top"):
-        components.facts("header", "Summit", _run_facts(data), level=1)
+        components.facts("header", "Summit", run_facts(data), level=1)
         for name, title in PAGES.items():
             st.page_link(session.page(name), label=title, query_params=wanted.to_query())
         if len(stores_in(session.folder())) > 1:
             st.button("Stores", type="tertiary", on_click=lambda: session.show(Selection()))
-
-
-def _run_facts(data: StoreData) -> list[tuple[str, str]]:
-    options = data.options
-    facts = [
-        ("Model", Path(options.model).name),
-        ("Data set", Path(options.images).name),
-        ("Classes", f"{data.n_classes:,}"),
-        ("Images", f"{data.n_images:,}" if data.n_images else "–"),
-    ]
-    if data.is_imported:  # it isn't known what the graphs were made with
-        return facts
-    return [*facts, ("Mass", f"{options.mass:.3g}"), ("k", str(options.k))]
 
 
 def _choose_store() -> None:
@@ -82,7 +70,7 @@ def _choose_store() -> None:
             except SummitError as error:
                 components.facts(f"store {path.name}", path.name, note=f"Can't be shown: {error}")
                 continue
-            components.facts(f"store {path.name}", path.name, _run_facts(data))
+            components.facts(f"store {path.name}", path.name, run_facts(data))
             # No link: one to the page that is shown already leaves the browser's address as it was.
             chosen = Selection(store=path.name)
             st.button("Explore this store", key=f"choose {path.name}", on_click=session.show, args=(chosen,))

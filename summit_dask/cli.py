@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import click
 
 from summit_dask.cli_formats import COMMANDS
+from summit_dask.cli_site import site_command
 from summit_dask.cli_storage import STORE, storage_options
 from summit_dask.facts.config import (
     ClusterOptions,
@@ -357,7 +358,7 @@ def dashboard(store: Location, host: str, port: int) -> None:
     serve(store, host, port)
 
 
-for command in COMMANDS:
+for command in (*COMMANDS, site_command):
     commands.add_command(command)
 
 

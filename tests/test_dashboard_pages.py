@@ -16,6 +16,8 @@ from streamlit.testing.v1 import AppTest
 from dashboard.data import StoreData
 from dashboard.selection import STORED, Reselection, Selection
 from dashboard.shown.graphs import drawing
+from dashboard.shown.sharing import used_kinds
+from summit_dask.arrays.usage import usage
 from summit_dask.facts.config import RunConfig
 from summit_dask.facts.errors import StoreVersionError
 from summit_dask.facts.layergraph import Channel, LayerGraph
@@ -171,9 +173,9 @@ def test_bars_of_a_layer_are_its_most_used_channels(
 
 
 def test_channels_are_counted_by_their_use(complete: Path, made: Made) -> None:
-    from dashboard.views.layers import _used_rows
-
-    rows = {row["kind"]: row["channels"] for row in _used_rows(StoreData(complete), "mixed2", 16)}
+    counts = StoreData(complete).counts("mixed2")
+    assert counts is not None
+    rows = used_kinds(usage(counts, np.full(len(counts), 6, np.int32)))
     used = made.activation["mixed2"].any(axis=0)
     strongest = {k for row in made.activation["mixed2"] for k in np.argsort(-row, kind="stable")[:4] if row[k]}
     assert rows == {

@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 import streamlit as st
 
-_BUNDLE = Path(__file__).parent / "bundle"
+#: What `npm run build` makes.
+BUNDLE = Path(__file__).parent / "bundle"
 
 
 def graph(
@@ -162,9 +163,9 @@ def _mount(name: str, key: str, data: Mapping[str, Any], **events: Callable[[Any
 
 @cache
 def _renderer(name: str) -> Any:
-    css = _BUNDLE / f"{name}.css"
+    css = BUNDLE / f"{name}.css"
     return st.components.v2.component(
         f"summit_dask.{name}",
-        js=(_BUNDLE / f"{name}.js").read_text(),
+        js=(BUNDLE / f"{name}.js").read_text(),
         css=css.read_text() if css.exists() else None,
     )

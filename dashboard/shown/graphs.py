@@ -244,6 +244,7 @@ def drawing(
     before: ClassGraph | None = None,
     pinned: Channel | None = None,
     used: Mapping[str, NDArray[Any]] | None = None,
+    pictured: bool = True,
 ) -> dict[str, Any]:
     """What the graph component draws: rows from the top layer down, nodes, edges.
 
@@ -265,12 +266,14 @@ def drawing(
         A channel that has a place even if the graph lacks it.
     used
         Images that use each channel (channel,), by layer: the counts of channels that the graph lacks.
+    pictured
+        Whether nodes come with their pictures.
     """
     union = united([graph] if before is None else [graph, before], [key(data, pinned)] if pinned else [])
     own = union.influence[0] > 0
     leading = slice(0, 1) if before is None else slice(1, 2)
     counts = [_count(data, union, k, used or {}) for k in range(len(union.layer))]
-    nodes = [node(data, union, k, count, class_name) for k, count in enumerate(counts)]
+    nodes = [node(data, union, k, count, class_name, pictured) for k, count in enumerate(counts)]
     columns = (union.source, union.target, union.influence[0], union.identity)
     return {
         "rows": rows(data, union, leading),
@@ -313,7 +316,7 @@ def _known(values: NDArray[np.float64]) -> list[float | None]:
     return [value if math.isfinite(value) else None for value in values.tolist()]
 
 
-def node(data: StoreData, union: Union, k: int, count: int, class_name: str) -> dict[str, Any]:
+def node(data: StoreData, union: Union, k: int, count: int, class_name: str, pictured: bool = True) -> dict[str, Any]:
     """A node as it is drawn; its score is that of the first graph that holds it."""
     layer = data.layer_graph.layers[int(union.layer[k])]
     channel = Channel(layer.name, int(union.channel[k]))
@@ -324,7 +327,7 @@ def node(data: StoreData, union: Union, k: int, count: int, class_name: str) -> 
         "name": class_name if layer.of_class else "",
         "count": count,
         "score": float(scores[0]) if len(scores) else 0.0,
-        "picture": node_picture(data, channel),
+        "picture": node_picture(data, channel) if pictured else None,
     }
 
 

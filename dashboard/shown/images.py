@@ -14,7 +14,6 @@ from summit_dask.arrays.graph.attribution import ClassGraph
 from summit_dask.arrays.graph.edges import ClassCounts
 from summit_dask.facts.layergraph import Channel
 from summit_dask.facts.pairs import PAPERS, Pair
-from summit_dask.store.arrays import Rows
 
 #: Images that a channel's distribution is taken from, at the most; spread evenly over the store.
 SAMPLE = 16_384
@@ -97,15 +96,21 @@ def graph_of(data: StoreData, images: tuple[int, ...], pair: Pair = PAPERS, how:
 
 def channel_values(data: StoreData, channel: Channel, class_index: int) -> tuple[NDArray[Any], NDArray[Any]]:
     """A channel's maxima over an even sample of all images, and over the images of one class."""
+    own = data.images_of(class_index)
+    values = data.store.read(f"activations/{channel.layer}/value", own, channel.index)
+    return sampled(data, channel.layer, channel.index), np.asarray(values[data.is_read[own]])
+
+
+def sampled(data: StoreData, layer: str, channel: int | None = None) -> NDArray[Any]:
+    """Maxima over an even sample of all images, of one channel (image,) or of all (image, channel)."""
     n_images = data.store.header.n_images
 
-    def read(rows: Rows) -> NDArray[Any]:
-        values = data.store.read(f"activations/{channel.layer}/value", rows, channel.index)
+    def read(rows: slice) -> NDArray[Any]:
+        values = data.store.read(f"activations/{layer}/value", rows, channel)
         return np.asarray(values[data.is_read[rows]])
 
-    own = read(data.images_of(class_index))
     if n_images <= SAMPLE:
-        return read(slice(None)), own
+        return read(slice(0, n_images))
     step = data.store.header.partition_size
     starts = np.linspace(0, n_images - step, max(1, SAMPLE // step)).astype(int) // step * step
-    return np.concatenate([read(slice(s, s + step)) for s in starts.tolist()]), own
+    return np.concatenate([read(slice(s, s + step)) for s in starts.tolist()])

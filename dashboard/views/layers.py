@@ -1,6 +1,5 @@
 """Layers: how the classes share a layer's channels, and what changes from layer to layer."""
 
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,18 +12,15 @@ from dashboard.data import StoreData
 from dashboard.kept import kept_with_store
 from dashboard.plain import heading, layer_notes
 from dashboard.selection import Selection
-from dashboard.shown import channels, figures, likeness, oneclass
+from dashboard.shown import channels, figures, likeness, oneclass, sharing
 from dashboard.shown.channels import counted_classes
 from dashboard.shown.classtable import packed
 from dashboard.shown.graphs import node_picture
-from summit_dask.arrays.usage import N_TOP, Usage, most_shared, most_specific, usage
+from summit_dask.arrays.usage import Usage, most_shared, most_specific, usage
 from summit_dask.facts.layergraph import Channel
 
 TOP = 10
 ALIKE = 5
-MOST_BINS = 24
-
-QUARTERS = ("least accurate quarter", "second", "third", "most accurate quarter")
 
 
 def show() -> None:
@@ -93,21 +89,12 @@ def _top_bars(layer: str, key: str, values: Any) -> None:
 def _used(data: StoreData) -> None:
     st.subheader("How many channels are used at all", anchor=False)
     known = [layer for layer in reversed(data.layers) if data.counts(layer.name) is not None]
-    rows = [row for layer in known for row in _used_rows(data, layer.name, layer.channels)]
+    rows = [
+        {"layer": layer.name, "kind": kind, "channels": n, "order": k}
+        for layer in known
+        for k, (kind, n) in enumerate(sharing.used_kinds(_usage(data, layer.name)).items())
+    ]
     st.altair_chart(figures.stacked(pd.DataFrame(rows), "Channels of each layer that classes use"))
-
-
-def _used_rows(data: StoreData, layer: str, n_channels: int) -> list[dict[str, Any]]:
-    """A layer's channels by how they are used, one row a kind."""
-    use = _usage(data, layer)
-    used = int((use.class_count > 0).sum())
-    strongest = int((use.top_class_count > 0).sum())
-    kinds = {
-        f"among the {N_TOP} strongest of a class": strongest,
-        "used by a class": used - strongest,
-        "used by none": n_channels - used,
-    }
-    return [{"layer": layer, "kind": kind, "channels": n, "order": k} for k, (kind, n) in enumerate(kinds.items())]
 
 
 @kept_with_store(None)
@@ -123,10 +110,7 @@ def _counts(data: StoreData, layer: str) -> NDArray[np.int32]:
 
 def _users(data: StoreData, layer: str) -> None:
     st.subheader("How many classes share a channel", anchor=False)
-    classes = _usage(data, layer).class_count
-    edges = np.unique(np.linspace(0, int(classes.max()) + 1, MOST_BINS + 1).astype(int))
-    names = [str(a) if b - a == 1 else f"{a}–{b - 1}" for a, b in pairwise(edges.tolist())]
-    table = pd.DataFrame({"classes": names, "channels": np.histogram(classes, edges)[0]})
+    table = sharing.users(_usage(data, layer))
     st.altair_chart(figures.users(table, "Number of channels by how many classes use them"))
 
 
@@ -185,9 +169,7 @@ def _class_order(data: StoreData, layer: str) -> NDArray[np.int64]:
 @kept_with_store(32)
 def _channel_order(data: StoreData, layer: str) -> NDArray[np.int64]:
     """The channels that any class uses, like ones together."""
-    counts = _counts(data, layer)
-    used = np.flatnonzero(counts.any(axis=0))
-    return used[likeness.clustered(counts[:, used].T)]
+    return sharing.channel_order(_counts(data, layer))
 
 
 def _changes(data: StoreData, layer: str, class_index: int) -> None:
@@ -235,20 +217,5 @@ def _alike(data: StoreData, layer: str, class_index: int) -> pd.DataFrame:
 @kept_with_store(1)
 def _quarters(data: StoreData) -> pd.DataFrame:
     """Mean similarity to the nearest class, per layer and quarter of the classes by accuracy."""
-    accuracy = data.classes["accuracy"]
-    n = len(QUARTERS)
-    if accuracy.notna().sum() < n:
-        return pd.DataFrame()
-    # From just above 0 to just below 4; -1 for a class without accuracy.
-    position = accuracy.rank(method="first", pct=True) * n - 1e-9
-    quarter = np.minimum(position.fillna(-1), n - 1).astype(int)
-    rows = []
-    for layer in data.layers:
-        counts = data.counts(layer.name)
-        if counts is not None:
-            near = likeness.nearest(counts)
-            rows += [
-                {"layer": layer.name, "classes": name, "similarity": float(np.nanmean(near[quarter == k]))}
-                for k, name in enumerate(QUARTERS)
-            ]
-    return pd.DataFrame(rows)
+    known = [layer.name for layer in data.layers if data.counts(layer.name) is not None]
+    return sharing.quarters({name: _counts(data, name) for name in known}, data.classes["accuracy"])

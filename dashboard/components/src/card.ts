@@ -1,5 +1,5 @@
 // What is known of one channel, beside its node.
-import { el, percent } from "./dom";
+import { el, percent, picture } from "./dom";
 import type { Channel, GraphNode, Model } from "./model";
 import { images, inSamples } from "./words";
 
@@ -69,7 +69,7 @@ function pictures(node: GraphNode, details: Details | undefined): HTMLElement {
     el(
       "div",
       { className: "diversity" },
-      ...(details?.diversity ?? []).map((src, k) => el("img", { src, alt: `Version ${k + 1} of ${name}` })),
+      ...(details?.diversity ?? []).map((src, k) => picture(src, `Version ${k + 1} of ${name}`)),
     ),
   );
 }
@@ -78,6 +78,6 @@ function examples(details: Details): HTMLElement {
   return el(
     "div",
     { className: "examples" },
-    ...details.examples.map((example) => el("img", { src: example.picture, alt: example.label, title: example.label })),
+    ...details.examples.map(({ picture: src, label }) => Object.assign(picture(src, label), { title: label })),
   );
 }

@@ -1,5 +1,5 @@
 // The classes as Python sends them, and their order in the list.
-import { unpack, type Packed } from "./packed";
+import { unpack, type Numbers, type Packed } from "./packed";
 
 export type Sort = "similarity" | "best" | "worst" | "name" | "images";
 
@@ -12,10 +12,10 @@ export interface ClassesData {
   histograms: Packed | null; // (class, bin), relative to the class's fullest bin
   layers: string[];
   layer: string;
-  places: Packed | null; // (class, 2)
-  similarity: Packed | null; // to the selected class, in the layer
+  places: Numbers | null; // (class, 2)
+  similarity: Numbers | null; // to the selected class, in the layer
   selected: number;
-  against?: number | null; // the class it is compared with
+  against?: number | null; // the class it is compared with; undefined where nothing is compared
   sort: Sort;
   search: string;
   basis: string; // what similarity is taken from, where that is not everything

@@ -45,3 +45,14 @@ export function percent(share: number | null): string {
   const value = 100 * share;
   return `${value.toFixed(value < 1 && value > 0 ? 1 : 0)} %`;
 }
+
+/** A picture, or one of those that stand side by side in a file: "3.webp#4/14" is the fifth of fourteen. */
+export function picture(src: string, alt: string): HTMLElement {
+  const [file, k, n] = src.match(/^(.*)#(\d+)\/(\d+)$/s)?.slice(1) ?? [];
+  if (!file) return el("img", { src, alt });
+  const tile = el("span", { className: "tile", attributes: { role: "img", "aria-label": alt } });
+  tile.style.backgroundImage = `url("${file}")`;
+  tile.style.backgroundSize = `${100 * Number(n)}% 100%`;
+  tile.style.backgroundPosition = `${Number(n) > 1 ? (100 * Number(k)) / (Number(n) - 1) : 0}% 0`;
+  return tile;
+}

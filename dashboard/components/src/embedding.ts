@@ -196,7 +196,8 @@ export class Embedding {
   private name(c: number): void {
     this.tip.hidden = c < 0;
     if (c < 0) return;
-    const compares = this.versus === this.choose || c === this.table.data.selected ? "" : " (with Shift: compare)";
+    const { against, selected } = this.table.data;
+    const compares = against === undefined || c === selected ? "" : " (with Shift: compare)";
     this.tip.textContent = `${this.table.data.names[c]}${compares}`;
     const [x, y] = this.onScreen(c);
     const left = Math.min(Math.max(4, x - this.tip.offsetWidth / 2), this.size[0] - this.tip.offsetWidth - 4);

@@ -1,7 +1,7 @@
 // Pictures with a line of text each; a click says which.
 import "./gallery.css";
 import { component, type Component } from "./component";
-import { el } from "./dom";
+import { el, picture } from "./dom";
 
 interface GalleryData {
   label: string;
@@ -12,10 +12,10 @@ interface GalleryData {
 export default component<GalleryData, { update(component: Component<GalleryData>): void; remove(): void }>((root) => ({
   update: ({ data, setTriggerValue }) => {
     const items = data.items.map((item, k) => {
-      const picture = item.picture
-        ? el("img", { src: item.picture, alt: item.alt, width: data.size, height: data.size, loading: "lazy" })
+      const seen = item.picture
+        ? picture(item.picture, item.alt)
         : el("div", { className: "none", title: "no picture", attributes: { "aria-label": item.alt } }, item.title);
-      const content = [picture, el("span", { className: "title" }, item.title), el("span", { className: "text" }, item.text)];
+      const content = [seen, el("span", { className: "title" }, item.title), el("span", { className: "text" }, item.text)];
       const properties = { title: [item.title, ...item.text.split("\n")].filter(Boolean).join(" · ") };
       return item.open
         ? el("button", { type: "button", className: "item", onclick: () => setTriggerValue("open", k), ...properties }, ...content)

@@ -2,13 +2,13 @@
 import "./heatmap.css";
 import { component, type Component } from "./component";
 import { colour, el } from "./dom";
-import { unpack, type Packed } from "./packed";
+import { unpack, type Numbers } from "./packed";
 
 interface HeatmapData {
   label: string;
   rows: string[];
   columns: number[];
-  values: Packed; // uint8 (row, column), the square root of the share of the largest; 255 the largest
+  values: Numbers; // uint8 (row, column), the square root of the share of the largest; 255 the largest
   largest: number; // what 255 stands for
   unit: string;
 }

@@ -143,7 +143,7 @@ export class ClassList {
 
   /** Compares the class with the selected one; the keyboard takes the key v in the list. */
   private versus(c: number, name: string): HTMLElement | null {
-    if (!this.actions.versus || c === this.table.data.selected) return null;
+    if (!this.actions.versus || this.table.data.against === undefined || c === this.table.data.selected) return null;
     const pressed = String(c === this.table.data.against);
     const title = `Compare with ${name}`;
     return el(

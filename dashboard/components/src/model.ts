@@ -71,6 +71,7 @@ export interface GraphData {
   measure: string; // what the edges are measured by
   pair?: Pair | null;
   leaves_out?: boolean; // whether the graph can be made without a channel
+  opens?: boolean; // whether channels have pages of their own; they have unless this is false
   marks: Marks | null; // without evidence for this very graph
   view: View;
   pins: boolean; // whether a click pins a node; else it opens the channel

@@ -4,10 +4,15 @@ export interface Packed {
   base64: string;
 }
 
+type Unpacked = Float32Array | Int32Array | Uint8Array;
+
+/** Packed, or an array that was made in the browser. */
+export type Numbers = Packed | Unpacked;
+
 const KINDS = { float32: Float32Array, int32: Int32Array, uint8: Uint8Array };
 
-export function unpack(packed: Packed | null): Float32Array | Int32Array | Uint8Array | null {
-  if (!packed) return null;
-  const bytes = Uint8Array.from(atob(packed.base64), (c) => c.charCodeAt(0));
-  return new KINDS[packed.dtype](bytes.buffer);
+export function unpack(numbers: Numbers | null): Unpacked | null {
+  if (!numbers || ArrayBuffer.isView(numbers)) return numbers;
+  const bytes = Uint8Array.from(atob(numbers.base64), (c) => c.charCodeAt(0));
+  return new KINDS[numbers.dtype](bytes.buffer);
 }

@@ -55,7 +55,7 @@ function buttons(model: Model, n: number, actions: Actions): HTMLElement {
   return el(
     "div",
     { className: "actions" },
-    button(node.name ? "Class page" : "Channel page", "All that is known of it", () => actions.open(node)),
+    model.data.opens === false ? null : button(node.name ? "Class page" : "Channel page", "All that is known of it", () => actions.open(node)),
     model.data.leaves_out && !node.name && button("Leave out", "Make the graph without this channel", () => actions.leave(node)),
   );
 }

@@ -1,0 +1,54 @@
+// Data come as scripts: a page that was opened from a folder may load these, and may fetch nothing.
+//
+//   data/class/12.js    summit("class/12", {…})
+//
+// A page in one file has them all inside, as JSON.
+
+type Taker = (value: unknown) => void;
+
+const script = document.currentScript as HTMLScriptElement | null;
+const folder = script?.src ? new URL(".", script.src) : null;
+const waiting = new Map<string, Taker>();
+const kept = new Map<string, Promise<unknown>>();
+let inside: Record<string, unknown> | null | undefined;
+
+(globalThis as { summit?: (key: string, value: unknown) => void }).summit = (key, value) => waiting.get(key)?.(value);
+
+/** One part of the data; loaded once. */
+export function chunk<Value>(key: string): Promise<Value> {
+  const found = kept.get(key) ?? loaded(key);
+  kept.set(key, found);
+  return found as Promise<Value>;
+}
+
+/** Whether all data are inside the page, which then shows one class alone. */
+export function isSingle(): boolean {
+  inside ??= readInside();
+  return inside !== null;
+}
+
+/** The address of a file of the site. */
+export function fileOf(path: string): string {
+  return folder ? new URL(path, folder).href : path;
+}
+
+function readInside(): Record<string, unknown> | null {
+  const element = document.getElementById("data");
+  return element && JSON.parse(element.textContent!);
+}
+
+function loaded(key: string): Promise<unknown> {
+  if (isSingle()) return key in inside! ? Promise.resolve(inside![key]) : Promise.reject(new Error(`This page lacks ${key}.`));
+  return new Promise((resolve, reject) => {
+    const element = document.createElement("script");
+    const done = () => (waiting.delete(key), element.remove());
+    waiting.set(key, (value) => (done(), resolve(value)));
+    element.onerror = () => {
+      done();
+      kept.delete(key); // so that it is tried again
+      reject(new Error(`The file data/${key}.js of this site can't be loaded.`));
+    };
+    element.src = fileOf(`data/${key}.js`);
+    document.head.append(element);
+  });
+}

@@ -1,0 +1,113 @@
+"""What belongs to a class: its graphs with the sources of their nodes, the channels it uses most, its predictions."""
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+from dashboard.evidence import evidence_of, marks_of
+from dashboard.selection import STORED
+from dashboard.shown import badge, graphs, images, likeness
+from dashboard.site.source import Source, rounded
+from summit_dask.arrays.graph.attribution import ClassGraph
+from summit_dask.facts.pairs import Pair
+
+TOP = 5
+
+#: Images of a class, those of lowest probability first; of 1300 a class the table alone would outweigh all else.
+MOST_IMAGES = 50
+
+
+def class_facts(source: Source, number: int) -> dict[str, Any]:
+    """The file of a class, by its number in the site."""
+    place = int(source.classes[number])
+    return {
+        "graphs": {pair.name: _graph(source, place, pair) for pair in source.data.pairs},
+        "top": _top(source, number),
+        "predictions": _predictions(source, place),
+    }
+
+
+def _graph(source: Source, place: int, pair: Pair) -> dict[str, Any]:
+    data = source.data
+    graph = data.graph(place, STORED, pair)
+    assert graph is not None, "asked for the pairs that the store has"
+    marks = marks_of(data, place, pair)
+    drawn = graphs.drawing(data, graph, 0, "", pair, marks, pictured=False)
+    known = drawn["marks"]
+    return {
+        "rows": [row["nodes"] for row in drawn["rows"]],
+        "nodes": [
+            [source.index_of_layer[n["layer"]], n["channel"], n["count"], *rounded([n["score"]], 6)]
+            for n in drawn["nodes"]
+        ],
+        "edges": [[s, t, influence, int(identity)] for s, t, influence, identity in drawn["edges"]],
+        "marks": known and {name: [v if v is None else round(v, 4) for v in column] for name, column in known.items()},
+        "badge": _badge(source, place, pair),
+        **_sources(source, place, graph, pair),
+    }
+
+
+def _badge(source: Source, place: int, pair: Pair) -> dict[str, str] | None:
+    evidence = evidence_of(source.data, pair)
+    if evidence is None or not evidence.share("necessity", place, "graph").is_known:
+        return None
+    return {"sentence": badge.sentence(evidence, place), "meaning": badge.meaning(evidence, place)}
+
+
+def _sources(source: Source, place: int, graph: ClassGraph, pair: Pair) -> dict[str, Any]:
+    """The strongest sources of every node, and those that lower it most; what there is to say of them all."""
+    nodes = graph.nodes(source.data.layer_graph)
+    found = [graphs.sources(source.data, place, graph, node, pair) for node in nodes]
+    notes = [note for node, (_, note) in zip(nodes, found, strict=True) if source.data.layer_graph.incoming(node.layer)]
+    lowering = [graphs.inhibitors(source.data, place, node) for node in nodes]
+    return {
+        "sources": [[_row(source, row) for row in rows] for rows, _ in found],
+        "lowering": [[_row(source, row) for row in rows] for rows in lowering] if any(lowering) else [],
+        "note": next(iter(notes), ""),
+    }
+
+
+def _row(source: Source, row: dict[str, Any]) -> list[Any]:
+    own = [source.index_of_layer[row["layer"]], row["channel"], row["influence"]]
+    return [*own, _row(source, row["through"])] if row["through"] else own
+
+
+def _top(source: Source, number: int) -> list[Any]:
+    """Of each layer, top first, the channels that most images of the class use."""
+    rows = {name: counts[number] for name, counts in reversed(source.counts.items())}
+    best = {name: likeness.largest(row, TOP) for name, row in rows.items()}
+    return [[source.index_of_layer[name], [[k, int(rows[name][k])] for k in best[name]]] for name in rows]
+
+
+def _predictions(source: Source, place: int) -> dict[str, Any] | None:
+    data = source.data
+    if not data.has_predictions or not data.facts(place).n_images:
+        return None
+    confused = images.confusions(data, place)
+    table = images.of_class(data, place)
+    names: dict[str, int] = {}
+    rows = [_image(row, names) for row in table.head(MOST_IMAGES).to_dict("records")]
+    return {
+        "taken_for": [
+            [row["name"], _number(source, row["output"]), row["images"], *rounded([row["probability"]])]
+            for row in confused.to_dict("records")
+        ],
+        "names": list(names),
+        "images": rows,
+        "total": len(table),
+    }
+
+
+def _image(row: Mapping[Hashable, Any], names: dict[str, int]) -> list[Any]:
+    """File, probability, whether it is right, and the predictions, each a place among the names and a probability."""
+    ranks = sum(str(name).startswith("prediction ") for name in row)
+    predicted = [
+        [names.setdefault(row[f"prediction {k}"], len(names)), *rounded([row[f"probability {k}"]])]
+        for k in range(1, ranks + 1)
+    ]
+    return [row["file"], *rounded([row["probability"]]), int(row["correct"]), predicted]
+
+
+def _number(source: Source, output: int) -> int:
+    """The number in the site of the class that an output stands for; -1 where it isn't there."""
+    place = images.class_of_output(source.data, int(output))
+    return -1 if place is None else source.number_of.get(place, -1)

@@ -1,0 +1,200 @@
+"""The dashboard as files in a real browser, served and opened from a folder: what is drawn, and what one can do."""
+
+import re
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from dashboard.site.write import open_source, write_class_page, write_site
+from summit_dask import open_store
+from summit_dask.notebook import show
+from tests.stores import AWKWARD_NAMES, make_store, skip_layer_graph
+from tests.test_dashboard_browser import ARGUMENTS, CHROMIUM
+
+pytestmark = pytest.mark.browser
+sync_api = pytest.importorskip("playwright.sync_api")
+
+GRAPH = ".stage[data-drawn]"
+HTML_NAME = AWKWARD_NAMES[0]
+ADDRESSES = ("", "channel?layer=mixed2&channel=3&alone=1", "layers?layer=stem", "classes?class=n00000002")
+
+
+class Silent(SimpleHTTPRequestHandler):
+    """Serves a folder and says nothing."""
+
+    def log_message(self, *_: object) -> None:
+        """See `SimpleHTTPRequestHandler`."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site of a complete store, in a folder whose name needs quoting."""
+    place = tmp_path_factory.mktemp("sites")
+    make_store(place / "store", n_classes=20)
+    write_site(open_source(place / "store", (), True), place / "a site #1", "Summit", "by <b>us</b>")
+    return place / "a site #1"
+
+
+@pytest.fixture(scope="module")
+def served(folder: Path) -> Iterator[str]:
+    """Its address behind a server."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Silent, directory=str(folder))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def browser() -> "Iterator[sync_api.Browser]":
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: "sync_api.Browser") -> "Iterator[sync_api.Page]":
+    """A page that fails the test if it asks for anything outside, lacks a file, or reports an error."""
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.set_default_timeout(20_000)
+    wrong: list[str] = []
+    own = ("http://127.0.0.1:", "file://", "data:", "blob:", "about:")
+    page.on("request", lambda r: None if r.url.startswith(own) else wrong.append(f"asked for {r.url}"))
+    page.on("requestfailed", lambda r: wrong.append(f"lacks {r.url}"))
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("dialog", lambda dialog: (wrong.append(f"dialog {dialog.message}"), dialog.dismiss()))
+    page.on("console", lambda m: wrong.append(m.text) if m.type in ("error", "warning") else None)
+    yield page
+    page.close()
+    assert not wrong, wrong
+
+
+def opened(page: "sync_api.Page", address: str) -> None:
+    """Go there, and wait for all of it."""
+    page.goto("about:blank")
+    page.goto(address)
+    page.wait_for_selector("main[data-shown]")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_every_page_is_drawn_from_a_server_and_from_a_folder(
+    theme: str, folder: Path, served: str, page: "sync_api.Page"
+) -> None:
+    page.emulate_media(color_scheme=theme)
+    seen = []
+    for start in (served, (folder / "index.html").as_uri()):
+        for address in ADDRESSES:
+            opened(page, f"{start}#/{address}")
+            seen.append(page.locator("main").inner_text())
+            assert page.get_by_text("can't be loaded").count() == 0
+    assert seen[: len(ADDRESSES)] == seen[len(ADDRESSES) :]
+    assert (
+        page.evaluate("getComputedStyle(document.body).backgroundColor")
+        == {
+            "light": "rgb(255, 255, 255)",
+            "dark": "rgb(18, 22, 29)",
+        }[theme]
+    )
+    assert page.get_by_text("by <b>us</b>").count() >= 1 and page.locator("img[src=x]").count() == 0
+
+
+def test_a_class_is_chosen_pinned_and_found_again(served: str, page: "sync_api.Page") -> None:
+    opened(page, served)
+    assert page.locator(".pinned-row .name").inner_text() == HTML_NAME
+    assert page.locator(".embedding circle").count() == 20 and page.locator(".node image").count() > 3
+    page.locator(".space .row").first.click()
+    page.wait_for_function("location.hash.includes('class=')")
+    page.locator(".node:not([hidden])").nth(1).hover()
+    page.wait_for_selector(".float .card .examples .tile")
+    assert page.locator(".float .examples .tile").count() == 10
+    page.locator(".node:not([hidden])").nth(1).click()
+    page.wait_for_selector(".side ol li")
+    name = page.locator(".side .card .name").inner_text()
+    page.reload()
+    page.wait_for_selector(".side ol li")
+    assert page.locator(".side .card .name").inner_text() == name
+    page.go_back()
+    page.wait_for_function("!location.hash.includes('pin_layer')")
+    page.go_back()
+    page.locator(".pinned-row .name", has_text=HTML_NAME).wait_for()
+
+
+def test_the_keyboard_finds_classes_and_channels(served: str, page: "sync_api.Page") -> None:
+    opened(page, served)
+    page.keyboard.press("/")
+    page.keyboard.type("img src")
+    assert page.locator("#hits .hit").all_text_contents() == [HTML_NAME]
+    page.keyboard.press("Escape")
+    page.keyboard.press("Control+a")
+    page.keyboard.type("mixed2 4")
+    page.keyboard.press("Enter")
+    page.get_by_role("heading", name="mixed2 · channel 4").wait_for()
+    page.get_by_role("link", name="Layers").click()
+    page.get_by_role("heading", name="Layers: how classes share channels").wait_for()
+    assert "layer=mixed2" in page.url
+
+
+def test_what_the_address_names_in_vain_is_told(served: str, page: "sync_api.Page") -> None:
+    opened(page, f"{served}#/channel?class=nobody&layer=none&channel=99&p=0.2")
+    told = page.locator(".notice").all_text_contents()
+    assert told[0] == f"There is no class 'nobody' in this site; this is {HTML_NAME}."
+    assert told[1] == "There is no layer 'none' in this site; this is mixed3."
+    assert told[2] == "mixed3 has the channels 0 to 9; channel 99 does not exist."
+    assert "the dashboard does that" in told[3]
+
+
+def test_the_graph_and_its_tables_are_saved(folder: Path, page: "sync_api.Page") -> None:
+    opened(page, (folder / "index.html").as_uri())
+    texts = {}
+    for name in ("SVG", "nodes.csv", "edges.csv"):
+        page.locator(".bar summary").click()
+        with page.expect_download() as download:
+            page.locator(".bar .menu button", has_text=name).click()
+        texts[name] = Path(download.value.path()).read_text()
+    assert "&lt;img src=x" in texts["SVG"] and "data:image/webp;base64," in texts["SVG"]
+    assert len(texts["nodes.csv"].splitlines()) == 1 + page.locator(".node").count()
+    assert texts["edges.csv"].startswith("source_layer,source_channel,target_layer,target_channel,influence,identity\n")
+
+
+def test_links_lead_to_pages_that_are_there(served: str, page: "sync_api.Page") -> None:
+    opened(page, f"{served}#/channel?layer=mixed2&channel=3")
+    page.get_by_role("group", name="alike").get_by_role("button").first.click()
+    page.wait_for_function("!location.hash.includes('channel=3')")
+    page.locator(".wide button").first.click()
+    page.wait_for_selector(f"{GRAPH}")
+    assert "pin_layer=mixed2" in page.url
+    for title in ("Channel", "Layers", "Class", "Explore"):
+        page.get_by_role("link", name=title, exact=True).click()
+        page.wait_for_function(
+            "decodeURIComponent(document.querySelector('main').dataset.shown) === decodeURIComponent(location.hash)"
+        )
+
+
+def test_one_class_in_one_file_and_in_a_notebook(folder: Path, tmp_path: Path, page: "sync_api.Page") -> None:
+    store = folder.parent / "store"
+    write_class_page(open_source(store, [0], True), tmp_path / "one.html", "One")
+    frame = show(open_store(store), "n00000000")._repr_html_()
+    (tmp_path / "notebook.html").write_text(f"<!doctype html><meta charset='utf-8'><title>Notebook</title>{frame}")
+    page.goto((tmp_path / "notebook.html").as_uri())
+    inside = page.frame_locator("iframe")
+    inside.locator(f"{GRAPH} .node image").first.wait_for()
+    inside.locator(".node:not([hidden])").nth(1).click()
+    inside.locator(".side .path .link").last.click()  # there is no other page to go to: it is pinned
+    inside.locator(".side .card .name", has_text="stem").wait_for()
+    opened(page, (tmp_path / "one.html").as_uri())
+    page.locator(f"{GRAPH} .node image").first.wait_for()
+    assert page.locator(".embedding, nav").count() == 0
+
+
+def test_a_store_of_graphs_alone_is_shown_without_the_rest(tmp_path: Path, page: "sync_api.Page") -> None:
+    make_store(tmp_path / "store", parts={"graphs"}, graph=skip_layer_graph())
+    write_site(open_source(tmp_path / "store"), tmp_path / "site", "Summit")
+    for address in ("", "channel?channel=3", "layers", "classes"):
+        opened(page, f"{(tmp_path / 'site/index.html').as_uri()}#/{address}")
+        assert page.locator(".notice:visible").count() == 0
+    opened(page, (tmp_path / "site/index.html").as_uri())
+    assert re.match("This store holds no class embedding", page.locator(".why").inner_text())
