@@ -5,6 +5,8 @@
     attribution_graph  a tree and a class         -> networkx.DiGraph of `Channel`
     compare            two of these graphs        -> tables of what they share, and of what differs
     match              two trees                  -> channels and layers of two networks that answer alike
+    communities        a tree                     -> channels that fire together
+    strategies         a tree and a class         -> its images, parted by the channels that they use
 
 `run` needs torch and a Dask cluster; the others need the store alone. Each name is imported when it is first used,
 so that `summit-dask --help` is quick.
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from summit_dask.questions.compare import compare
     from summit_dask.questions.match import match
     from summit_dask.questions.query import attribution_graph
+    from summit_dask.questions.together import communities, strategies
     from summit_dask.stages.pipeline import run
     from summit_dask.store.tree import layer_graph_of, open_store
 
@@ -29,11 +32,13 @@ __all__ = [
     "RunConfig",
     "SummitError",
     "attribution_graph",
+    "communities",
     "compare",
     "layer_graph_of",
     "match",
     "open_store",
     "run",
+    "strategies",
 ]
 
 _HOME = {
@@ -42,11 +47,13 @@ _HOME = {
     "RunConfig": "facts.config",
     "SummitError": "facts.errors",
     "attribution_graph": "questions.query",
+    "communities": "questions.together",
     "compare": "questions.compare",
     "layer_graph_of": "store.tree",
     "match": "questions.match",
     "open_store": "store.tree",
     "run": "stages.pipeline",
+    "strategies": "questions.together",
 }
 
 

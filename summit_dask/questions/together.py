@@ -1,0 +1,207 @@
+"""Channels that fire together, and images of a class that use the same ones: groups found in stored values alone.
+
+maxima of channels over images ── correlation ── the strongest of each channel ── Louvain ── communities
+channels that a class's images use ── distance ── average linkage ── strategies
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import networkx as nx
+import numpy as np
+import pandas as pd
+import xarray as xr
+from jaxtyping import Bool, Int64
+from numpy.typing import NDArray
+
+from summit_dask.arrays.correlation import Centred, Moments, correlation, moments_of
+from summit_dask.arrays.strategies import cluster_images
+from summit_dask.facts import schema
+from summit_dask.facts.errors import ConfigError
+from summit_dask.facts.layergraph import Channel
+from summit_dask.questions.query import find_class
+from summit_dask.store.counts import Read, used_channels
+from summit_dask.store.tree import layer_graph_of, reader_of, run_of
+
+#: Of each channel, the correlations that join it to others: the strongest in each layer, and none below the least.
+N_NEIGHBOURS, LEAST = 10, 0.3
+
+#: Classes that a community is named by.
+N_NAMES = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Communities:
+    """Channels that fire together.
+
+    Attributes
+    ----------
+    channels
+        A row for each channel of a community: community, layer, channel; communities by size, the largest is 0.
+    communities
+        A row for each: n_channels, layers (names, input side first) and classes (names of those whose images use its
+        channels most, in order; empty where the store has no counts).
+    """
+
+    channels: pd.DataFrame
+    communities: pd.DataFrame
+
+
+def communities(tree: xr.DataTree, layers: Sequence[str] | None = None, seed: int = 0) -> Communities:
+    """Find channels that fire together, in layers and across neighbouring ones (Louvain; Blondel et al. 2008).
+
+    Parameters
+    ----------
+    tree
+        An open store with values of single images.
+    layers
+        Visible layers to look at, all by default.
+    seed
+        Of the order in which channels are looked at.
+
+    Raises
+    ------
+    LayerNotFoundError
+        If a layer doesn't exist.
+    StoreIncompleteError
+        If the store holds no values of single images.
+
+    Examples
+    --------
+    With the path of a finished store of 90 images of three classes:
+
+    >>> from summit_dask import open_store
+    >>> found = communities(open_store(path), ["upper"])
+    >>> set(found.channels["layer"]) <= {"upper"}, len(found.communities) > 0
+    (True, True)
+    """
+    read, graph = reader_of(tree), layer_graph_of(tree)
+    asked = [layer.name for layer in graph.visible] if layers is None else [graph.layer(name).name for name in layers]
+    ordered = [layer.name for layer in graph.visible if layer.name in asked]
+    places = np.flatnonzero(read("images/status", slice(None)) == schema.READ)
+    pairs = [*((layer, layer) for layer in ordered), *pairwise(ordered)]
+    joined = _joined(moments_of(lambda piece: _values(read, ordered, places[piece]), pairs, len(places)))
+    found = sorted(
+        (sorted(own, key=lambda node: (ordered.index(node.layer), node.index)) for own in _parts(joined, seed)),
+        key=lambda own: (-len(own), ordered.index(own[0].layer), own[0].index),
+    )
+    rows = [(number, node.layer, node.index) for number, own in enumerate(found) for node in own]
+    return Communities(
+        pd.DataFrame(rows, columns=["community", "layer", "channel"]),
+        pd.DataFrame(
+            [(len(own), list(dict.fromkeys(node.layer for node in own)), _named(tree, own)) for own in found],
+            columns=["n_channels", "layers", "classes"],
+        ),
+    )
+
+
+def _values(read: Read, layers: Sequence[str], places: Int64[np.ndarray, " image"]) -> dict[str, Centred]:
+    """Maxima of all channels of some layers on some images, whose places ascend."""
+    span = slice(int(places[0]), int(places[-1]) + 1)
+    return {layer: Centred.of(read(f"activations/{layer}/value", span)[places - span.start]) for layer in layers}
+
+
+def _joined(found: Mapping[tuple[str, str], Moments]) -> "nx.Graph[Channel]":
+    """Channels, joined where one is among those that the other fires with most."""
+    graph: nx.Graph[Channel] = nx.Graph()
+    for (one, other), moments in found.items():
+        alike = correlation(moments)
+        if one == other:
+            np.fill_diagonal(alike, 0.0)
+        for rows, columns in (_strongest(alike), _strongest(alike.T)[::-1]):
+            ends = zip(rows.tolist(), columns.tolist(), strict=True)
+            graph.add_weighted_edges_from(
+                (Channel(one, a), Channel(other, b), float(alike[a, b])) for a, b in ends if alike[a, b] >= LEAST
+            )
+    return graph
+
+
+def _strongest(alike: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Of each row the columns of its largest values, the lower one where equal."""
+    order = np.argsort(-alike, axis=1, kind="stable")[:, :N_NEIGHBOURS]
+    return np.repeat(np.arange(len(alike)), order.shape[1]), order.ravel()
+
+
+def _parts(joined: "nx.Graph[Channel]", seed: int) -> Iterator[set[Channel]]:
+    return (own for own in nx.community.louvain_communities(joined, seed=seed) if len(own) > 1)
+
+
+def _named(tree: xr.DataTree, channels: Sequence[Channel]) -> list[str]:
+    """Names of the classes of whose images the most use the channels, on average over these."""
+    if "matrices" not in tree:
+        return []
+    read = reader_of(tree)
+    n_images = np.maximum(read("classes/n_images", slice(None)), 1)
+    shares = np.zeros(len(n_images))
+    for layer in dict.fromkeys(node.layer for node in channels):
+        own = [node.index for node in channels if node.layer == layer]
+        shares += read(f"matrices/{layer}/activation_count", slice(None))[:, own].sum(axis=1) / n_images
+    names = read("classes/name", slice(None))
+    order = np.argsort(-shares, kind="stable")[:N_NAMES]
+    return [str(names[index]) for index in order if shares[index] > 0]
+
+
+@dataclass(frozen=True, eq=False)
+class Strategies:
+    """Ways in which a network recognises a class.
+
+    Attributes
+    ----------
+    strategy
+        Of each of the store's images, by size of the strategy from 0 on; -1 for other classes' and unreadable ones.
+    is_odd
+        Images that are nearer to another strategy than to their own.
+    """
+
+    strategy: Int64[np.ndarray, " image"]
+    is_odd: Bool[np.ndarray, " image"]
+
+    def images(self, number: int) -> Bool[np.ndarray, " image"]:
+        """Those of one strategy, as `attribution_graph(tree, images=)` takes them."""
+        chosen: Bool[np.ndarray, " image"] = self.strategy == number
+        return chosen
+
+
+#: Images that can be told apart in at least two ways.
+FEWEST = 6
+
+
+def strategies(tree: xr.DataTree, class_name: str) -> Strategies:
+    """Part a class's images by the channels that they use, into two to four groups, as many as part them best.
+
+    Raises
+    ------
+    ClassNotFoundError
+        If the class doesn't exist or its name is not unique.
+    ConfigError
+        If it has fewer than six readable images.
+    StoreIncompleteError
+        If the store holds no values of single images.
+
+    Examples
+    --------
+    With the path of a finished store of 90 images of three classes:
+
+    >>> from summit_dask import attribution_graph, compare, open_store
+    >>> tree = open_store(path)
+    >>> found = strategies(tree, "bee")
+    >>> int((found.strategy >= 0).sum())
+    30
+    >>> a, b = (attribution_graph(tree, images=found.images(number)) for number in (0, 1))
+    >>> bool(compare(a, b).channels["is_clear"].any())
+    True
+    """
+    read, options = reader_of(tree), run_of(tree).config
+    index = find_class(tree, class_name)
+    rows = (read("images/class_index", slice(None)) == index) & (read("images/status", slice(None)) == schema.READ)
+    if rows.sum() < FEWEST:
+        raise ConfigError(
+            f"{class_name!r} has {int(rows.sum())} readable images, too few to part by the channels that they use; at "
+            f"least {FEWEST} are needed."
+        )
+    layers = used_channels(read, layer_graph_of(tree), rows, options.mass, options.excluded_by_layer(), options.pair)
+    own, odd = cluster_images([used for _, used in layers])
+    strategy, is_odd = np.full(len(rows), -1), np.zeros(len(rows), bool)
+    strategy[rows], is_odd[rows] = own, odd
+    return Strategies(strategy, is_odd)
