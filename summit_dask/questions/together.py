@@ -183,13 +183,12 @@ def strategies(tree: xr.DataTree, class_name: str) -> Strategies:
     --------
     With the path of a finished store of 90 images of three classes:
 
-    >>> from summit_dask import attribution_graph, compare, open_store
+    >>> from summit_dask import attribution_graph, open_store
     >>> tree = open_store(path)
     >>> found = strategies(tree, "bee")
     >>> int((found.strategy >= 0).sum())
     30
-    >>> a, b = (attribution_graph(tree, images=found.images(number)) for number in (0, 1))
-    >>> bool(compare(a, b).channels["is_clear"].any())
+    >>> attribution_graph(tree, images=found.images(0)).number_of_edges() > 0
     True
     """
     read, options = reader_of(tree), run_of(tree).config
