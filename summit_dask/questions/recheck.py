@@ -36,8 +36,8 @@ from summit_dask.stages.classevidence import (
     class_stability,
 )
 from summit_dask.stages.extract import partition_of
-from summit_dask.stages.reduce import RANKED, USED, Count, kept
 from summit_dask.stages.workers import prepare_process
+from summit_dask.store.counting import RANKED, USED, Count, kept
 from summit_dask.store.counts import read_counts, readable_classes
 from summit_dask.store.evidence import Settings, group_of, stored_settings
 from summit_dask.store.graphs import read_graph
