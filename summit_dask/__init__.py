@@ -4,6 +4,8 @@
     open_store         a store's folder           -> xarray.DataTree
     attribution_graph  a tree and a class         -> networkx.DiGraph of `Channel`
     compare            two of these graphs        -> tables of what they share, and of what differs
+    count              a tree and a column        -> what the images of each group use, as labelled arrays
+    attribution_graphs a tree and a column        -> the attribution graph of each group of images
     match              two trees                  -> channels and layers of two networks that answer alike
     communities        a tree                     -> channels that fire together
     strategies         a tree and a class         -> its images, parted by the channels that they use
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from summit_dask.facts.errors import SummitError
     from summit_dask.facts.layergraph import Channel, LayerGraph
     from summit_dask.questions.compare import compare
+    from summit_dask.questions.groupgraphs import attribution_graphs
+    from summit_dask.questions.groups import count
     from summit_dask.questions.match import match
     from summit_dask.questions.query import attribution_graph
     from summit_dask.questions.together import communities, strategies
@@ -32,8 +36,10 @@ __all__ = [
     "RunConfig",
     "SummitError",
     "attribution_graph",
+    "attribution_graphs",
     "communities",
     "compare",
+    "count",
     "layer_graph_of",
     "match",
     "open_store",
@@ -47,8 +53,10 @@ _HOME = {
     "RunConfig": "facts.config",
     "SummitError": "facts.errors",
     "attribution_graph": "questions.query",
+    "attribution_graphs": "questions.groupgraphs",
     "communities": "questions.together",
     "compare": "questions.compare",
+    "count": "questions.groups",
     "layer_graph_of": "store.tree",
     "match": "questions.match",
     "open_store": "store.tree",

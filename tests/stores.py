@@ -8,6 +8,7 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -106,6 +107,7 @@ def make_store(
     names: Sequence[str] = AWKWARD_NAMES,
     graph: LayerGraph | None = None,
     seed: int = 0,
+    columns: Mapping[str, NDArray[Any]] = MappingProxyType({}),
 ) -> Made:
     """Write a store; the first image of every class but the first is misclassified, the last one unreadable.
 
@@ -119,6 +121,8 @@ def make_store(
         Which of `PARTS` it holds; classes are counted with the matrices.
     names
         Names of the first classes; the others are called "class 5", "class 6" …
+    columns
+        Further columns of the manifest.
     """
     rng = np.random.default_rng(seed)
     graph = graph or layer_graph()
@@ -126,6 +130,7 @@ def make_store(
     run = run_of_images() if n_images else run_of_import()
     header = Header(graph, run, n_images, n_classes, n_classes, partition_size(n_images))
     given = tables(rng, n_classes, images_per_class, names)
+    given["images"] |= columns
     if "matrices" not in parts:
         given["classes"] = {name: given["classes"][name] for name in ("name", "synset", "output_index")}
     store = Store.create(path, header, given)

@@ -14,6 +14,7 @@
     │   ├── StoreIncompleteError a stage that has to run first
     │   └── StoreBusyError       another process that changes it
     ├── ClassNotFoundError   a class name
+    ├── GroupNotFoundError   a column to group images by, or a group of it
     ├── ClusterError         the Dask cluster
     ├── NumericalError       NaN, infinity or overflow
     └── FormatError          a file of another program
@@ -80,6 +81,10 @@ class StoreBusyError(StoreError):
 
 class ClassNotFoundError(SummitError):
     """No class, or more than one, has that name."""
+
+
+class GroupNotFoundError(SummitError):
+    """Images have no such column, it makes no groups, or none of that name."""
 
 
 class ClusterError(SummitError):

@@ -49,7 +49,7 @@ def _check_texts(table: pd.DataFrame) -> None:
 
 def _check_columns(path: Location, table: pd.DataFrame) -> None:
     stored = schema.variables("images")
-    reserved = {"class", *(v.name for v in stored), *(dim for v in stored for dim in v.dims)} - {"path"}
+    reserved = {"class", "correct", *(v.name for v in stored), *(dim for v in stored for dim in v.dims)} - {"path"}
     if taken := sorted(reserved & set(table.columns) | set(table.columns[table.columns.duplicated()])):
         raise DatasetError(
             f"The manifest {path} has the columns {taken} twice or the store uses the name itself; rename them."

@@ -12,14 +12,15 @@ from numpy.typing import NDArray
 
 from summit_dask.arrays.graph.attribution import ClassGraph, Marks, class_graph, to_networkx
 from summit_dask.arrays.graph.edges import ClassCounts
-from summit_dask.arrays.matrices import count_selected, count_sources
 from summit_dask.facts import schema
 from summit_dask.facts.addresses import why_not_counted
+from summit_dask.facts.config import ResultOptions
 from summit_dask.facts.errors import ClassNotFoundError, ConfigError, StoreIncompleteError, suggestion
 from summit_dask.facts.layergraph import Channel, LayerGraph
 from summit_dask.facts.names import composed
 from summit_dask.facts.pairs import PAPERS, Edges, Nodes, Pair
-from summit_dask.store.counts import Read, read_counts, used_channels, used_sources
+from summit_dask.store.counting import USED, Counts, count_images_of, matrices, of_pair
+from summit_dask.store.counts import Read, read_counts
 from summit_dask.store.evidence import group_of, read_marks
 from summit_dask.store.graphs import read_graph
 from summit_dask.store.store import FINGERPRINT
@@ -105,13 +106,15 @@ def count_images(
     pair
         What is counted: channels by activation or relevance, sources by influence or contribution.
     """
-    kept = rows & (read("images/status", slice(None)) == schema.READ)
-    zeros = np.zeros(int(kept.sum()), np.int32)
-    edges = {
-        hop.name: count_sources(own, zeros, 1, layer_graph.layer(hop.source).channels)
-        for hop, own in used_sources(read, layer_graph, kept, pair)
-    }
-    return ClassCounts(count_channels(read, layer_graph, kept, mass, excluded, pair), edges)
+    own = matrices(layer_graph, of_pair(pair), mass, excluded)
+    index = np.where(rows & (read("images/status", slice(None)) == schema.READ), 0, -1).astype(np.int32)
+    return class_counts(layer_graph, count_images_of(read, own, index, 1), pair)
+
+
+def class_counts(layer_graph: LayerGraph, counts: Counts, pair: Pair) -> ClassCounts:
+    """The counts of one group, as a graph of a pair of measures is made of them."""
+    nodes = {layer.name: counts[f"{layer.name}/{pair.nodes}_count"].toarray()[0] for layer in layer_graph.visible}
+    return ClassCounts(nodes, {hop.name: counts[f"{hop.name}/{pair.edges}_count"] for hop in layer_graph.hops})
 
 
 def count_channels(
@@ -123,9 +126,10 @@ def count_channels(
     pair: Pair = PAPERS,
 ) -> dict[str, NDArray[np.int32]]:
     """Images that use each channel, by visible layer, among some readable images; see `count_images`."""
-    zeros = np.zeros(int(rows.sum()), np.int32)
-    used = used_channels(read, layer_graph, rows, mass, excluded, pair)
-    return {layer: count_selected(own, zeros, 1)[0] for layer, own in used}
+    nodes = [count for count in of_pair(pair) if count in USED]
+    own = matrices(layer_graph, nodes, mass, excluded)
+    counts = count_images_of(read, own, np.where(rows, 0, -1).astype(np.int32), 1)
+    return {layer.name: counts[f"{layer.name}/{pair.nodes}_count"].toarray()[0] for layer in layer_graph.visible}
 
 
 def attribution_graph(
@@ -201,10 +205,7 @@ def attribution_graph(
         raise ConfigError("attribution_graph needs a class_name, or a selection of images=, or both.")
     stored = run_of(tree).config
     given = {"nodes": nodes, "edges": edges, "p": p, "unified": unified, "directed": directed, "mass": mass}
-    options = stored.replaced(**{name: value for name, value in given.items() if value is not None})
-    if why := why_not_counted(options.pair, options):
-        raise StoreIncompleteError(why)
-    left_out = options.excluded_by_layer() if excluded is None else _some(excluded)
+    options, left_out = asked_of(tree, given, excluded)
     graph = layer_graph_of(tree)
     read = reader_of(tree)
     index = None if class_name is None else find_class(tree, class_name)
@@ -225,6 +226,24 @@ def attribution_graph(
     result = AttributionGraph(to_networkx(graph, made, marks))
     result.counted = Counted(graph, counts.activation, n_images, options.pair, options.mass)
     return result
+
+
+def asked_of(
+    tree: xr.DataTree, given: Mapping[str, Any], excluded: Mapping[str, Sequence[int]] | None
+) -> tuple[ResultOptions, dict[str, tuple[int, ...]]]:
+    """The run's options with those that are given (None: not), and the channels to leave out, by layer.
+
+    Raises
+    ------
+    StoreIncompleteError
+        If the store doesn't count the measures that are asked for.
+    ConfigError
+        If an option is out of range.
+    """
+    options = run_of(tree).config.replaced(**{name: value for name, value in given.items() if value is not None})
+    if why := why_not_counted(options.pair, options):
+        raise StoreIncompleteError(why)
+    return options, options.excluded_by_layer() if excluded is None else _some(excluded)
 
 
 def _marks(tree: xr.DataTree, index: int, pair: Pair, made: ClassGraph) -> Marks | None:

@@ -1,8 +1,9 @@
 """A store as an xarray tree, for whoever asks questions of it."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import xarray as xr
@@ -87,27 +88,47 @@ def run_of(tree: xr.DataTree) -> Run:
     return Run(**tree.attrs["run"])
 
 
-def reader_of(tree: xr.DataTree) -> Read:
-    """Read values of an open tree; what lost its files is refused, where xarray alone would give fill values.
+#: An array of an open tree, by its address, and some rows of its first dim that are going to be read.
+Find = Callable[[str, Any], xr.DataArray]
+
+
+def finder_of(tree: xr.DataTree) -> Find:
+    """Find arrays of an open tree; what lost its files is refused, where xarray alone would give fill values.
 
     Raises
     ------
     StoreError, StoreIncompleteError
-        On reading, if the array is damaged or the store lacks it.
+        On finding, if files of these rows are missing or the store lacks the array.
     """
     store = _store_behind(tree)
 
-    def read(address: str, rows: Any) -> NDArray[Any]:
+    def find(address: str, rows: Any) -> xr.DataArray:
         try:
-            array = tree[address]
+            array = cast(xr.DataArray, tree[address])
         except KeyError:
             raise StoreIncompleteError(
                 f"The store has no {address}; run the stage that makes it, or use a store that holds per-image values."
             ) from None
         if store is not None:
             store.refuse_lost_files(address, rows)
+        return array
+
+    return find
+
+
+def reader_of(tree: xr.DataTree) -> Read:
+    """Read values of an open tree; see `finder_of`.
+
+    Raises
+    ------
+    StoreError, StoreIncompleteError
+        On reading, if the array is damaged or the store lacks it.
+    """
+    find = finder_of(tree)
+
+    def read(address: str, rows: Any) -> NDArray[Any]:
         try:
-            return np.asarray(array[rows].values)
+            return np.asarray(find(address, rows)[rows].values)
         except (ValueError, RuntimeError) as error:
             raise StoreError(
                 f"{address} of the store can't be read: {error}. Its files are damaged; restore them."
