@@ -134,6 +134,12 @@ _append = click.option("--append", is_flag=True, help="add images that the store
 _remeasure = click.option(
     "--remeasure", is_flag=True, help="measure images again whose files have changed, instead of refusing them"
 )
+_by = click.option(
+    "--by",
+    multiple=True,
+    help="count by a column of the images too: predicted, correct, or one of the manifest; several together make a "
+    "group of each combination",
+)
 _retry = click.option("--retry-unreadable", is_flag=True, help="try the images again that could not be read before")
 
 
@@ -241,19 +247,20 @@ def _add_stage_command(name: str, stages: Sequence[Stage]) -> None:
     kinds = [stage.options for stage in stages if not stage.by_partition]
     kinds += [ClusterOptions] if any(stage.on_cluster for stage in stages) else []
 
-    def run_stages(store: Location, retry_unreadable: bool = False, **values: Any) -> None:
+    def run_stages(store: Location, retry_unreadable: bool = False, by: tuple[str, ...] = (), **values: Any) -> None:
         from summit_dask.stages.pipeline import run_command
         from summit_dask.store.status import pending_commands
 
         given = _given(values)
         where = {option: given.pop(option) for option in ClusterOptions.model_fields if option in given}
-        made = run_command(name, store, given, ClusterOptions.of(where, COMMAND_LINE), retry_unreadable)
+        made = run_command(name, store, given, ClusterOptions.of(where, COMMAND_LINE), retry_unreadable, by)
         waiting = pending_commands(made)
         click.echo(f"{name} is done." + (f" Still to run: {', '.join(waiting)}." if waiting else ""))
 
     summary = "; ".join(stage.summary for stage in stages)
     command = options(*kinds)(run_stages)
     command = _retry(command) if any(stage.by_partition for stage in stages) else command
+    command = _by(command) if any(stage.name == "reduce" for stage in stages) else command
     commands.command(name, help=f"{summary}.")(_store(command))
 
 

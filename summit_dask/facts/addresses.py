@@ -5,7 +5,7 @@ layer graph   visible: lower (12 channels), upper (15 channels)
 addresses     activations/lower/value (image, 12)    activations/upper/value (image, 15)
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import prod
 
 from summit_dask.facts import schema
@@ -15,8 +15,11 @@ from summit_dask.facts.pairs import PAIRS, Pair
 from summit_dask.facts.schema import Variable
 
 
-def members_of(layer_graph: LayerGraph, variable: Variable) -> tuple[str, ...]:
-    """Names of the layers, hops or pairs that a variable exists for; ("",) for one that belongs to none."""
+def members_of(layer_graph: LayerGraph, variable: Variable, groupings: Sequence[str] = ()) -> tuple[str, ...]:
+    """Names of the layers, hops or pairs that a variable exists for; ("",) for one that belongs to none.
+
+    What is counted by groups of images is there once for each of the groupings, as in "site/inception4c".
+    """
     by_kind = {
         "": ("",),
         "visible": tuple(layer.name for layer in layer_graph.visible),
@@ -24,14 +27,18 @@ def members_of(layer_graph: LayerGraph, variable: Variable) -> tuple[str, ...]:
         "influenced": tuple(layer.name for layer in layer_graph.influenced),
         "hop": tuple(hop.name for hop in layer_graph.hops),
         "pair": tuple(pair.name for pair in PAIRS),
+        "by": ("",),
     }
-    return by_kind[variable.members]
+    members = by_kind[variable.members]
+    if variable.is_grouped:
+        return tuple(f"{by}/{member}".rstrip("/") for by in groupings for member in members)
+    return members
 
 
-def addresses(layer_graph: LayerGraph, head: str) -> Iterator[tuple[str, Variable]]:
-    """Address of every array that an outermost group may hold, with what it is."""
+def addresses(layer_graph: LayerGraph, head: str, groupings: Sequence[str] = ()) -> Iterator[tuple[str, Variable]]:
+    """Address of every array that an outermost group may hold, with what it is; see `members_of`."""
     for variable in schema.variables(head):
-        for member in members_of(layer_graph, variable):
+        for member in members_of(layer_graph, variable, groupings):
             yield variable.address(member), variable
 
 
@@ -70,12 +77,15 @@ def why_not_counted(pair: Pair, options: MeasureOptions) -> str:
 
 def own_lengths(layer_graph: LayerGraph, address: str) -> dict[str, int]:
     """Lengths of the dims that the layer or hop in an address decides."""
-    kind = schema.variable(address).members
+    variable = schema.variable(address)
+    kind = variable.members
     member = address.partition("/")[2].rpartition("/")[0]
+    if variable.is_grouped:
+        member = member.partition("/")[2]
     hop = next((hop for hop in layer_graph.hops if kind == "hop" and hop.name == member), None)
     if hop is not None:
         return {"channel": hop.channels, "source": layer_graph.layer(hop.source).channels}
-    return {} if kind in ("", "pair") else {"channel": layer_graph.layer(member).channels}
+    return {} if kind in ("", "pair", "by") else {"channel": layer_graph.layer(member).channels}
 
 
 def bytes_per_image(layer_graph: LayerGraph, options: MeasureOptions) -> int:

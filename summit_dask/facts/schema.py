@@ -7,6 +7,7 @@ An array's address is its group and name. A group may end in a placeholder, whic
     influences/{influenced}/source       ->  influences/4c.reduce/source       each layer that hops lead to
     matrices/{hop}/influence_count       ->  matrices/4c.weight/influence_count
     graphs/{pair}/node_class             ->  graphs/activation-influence/node_class     see `pairs`
+    grouped/{by}/{hop}/influence_count   ->  grouped/site correct/4c.weight/influence_count     see `store.groups`
 
 Strings have the dtype "str" (`numpy.dtypes.StringDType` in memory; xarray before 2026.9 reads them as objects). Counts
 are integers.
@@ -72,8 +73,13 @@ class Variable:
 
     @property
     def members(self) -> str:
-        """What the placeholder stands for: visible, with_maps, influenced, hop or pair; empty without one."""
-        return self.group.partition("/")[2].strip("{}")
+        """What the last placeholder stands for: visible, with_maps, influenced, hop, pair or by; empty without one."""
+        return self.group.partition("/")[2].rpartition("/")[2].strip("{}")
+
+    @property
+    def is_grouped(self) -> bool:
+        """Whether it is a count by groups of images, which each stand in a group of their own."""
+        return "{by}" in self.group
 
     def address(self, member: str = "") -> str:
         """Group and name, for one layer, hop or pair where the group has a placeholder."""
@@ -108,10 +114,28 @@ def _ranking(head: str, prefix: str, what: str) -> tuple[Variable, ...]:
     )
 
 
-def _source_count(name: str, option: str, what: str) -> Variable:
+def _counts(head: str, row: str) -> tuple[Variable, ...]:
+    """Counts of channels by layer and of sources by hop, a row a class or another group of images."""
+    return (
+        Variable(f"{head}/{{visible}}", "activation_count", (row, "channel"), "int32", "images that use the channel"),
+        Variable(
+            f"{head}/{{visible}}",
+            "relevance_count",
+            (row, "channel"),
+            "int32",
+            "images for which the channel is relevant",
+            options=("relevance",),
+        ),
+        _source_count(head, row, "influence_count", "influences", "its largest influences"),
+        _source_count(head, row, "contribution_count", "contributions", "what adds most to it"),
+        _source_count(head, row, "inhibition_count", "contributions", "what lowers it most"),
+    )
+
+
+def _source_count(head: str, row: str, name: str, option: str, what: str) -> Variable:
     """Counts by hop."""
     meaning = f"images in which the source is among {what}; channels are the hop's own targets, in its order"
-    return Variable("matrices/{hop}", name, ("class", "channel", "source"), "int32", meaning, options=(option,))
+    return Variable(f"{head}/{{hop}}", name, (row, "channel", "source"), "int32", meaning, options=(option,))
 
 
 _EVIDENCE = "evidence/{pair}"
@@ -212,18 +236,12 @@ VARIABLES: tuple[Variable, ...] = (
         "activation times gradient of the image's own logit, summed over positions",
         options=("relevance",),
     ),
-    Variable("matrices/{visible}", "activation_count", ("class", "channel"), "int32", "images that use the channel"),
+    *_counts("matrices", "class"),
     Variable(
-        "matrices/{visible}",
-        "relevance_count",
-        ("class", "channel"),
-        "int32",
-        "images for which the channel is relevant",
-        options=("relevance",),
+        "grouped/{by}", "group", ("group",), "str", "values of the columns that the images are grouped by; unique"
     ),
-    _source_count("influence_count", "influences", "its largest influences"),
-    _source_count("contribution_count", "contributions", "what adds most to it"),
-    _source_count("inhibition_count", "contributions", "what lowers it most"),
+    Variable("grouped/{by}", "n_images", ("group",), "int32", "readable images of the group"),
+    *_counts("grouped/{by}", "group"),
     Variable("graphs/{pair}", "node_class", _NODE, "int32", "place of the node's class in /classes"),
     Variable("graphs/{pair}", "node_layer", _NODE, "int16", "place of the node's layer in the layer graph"),
     Variable("graphs/{pair}", "node_channel", _NODE, "int32", "channel of the node"),

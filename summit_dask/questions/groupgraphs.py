@@ -14,9 +14,9 @@ from summit_dask.facts.config import ResultOptions
 from summit_dask.facts.layergraph import LayerGraph
 from summit_dask.facts.pairs import Edges, Nodes
 from summit_dask.questions.query import AttributionGraph, Counted, asked_of, count_images
-from summit_dask.store.counts import Read, read_images
-from summit_dask.store.groups import Groups, groups_of_tree
-from summit_dask.store.tree import layer_graph_of, reader_of
+from summit_dask.store.counts import Read, read_counts, read_images
+from summit_dask.store.groups import Groups, groups_of_tree, is_counted
+from summit_dask.store.tree import layer_graph_of, reader_of, run_of
 
 #: Images below which a group's graph is told to be shaky, and samples of them that show how much.
 FEW_IMAGES, N_SAMPLES = 30, 50
@@ -68,18 +68,28 @@ def attribution_graphs(
     """
     given = {"nodes": nodes, "edges": edges, "p": p, "unified": unified, "directed": directed, "mass": mass}
     options, left_out = asked_of(tree, given, excluded)
-    return GroupGraphs(reader_of(tree), layer_graph_of(tree), groups_of_tree(tree, by), options, left_out)
+    stored, groups = run_of(tree).config, groups_of_tree(tree, by)
+    as_stored = options.mass == stored.mass and left_out == stored.excluded_by_layer()
+    group = groups.address if as_stored and is_counted(tree, groups) else None
+    return GroupGraphs(reader_of(tree), layer_graph_of(tree), groups, options, left_out, group)
 
 
 @dataclass(frozen=True, eq=False)
 class GroupGraphs(Mapping[str, AttributionGraph]):
-    """Graphs of groups by the groups' names; see `attribution_graphs`."""
+    """Graphs of groups by the groups' names; see `attribution_graphs`.
+
+    Attributes
+    ----------
+    group
+        Of the store, where the groups' counts stand; None: they are counted from the values of single images.
+    """
 
     read: Read
     layer_graph: LayerGraph
     groups: Groups
     options: ResultOptions
     excluded: Mapping[str, Sequence[int]]
+    group: str | None = None
 
     def __getitem__(self, name: str) -> AttributionGraph:
         index = self.groups.find(name)
@@ -100,8 +110,11 @@ class GroupGraphs(Mapping[str, AttributionGraph]):
         return len(self.groups.names)
 
     def _counts(self, index: int) -> ClassCounts:
-        rows = self.groups.index == index
         options = self.options
+        if self.group is not None:
+            (counts,) = read_counts(self.read, self.layer_graph, slice(index, index + 1), options.pair, self.group)
+            return counts
+        rows = self.groups.index == index
         return count_images(self.read, self.layer_graph, rows, options.mass, self.excluded, options.pair)
 
     def few_images(self, name: str) -> str:

@@ -20,7 +20,7 @@ from summit_dask.arrays.matrices import add_counts, tree_reduce
 from summit_dask.facts import schema
 from summit_dask.store.counting import BLOCK, RANKED, USED, Matrix, by_values, bytes_of_group, kept, matrices
 from summit_dask.store.counts import Read
-from summit_dask.store.groups import Groups, groups_of_tree
+from summit_dask.store.groups import Groups, groups_of_tree, is_counted
 from summit_dask.store.tree import Find, finder_of, layer_graph_of, reader_of, run_of
 
 #: Dense counts of some groups that are made at once, in bytes.
@@ -68,29 +68,35 @@ def count(tree: xr.DataTree, by: str | Sequence[str] = "class") -> xr.DataTree:
     groups = groups_of_tree(tree, by)
     options = run_of(tree).config
     own = matrices(layer_graph_of(tree), kept((*USED, *RANKED), options), options.mass, options.excluded_by_layer())
+    if is_counted(tree, groups):
+        return _stored(tree, groups, own)
     blocks = [slice(start, min(start + BLOCK, len(groups.index))) for start in range(0, len(groups.index), BLOCK)]
     images = _Images(groups.index, len(groups.names), blocks, finder_of(tree), reader_of(tree))
-    arrays = {matrix.name: array for together in by_values(own) for matrix, array in images.counted(together)}
-    counts = xr.DataTree.from_dict({"/": _labels(groups), **_datasets(arrays)})
+    made = (counted for together in by_values(own) for counted in images.counted(together))
+    counts = _tree(groups, {matrix.name: _variable(matrix.name, array) for matrix, array in made})
     return counts if _is_chunked(tree, own) else _computed(counts)
 
 
-def _labels(groups: Groups) -> xr.Dataset:
+def _stored(tree: xr.DataTree, groups: Groups, own: Sequence[Matrix]) -> xr.DataTree:
+    """What `reduce --by` made."""
+    find = finder_of(tree)
+    return _tree(groups, {matrix.name: find(f"{groups.address}/{matrix.name}", slice(None)).variable for matrix in own})
+
+
+def _variable(name: str, array: da.Array) -> xr.Variable:
+    about = schema.variable(f"matrices/{name}")
+    return xr.Variable(("group", *about.dims[1:]), array, {"long_name": about.meaning, "units": about.units})
+
+
+def _tree(groups: Groups, variables: Mapping[str, xr.Variable]) -> xr.DataTree:
+    """A dataset for each layer and hop, from the variables by layer or hop and name."""
     coords: dict[str, Any] = {"group": np.array(groups.names, schema.STRING)}
     coords |= {name: ("group", values) for name, values in groups.values.items()}
-    return xr.Dataset({"n_images": ("group", groups.n_images)}, coords)
-
-
-def _datasets(arrays: Mapping[str, da.Array]) -> dict[str, xr.Dataset]:
-    """By layer or hop, from the arrays by layer or hop and name."""
-    datasets: dict[str, xr.Dataset] = {}
-    for address, array in arrays.items():
+    datasets = {"/": xr.Dataset({"n_images": ("group", groups.n_images)}, coords)}
+    for address, variable in variables.items():
         member, _, name = address.rpartition("/")
-        about = schema.variable(f"matrices/{address}")
-        dims = ("group", *about.dims[1:])
-        variable = xr.Variable(dims, array, {"long_name": about.meaning, "units": about.units})
         datasets[member] = datasets.get(member, xr.Dataset()).assign({name: variable})
-    return datasets
+    return xr.DataTree.from_dict(datasets)
 
 
 def _computed(counts: xr.DataTree) -> xr.DataTree:

@@ -6,14 +6,15 @@ from typing import Any
 import numpy as np
 
 from summit_dask.facts import schema
-from summit_dask.facts.addresses import addresses
 from summit_dask.facts.errors import StoreError
 from summit_dask.facts.location import Location
 from summit_dask.facts.pairs import Pair
 from summit_dask.facts.wording import notes_in_words
 from summit_dask.store.evidence import is_tested
 from summit_dask.store.graphs import stored_pairs
+from summit_dask.store.groups import counted_groups
 from summit_dask.store.places import room
+from summit_dask.store.present import present_arrays
 from summit_dask.store.progress import size
 from summit_dask.store.status import fingerprints, outdated, pending_commands
 from summit_dask.store.store import Store
@@ -53,6 +54,7 @@ def describe(path: Location) -> dict[str, Any]:
         "classes": header.n_classes,
         "outputs": header.n_outputs,
         "graphs": _graphs(store),
+        "grouped": _grouped(store),
         "unreadable": _unreadable(store, status == schema.UNREADABLE),
         "damaged": list(damaged_arrays(store)),
         "bytes": {group: taken.bytes for group, taken in room(path).items()},
@@ -69,15 +71,21 @@ def _graphs(store: Store) -> list[dict[str, Any]]:
     ]
 
 
+def _grouped(store: Store) -> list[dict[str, Any]]:
+    """By which columns images were counted too, and in how many groups (None: they would be others now)."""
+    if store.header.run.imported is not None:
+        return []
+    found = counted_groups(store).items()
+    return [{"by": name.split(" "), "groups": None if own is None else len(own.names)} for name, own in found]
+
+
 def damaged_arrays(store: Store) -> Iterator[str]:
     """A sentence for every array that lacks a file which was written, or has an empty one; no value is read."""
-    for head in dict.fromkeys(variable.head for variable in schema.VARIABLES):
-        for address, _ in addresses(store.layer_graph, head):
-            try:
-                if store.has(address):
-                    store.refuse_lost_files(address)
-            except StoreError as error:
-                yield str(error)
+    for address, _ in present_arrays(store):
+        try:
+            store.refuse_lost_files(address)
+        except StoreError as error:
+            yield str(error)
 
 
 def _unreadable(store: Store, which: Any) -> list[dict[str, str]]:
@@ -129,6 +137,8 @@ def _lines(facts: Mapping[str, Any]) -> Iterable[str]:
         yield f"Accuracy: top-1 {facts['top1']:.1%}, top-5 {facts['top5']:.1%}"
     if facts["graphs"]:
         yield f"Graphs: {'; '.join(map(_graphs_in_words, facts['graphs']))}"
+    if facts["grouped"]:
+        yield f"Counted by: {'; '.join(map(_grouping_in_words, facts['grouped']))}"
     yield f"Still to run: {', '.join(facts['pending']) or 'nothing'}"
     each = f", {size(total / facts['images'])} per image" if facts["images"] else ""
     yield f"Size: {size(total)}{each}"
@@ -140,6 +150,11 @@ def _lines(facts: Mapping[str, Any]) -> Iterable[str]:
 def _graphs_in_words(graphs: Mapping[str, Any]) -> str:
     states = [word for word, key in (("made with other options", "outdated"), ("tested", "tested")) if graphs[key]]
     return Pair(graphs["nodes"], graphs["edges"]).words + (f" ({', '.join(states)})" if states else "")
+
+
+def _grouping_in_words(grouping: Mapping[str, Any]) -> str:
+    columns, n_groups = " and ".join(grouping["by"]), grouping["groups"]
+    return f"{columns} ({'made with other options or values' if n_groups is None else f'{n_groups} groups'})"
 
 
 def _unreadable_lines(unreadable: list[dict[str, str]]) -> Iterable[str]:

@@ -23,8 +23,7 @@ from summit_dask.store.counting import USED, Counts, count_images_of, matrices, 
 from summit_dask.store.counts import Read, read_counts
 from summit_dask.store.evidence import group_of, read_marks
 from summit_dask.store.graphs import read_graph
-from summit_dask.store.store import FINGERPRINT
-from summit_dask.store.tree import layer_graph_of, reader_of, run_of
+from summit_dask.store.tree import layer_graph_of, made_with, reader_of, run_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -248,21 +247,12 @@ def asked_of(
 
 def _marks(tree: xr.DataTree, index: int, pair: Pair, made: ClassGraph) -> Marks | None:
     """What evidence says of a class's graph; None if there is none, or none of this graph."""
-    tested, stored = (_made_with(tree, group) for group in (group_of(pair), pair.group))
+    tested, stored = (made_with(tree, group) for group in (group_of(pair), pair.group))
     if tested is None or tested != stored:
         return None
     reader = reader_of(tree)
     read = cache(lambda address: reader(address, slice(None)))
     return read_marks(read, index, pair) if made.is_same(read_graph(read, index, pair)) else None
-
-
-def _made_with(tree: xr.DataTree, group: str) -> int | None:
-    """As `Store.finished`."""
-    try:
-        key: int | None = tree[group].attrs.get(FINGERPRINT)
-    except KeyError:
-        return None
-    return key
 
 
 def _some(excluded: Mapping[str, Sequence[int]]) -> dict[str, tuple[int, ...]]:

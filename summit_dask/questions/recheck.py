@@ -158,27 +158,32 @@ def equal(name: str, stored: NDArray[Any], again: NDArray[Any]) -> str | None:
 
 def counts(store: Store, classes: NDArray[np.int64]) -> Findings:
     """All counts of some classes, counted again from the values of their images."""
-    options = store.header.run.config
     readable = store.read("images/status") == schema.READ
     for index in classes.tolist():
-        rows = readable & (store.read("images/class_index") == index)
-        for count in kept(USED, options):
-            yield from _used(store, count, rows, index)
-        for count in kept(RANKED, options):
-            yield from _ranked(store, count, rows, index)
+        yield from counts_of(store, "matrices", index, readable & (store.read("images/class_index") == index))
 
 
-def _used(store: Store, count: Count, rows: NDArray[np.bool_], index: int) -> Findings:
+def counts_of(store: Store, group: str, index: int, rows: NDArray[np.bool_]) -> Findings:
+    """All counts of a class, or of another group of images, counted again from the values of these."""
+    options = store.header.run.config
+    for count in kept(USED, options):
+        yield from _used(store, count, rows, group, index)
+    for count in kept(RANKED, options):
+        yield from _ranked(store, count, rows, group, index)
+
+
+def _used(store: Store, count: Count, rows: NDArray[np.bool_], group: str, index: int) -> Findings:
     """Channels that the images use, of every visible layer."""
     options = store.header.run.config
     for layer in store.layer_graph.visible:
         values = store.read(count.address(layer.name, "value"))[rows]
         used = select_channels(values, options.mass, options.excluded_channels(layer.name))
         again = count_selected(used, np.zeros(len(used), np.int32), 1)
-        yield equal(f"class {index}, {count.name} of {layer.name}", _of_class(store, count, layer.name, index), again)
+        stored = _of_group(store, f"{group}/{layer.name}/{count.name}", index)
+        yield equal(f"{_row(group, index)}, {count.name} of {layer.name}", stored, again)
 
 
-def _ranked(store: Store, count: Count, rows: NDArray[np.bool_], index: int) -> Findings:
+def _ranked(store: Store, count: Count, rows: NDArray[np.bool_], group: str, index: int) -> Findings:
     """Sources of every hop."""
     graph = store.layer_graph
     for layer in graph.influenced:
@@ -186,13 +191,18 @@ def _ranked(store: Store, count: Count, rows: NDArray[np.bool_], index: int) -> 
         for place, hop in enumerate(graph.incoming(layer.name)):
             own = sources_by_hop(source[:, hop.rows], by_hop[:, hop.rows], place)
             again = count_sources(own, np.zeros(len(own), np.int32), 1, graph.layer(hop.source).channels)
-            stored = _of_class(store, count, hop.name, index)
-            yield equal(f"class {index}, {count.name} of {hop.name}", stored, again.toarray().reshape(stored.shape))
+            stored = _of_group(store, f"{group}/{hop.name}/{count.name}", index)
+            what = f"{_row(group, index)}, {count.name} of {hop.name}"
+            yield equal(what, stored, again.toarray().reshape(stored.shape))
 
 
-def _of_class(store: Store, count: Count, member: str, index: int) -> NDArray[np.int32]:
-    """One class's row of a matrix, the class axis kept."""
-    return store.read(f"matrices/{member}/{count.name}", slice(index, index + 1))
+def _row(group: str, index: int) -> str:
+    return f"class {index}" if group == "matrices" else f"{group}, group {index}"
+
+
+def _of_group(store: Store, address: str, index: int) -> NDArray[np.int32]:
+    """One row of a matrix, the axis of classes or groups kept."""
+    return store.read(address, slice(index, index + 1))
 
 
 def graphs(store: Store, classes: NDArray[np.int64], pair: Pair) -> Findings:

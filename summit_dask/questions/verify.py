@@ -24,6 +24,8 @@ from summit_dask.questions.recheck import Findings, equal
 from summit_dask.store.damage import find_damage
 from summit_dask.store.evidence import is_tested
 from summit_dask.store.graphs import stored_pairs
+from summit_dask.store.groups import Groups, counted_groups
+from summit_dask.store.present import GROUPED, present_arrays
 from summit_dask.store.status import fingerprints, outdated, pending_commands
 from summit_dask.store.store import Store
 
@@ -108,18 +110,10 @@ def _classes(store: Store) -> NDArray[np.int64]:
     return _sample(store.header.n_classes, SAMPLE_CLASSES)
 
 
-def _present(store: Store) -> Iterator[tuple[str, schema.Variable]]:
-    """Arrays of the registry that the store has."""
-    for head in dict.fromkeys(variable.head for variable in schema.VARIABLES):
-        for address, variable in addresses(store.layer_graph, head):
-            if store.has(address):
-                yield address, variable
-
-
 def _arrays(store: Store, _: int) -> Findings:
     """Of every array of the registry: its dims and dtype, and whether a check answers."""
     answered = frozenset().union(*(kind.variables for kind in KINDS))
-    for address, variable in _present(store):
+    for address, variable in present_arrays(store):
         if not {variable.head, f"{variable.head}/{variable.name}"} & answered:
             yield f"{address}: no check of 'verify' answers for this variable; add it to questions/verify.py"
         yield _registered(store, address, variable)
@@ -220,6 +214,18 @@ def _usage(store: Store, _: int) -> Findings:
             yield equal(f"usage/{layer.name}/{name}", stored, np.nan_to_num(getattr(again, name), nan=-1))
 
 
+def _grouped(store: Store, _: int) -> Findings:
+    """Groups of images, found again, and the counts of some; what is outdated can't be found again."""
+    return chain.from_iterable(_of_groups(store, groups) for groups in counted_groups(store).values() if groups)
+
+
+def _of_groups(store: Store, groups: Groups) -> Findings:
+    yield equal(f"{groups.address}/group", store.read(f"{groups.address}/group"), np.array(groups.names))
+    yield equal(f"{groups.address}/n_images", store.read(f"{groups.address}/n_images"), groups.n_images)
+    for index in _sample(len(groups.names), SAMPLE_CLASSES).tolist():
+        yield from recheck.counts_of(store, groups.address, index, groups.index == index)
+
+
 def _is_ours(store: Store) -> bool:
     return store.header.run.imported is None
 
@@ -296,5 +302,11 @@ KINDS: tuple[Kind, ...] = (
         "examples", frozenset({"examples"}), lambda store: _is_ours(store) and _finished("examples")(store), _examples
     ),
     Kind("pictures", frozenset({"pictures"}), lambda store: store.has("pictures"), _pictures),
+    Kind(
+        "counts of groups",
+        frozenset({GROUPED}),
+        lambda store: _is_ours(store) and any(counted_groups(store).values()),
+        _grouped,
+    ),
     Kind("usage", frozenset({"usage"}), _finished("usage", "matrices"), _usage),
 )

@@ -45,7 +45,8 @@ def append(store: Store, run: Run, images: ImageSet, outputs: Outputs) -> Store:
     header = Header(before.layer_graph, after, n_images, n_classes, before.n_outputs, before.partition_size)
     say(
         f"{n_images - before.n_images} images and {n_classes - before.n_classes} classes are appended to {store.path}. "
-        "Counts, graphs and examples are made anew; graphs of other measures, evidence and usage by their own commands."
+        "Counts, graphs and examples are made anew; graphs of other measures, counts by groups of images, evidence and "
+        "usage by their own commands."
     )
     return extend(store, header, tables_of(ordered, outputs))
 

@@ -13,6 +13,7 @@ from summit_dask.facts.location import Location
 from summit_dask.facts.stages import STAGES, Stage, commands
 from summit_dask.stages.cluster import Connect, cluster
 from summit_dask.stages.forkserver import prepare_workers
+from summit_dask.stages.groups import count_groups
 from summit_dask.stages.init import check_counted, check_exclusions, init, resolved
 from summit_dask.store.progress import say
 from summit_dask.store.status import check_ready, fingerprints, is_done, pending
@@ -64,7 +65,12 @@ def retry(store: Store) -> None:
 
 
 def run_command(
-    name: str, path: Location, results: Mapping[str, Any], where: ClusterOptions, retry_unreadable: bool = False
+    name: str,
+    path: Location,
+    results: Mapping[str, Any],
+    where: ClusterOptions,
+    retry_unreadable: bool = False,
+    by: Sequence[str] = (),
 ) -> Store:
     """The stages of one command on an existing store, with some options changed.
 
@@ -76,6 +82,8 @@ def run_command(
         The cluster to run on.
     retry_unreadable
         Measure the images again that could not be read before.
+    by
+        Columns of the images by which these are counted too, after the stages.
 
     Raises
     ------
@@ -91,6 +99,8 @@ def run_command(
         if retry_unreadable:
             retry(store)
         run_stages(store, commands()[name], options, connect)
+        if by:
+            count_groups(store, by, options, connect)
     return store
 
 

@@ -3,7 +3,7 @@
     metadata                   written again from the copy in the root's zarr.json
     values of a partition      the partition is measured again
     tables of init             looked up again in images and classes, if these are still the same
-    a group of a stage         made again with its own options; so are evidence and pictures
+    a group of a stage         made again with its own options; so are counts by groups, evidence and pictures
 
 What is made again first loses its done record: a repair that is stopped is gone on with by the next one, or by a run.
 """
@@ -23,15 +23,18 @@ from summit_dask.facts.stages import STAGES, Stage, stage_named, stage_of
 from summit_dask.stages.cluster import Connect, cluster
 from summit_dask.stages.evidence import find_evidence
 from summit_dask.stages.extract import extract
+from summit_dask.stages.groups import count_groups
 from summit_dask.stages.pictures import paint
 from summit_dask.stages.pipeline import run_stages
 from summit_dask.stages.reduce import write_statistics
 from summit_dask.stages.sources import tables_again
 from summit_dask.store.damage import Damage, find_damage
 from summit_dask.store.evidence import group_of, stored_settings
+from summit_dask.store.groups import groups_of_store
 from summit_dask.store.lock import holding
 from summit_dask.store.metadata import METADATA, gathered, root_of, write_again
 from summit_dask.store.pictures import made_with, noted_settings
+from summit_dask.store.present import GROUPED
 from summit_dask.store.status import fingerprints, is_done
 from summit_dask.store.store import Store
 
@@ -101,6 +104,7 @@ def mend(store: Store, damages: Sequence[Damage], connect: Connect) -> Iterator[
     groups = dict.fromkeys(_group(address) for address in lost if not _is_table(address))
     for stage in STAGES:
         yield from (_make_again(store, stage, group, connect) for group in groups if stage_of(group) is stage)
+    yield from (_count_again(store, group, connect) for group in groups if group.startswith(f"{GROUPED}/"))
     yield from (_test_again(store, group, connect) for group in groups if group.startswith("evidence/"))
     yield from (_paint_again(store, group, connect) for group in groups if group.startswith("pictures/"))
     if "usage" in groups:
@@ -116,7 +120,7 @@ def _is_table(address: str) -> bool:
 def _group(address: str) -> str:
     """The group that is finished and renewed by itself: graphs/activation-influence, matrices."""
     head, *inner = address.split("/")
-    return f"{head}/{inner[0]}" if head in ("graphs", "evidence", "pictures") else head
+    return f"{head}/{inner[0]}" if head in ("graphs", "evidence", "pictures", GROUPED) else head
 
 
 def _look_up_again(store: Store, addresses: Sequence[str]) -> Iterator[str]:
@@ -146,6 +150,20 @@ def _make_again(store: Store, stage: Stage, group: str, connect: Connect) -> str
         return _taken_out(store, group, f"'summit-dask {stage.command} {store.path}' makes it once it can")
     store.finish(group, 0)
     run_stages(store, [stage], options, connect)
+    return f"Made again: {group}."
+
+
+def _count_again(store: Store, group: str, connect: Connect) -> str:
+    """Counts by other groups of images, unless what they were made from has changed since."""
+    columns = group.partition("/")[2].split(" ")
+    options = store.header.run.config
+    key = store.finished(group)
+    measured = is_done(store, stage_named("extract"), options)
+    if not measured or key != groups_of_store(store, columns).fingerprint(fingerprints(store)["reduce"]):
+        flags = " ".join(f"--by {column}" for column in columns)
+        return _taken_out(store, group, f"'summit-dask reduce {store.path} {flags}' makes it again")
+    store.finish(group, 0)
+    count_groups(store, columns, options, connect)
     return f"Made again: {group}."
 
 

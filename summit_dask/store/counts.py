@@ -22,10 +22,18 @@ from summit_dask.facts.pairs import PAPERS, Pair
 Read = Callable[[str, Any], NDArray[Any]]
 
 
-def read_counts(read: Read, layer_graph: LayerGraph, classes: slice, pair: Pair = PAPERS) -> list[ClassCounts]:
-    """Counts of some neighbouring classes that graphs of a pair of measures are made of, each array read once."""
-    nodes = {layer.name: read(node_counts(layer.name, pair), classes) for layer in layer_graph.visible}
-    edges = {hop.name: read(edge_counts(hop.name, pair), classes) for hop in layer_graph.hops}
+def read_counts(
+    read: Read, layer_graph: LayerGraph, classes: slice, pair: Pair = PAPERS, group: str = "matrices"
+) -> list[ClassCounts]:
+    """Counts of some neighbouring classes that graphs of a pair of measures are made of, each array read once.
+
+    Parameters
+    ----------
+    group
+        Of the store: that of the counts by class, or by other groups of images than classes.
+    """
+    nodes = {layer.name: read(node_counts(layer.name, pair, group), classes) for layer in layer_graph.visible}
+    edges = {hop.name: read(edge_counts(hop.name, pair, group), classes) for hop in layer_graph.hops}
     return [
         ClassCounts(
             {name: counts[index] for name, counts in nodes.items()},
@@ -35,14 +43,14 @@ def read_counts(read: Read, layer_graph: LayerGraph, classes: slice, pair: Pair 
     ]
 
 
-def node_counts(layer: str, pair: Pair) -> str:
+def node_counts(layer: str, pair: Pair, group: str = "matrices") -> str:
     """Address of the counts of a layer's channels."""
-    return f"matrices/{layer}/{pair.nodes}_count"
+    return f"{group}/{layer}/{pair.nodes}_count"
 
 
-def edge_counts(hop: str, pair: Pair) -> str:
+def edge_counts(hop: str, pair: Pair, group: str = "matrices") -> str:
     """Address of the counts of a hop's sources."""
-    return f"matrices/{hop}/{pair.edges}_count"
+    return f"{group}/{hop}/{pair.edges}_count"
 
 
 def node_values(layer: str, pair: Pair) -> str:

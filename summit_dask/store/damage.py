@@ -18,6 +18,7 @@ from summit_dask.facts import schema
 from summit_dask.facts.files import folder
 from summit_dask.facts.stages import stage_of
 from summit_dask.store.metadata import CHECKSUM, METADATA, checksum, gathered, root_of
+from summit_dask.store.present import GROUPED
 from summit_dask.store.store import Store
 
 MARKS = "partitions/fingerprint"
@@ -65,13 +66,15 @@ class Damage:
         return f"{repair} makes it again, as {_maker(self.address)} did"
 
 
+#: Commands that make what belongs to no stage; the tables are made by init.
+_MAKERS = {"evidence": "evidence", "pictures": "pictures", "usage": "usage", GROUPED: "reduce --by"}
+
+
 def _maker(address: str) -> str:
     """The command that wrote an array which is not divided into partitions."""
     stage = stage_of(address)
     head = address.partition("/")[0]
-    if stage is None and head not in ("evidence", "pictures", "usage"):
-        return "'init'"
-    return f"'{stage.command if stage else head}'"
+    return f"'{stage.command if stage else _MAKERS.get(head, 'init')}'"
 
 
 def is_measured(address: str) -> bool:

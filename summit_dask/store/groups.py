@@ -25,8 +25,10 @@ from summit_dask.facts import schema
 from summit_dask.facts.config import fingerprint
 from summit_dask.facts.errors import GroupNotFoundError, suggestion
 from summit_dask.store.counts import Read, readable_classes
+from summit_dask.store.present import GROUPED, stored_groupings
+from summit_dask.store.status import fingerprints
 from summit_dask.store.store import Store
-from summit_dask.store.tree import reader_of
+from summit_dask.store.tree import made_with, reader_of, run_of
 
 #: What images can be grouped by in every store; "label" is another word for the first.
 CLASS, PREDICTED, CORRECT = "class", "predicted", "correct"
@@ -34,9 +36,6 @@ BUILT_IN = (CLASS, PREDICTED, CORRECT)
 
 #: Groups by anything but the class, at most.
 MOST_GROUPS = 10_000
-
-#: The store's group of what was counted by other columns than the class.
-HEAD = "grouped"
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,8 +66,8 @@ class Groups:
 
     @property
     def address(self) -> str:
-        """The store's group of their counts."""
-        return f"{HEAD}/{'+'.join(self.columns)}"
+        """The store's group of their counts; names of columns hold no spaces."""
+        return f"{GROUPED}/{' '.join(self.columns)}"
 
     def find(self, name: str) -> int:
         """Place of a group.
@@ -101,6 +100,28 @@ def groups_of_tree(tree: xr.DataTree, by: str | Sequence[str]) -> Groups:
 def groups_of_store(store: Store, by: str | Sequence[str]) -> Groups:
     """Groups of a store's images; see `groups_of`."""
     return groups_of(store.read, manifest_columns(store), by)
+
+
+def counted_groups(store: Store) -> dict[str, Groups | None]:
+    """Groupings of whose counts the store has finished ones; None: not those that would be counted now."""
+    before = fingerprints(store)["reduce"]
+    found: dict[str, Groups | None] = {}
+    for name in stored_groupings(store):
+        try:
+            groups = groups_of_store(store, name.split(" "))
+        except GroupNotFoundError:
+            found[name] = None
+            continue
+        is_current = store.finished(groups.address) == groups.fingerprint(before)
+        found[name] = groups if is_current else None
+    return found
+
+
+def is_counted(tree: xr.DataTree, groups: Groups) -> bool:
+    """Whether an open tree has the counts of these groups, made with the run's options."""
+    before = run_of(tree).stage_fingerprints()
+    made = made_with(tree, groups.address)
+    return before is not None and made is not None and made == groups.fingerprint(before["reduce"])
 
 
 def manifest_columns(store: Store) -> list[str]:

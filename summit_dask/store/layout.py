@@ -43,7 +43,7 @@ def cut(variable: Variable, shape: Shape, partition: int) -> Cut:
         return Cut((1,), None)
     if variable.dims[0] == "image":
         return _cut_by_partition(shape, itemsize, partition)
-    if variable.dims == ("class", "channel", "source"):
+    if variable.dims[1:] == ("channel", "source"):
         return _cut_by_class(shape, itemsize)
     if variable.dims[0].endswith("_byte"):
         return _cut_bytes(shape[0])

@@ -17,7 +17,7 @@ from summit_dask.facts.layergraph import LayerGraph
 from summit_dask.facts.location import Location
 from summit_dask.facts.run import Run
 from summit_dask.store.counts import Read
-from summit_dask.store.store import Store, located
+from summit_dask.store.store import FINGERPRINT, Store, located
 
 
 def open_store(path: Location | str, chunks: Any = None, storage_options: dict[str, Any] | None = None) -> xr.DataTree:
@@ -86,6 +86,15 @@ def layer_graph_of(tree: xr.DataTree) -> LayerGraph:
 def run_of(tree: xr.DataTree) -> Run:
     """The run that an open store was made by."""
     return Run(**tree.attrs["run"])
+
+
+def made_with(tree: xr.DataTree, group: str) -> int | None:
+    """As `Store.finished`."""
+    try:
+        key: int | None = tree[group].attrs.get(FINGERPRINT)
+    except KeyError:
+        return None
+    return key
 
 
 #: An array of an open tree, by its address, and some rows of its first dim that are going to be read.
