@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
-from summit_dask.cli_formats import COMMANDS
+from summit_dask.cli_formats import COMMANDS, COMPARISONS, comparison_as
 from summit_dask.cli_site import site_command
 from summit_dask.cli_storage import STORE, storage_options
 from summit_dask.facts.config import (
@@ -294,20 +294,23 @@ def verify(store: Location, n_images: int) -> None:
 
 @commands.command()
 @click.argument("places", metavar="STORE [STORE2] A B", nargs=-1, required=True)
-@click.option("--format", "kind", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True)
+@click.option("--by", multiple=True, help="A and B are groups of images by a column, instead of classes; as in reduce")
+@click.option("--format", "kind", type=click.Choice(["table", *COMPARISONS]), default="table", show_default=True)
 @storage_options
-def compare(places: tuple[str, ...], kind: str) -> None:
-    """Hold the graphs of two classes against each other: A of STORE, B of it or of STORE2; csv lists the channels."""
-    from summit_dask.questions.compare import compare_classes, plain, printed
+def compare(places: tuple[str, ...], by: tuple[str, ...], kind: str) -> None:
+    """Hold the graphs of two classes against each other: A of STORE, B of it or of STORE2.
+
+    csv lists the channels; json, graphml and svg hold both graphs.
+    """
+    from summit_dask.questions.compare import compare_classes, compare_groups, printed
 
     if len(places) not in (3, 4):
         raise click.UsageError(f"expected STORE [STORE2] A B, found {len(places)} words; quote names with blanks.")
     *stores, a, b = places
-    found = compare_classes(stores, a, b)
-    if kind == "csv":
-        click.echo(found.channels.to_csv(index=False), nl=False)
-    else:
-        click.echo(json.dumps(plain(found), indent=2) if kind == "json" else printed(found, a, b))
+    found, remarks = compare_groups(stores, a, b, by) if by else (compare_classes(stores, a, b), ())
+    click.echo(printed(found, a, b) if kind == "table" else comparison_as(kind, found, a, b), nl=kind == "table")
+    for remark in remarks:
+        click.echo(remark, err=True)
 
 
 @commands.command()

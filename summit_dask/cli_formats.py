@@ -1,5 +1,6 @@
 """Commands that read and write files of other programs."""
 
+import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,6 +16,7 @@ from summit_dask.store.progress import say
 
 if TYPE_CHECKING:
     from summit_dask.formats.exports import Format
+    from summit_dask.questions.compare import Comparison
 
 _EXISTING = click.Path(exists=True, path_type=Path)
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -22,6 +24,23 @@ _NEW_FOLDER = click.Path(file_okay=False, path_type=Path)
 _LAYERS = click.option(
     "--layers", type=_EXISTING, help="JSON object: the original's name of each of the store's layers."
 )
+
+
+#: Forms of a comparison beside the table that people read.
+COMPARISONS = ("csv", "json", "graphml", "svg")
+
+
+def comparison_as(kind: str, found: "Comparison", a: str, b: str) -> str:
+    """A comparison of what is called `a` and `b` in one of these forms."""
+    from summit_dask.formats.comparison_drawing import drawing
+    from summit_dask.questions.compare import plain
+    from summit_dask.questions.graphml import graphml
+
+    if kind == "csv":
+        return found.channels.to_csv(index=False)
+    if kind == "json":
+        return json.dumps(plain(found), indent=2) + "\n"
+    return drawing(found, a, b) if kind == "svg" else graphml(found.to_networkx(), f"{a} and {b}")
 
 
 def layer_table(path: Path | None) -> dict[str, str] | None:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from xml.etree import ElementTree
 
 import networkx as nx
 import numpy as np
@@ -94,7 +95,7 @@ def test_graphs_that_can_not_be_compared_are_refused(tree: xr.DataTree) -> None:
         compare(nx.DiGraph(), graph)
 
 
-@pytest.mark.parametrize("kind", ["table", "csv", "json"])
+@pytest.mark.parametrize("kind", ["table", "csv", "json", "graphml", "svg"])
 def test_the_command_compares_classes_of_one_store_or_two(store: Path, kind: str) -> None:
     one = CliRunner().invoke(commands, ["compare", str(store), "n00000001", "n00000002", "--format", kind])
     two = CliRunner().invoke(commands, ["compare", str(store), str(store), "n00000001", "n00000002", "--format", kind])
@@ -106,8 +107,39 @@ def test_the_command_compares_classes_of_one_store_or_two(store: Path, kind: str
         assert one.output.startswith(
             "layer,channel,held_by,share_a,share_b,difference,low,high,is_clear,score_a,score_b\n"
         )
-    else:
+    elif kind == "json":
         assert set(json.loads(one.output)) == {"channels", "edges", "layers"}
+
+
+def test_a_union_is_written_whole_as_graphml_and_drawn_with_what_each_holds(store: Path, tree: xr.DataTree) -> None:
+    names = ["n00000001", "n00000002"]
+    union = compare(*(attribution_graph(tree, name) for name in names)).to_networkx()
+    written, drawn = (
+        CliRunner().invoke(commands, ["compare", str(store), *names, "--format", kind]) for kind in ("graphml", "svg")
+    )
+    graph = nx.parse_graphml(written.output)
+    assert len(graph) == len(union) and graph.number_of_edges() == union.number_of_edges()
+    for source, target, values in union.edges.data():
+        kept = graph.edges[f"{source.layer}/{source.index}", f"{target.layer}/{target.index}"]
+        assert kept["held_by"] == values["held_by"]
+        assert kept["weight"] == np.nanmax([values["share_a"], values["share_b"]])
+    svg = ElementTree.fromstring(drawn.output)
+    titles = [title.text or "" for title in svg.iter("{http://www.w3.org/2000/svg}title")]
+    for node in union:
+        assert any(title.startswith(f"{node.layer} {node.index}: ") for title in titles)
+    dashed = [line for line in svg.iter("{http://www.w3.org/2000/svg}path") if line.get("stroke-dasharray")]
+    only_b = [v for *_, v in (*union.nodes.data(), *union.edges.data()) if v["held_by"] == "b"]
+    assert len(dashed) == len(only_b) + 1  # the legend's
+
+
+def test_the_command_compares_groups_and_tells_that_they_are_small(store: Path) -> None:
+    words = ["compare", str(store), "right", "wrong", "--by", "correct"]
+    result = CliRunner().invoke(commands, words)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith("a: right, b: wrong\nLayers, input side first:\n")
+    assert "The group 'wrong' has 4 images, so that much of its graph may be chance" in result.stderr
+    refused = CliRunner().invoke(commands, [*words, "--by", "size"])
+    assert "no column 'size' to group them by" in str(refused.exception)
 
 
 def test_too_few_words_are_refused(store: Path) -> None:

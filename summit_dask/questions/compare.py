@@ -19,6 +19,7 @@ from summit_dask.arrays.comparison import difference
 from summit_dask.arrays.similarity import similarity_to
 from summit_dask.facts.errors import StoreMismatchError
 from summit_dask.facts.layergraph import Channel, LayerGraph
+from summit_dask.questions.groupgraphs import attribution_graphs
 from summit_dask.questions.query import AttributionGraph, Counted, attribution_graph
 from summit_dask.store.tree import open_store
 
@@ -214,6 +215,15 @@ def compare_classes(stores: Sequence[Path | str], a: str, b: str) -> Comparison:
     """The stored classes `a` of the first store and `b` of the last, with the options of each store's run."""
     trees = open_store(stores[0]), open_store(stores[-1])
     return compare(attribution_graph(trees[0], a), attribution_graph(trees[1], b))
+
+
+def compare_groups(
+    stores: Sequence[Path | str], a: str, b: str, by: Sequence[str]
+) -> tuple[Comparison, tuple[str, ...]]:
+    """As `compare_classes`, of groups of images by some columns; with a sentence for each group of few images."""
+    of_a, of_b = (attribution_graphs(open_store(place), by) for place in (stores[0], stores[-1]))
+    found = compare(of_a[a], of_b[b])
+    return found, tuple(filter(None, (of_a.few_images(a), of_b.few_images(b))))
 
 
 #: Channels that `printed` shows.

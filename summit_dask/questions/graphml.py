@@ -20,7 +20,7 @@ def graphml_ready(network: "nx.DiGraph[Channel]", name: str = "") -> "nx.DiGraph
     Parameters
     ----------
     network
-        As `attribution_graph` or `to_networkx` gives it.
+        As `attribution_graph` or `to_networkx` gives it, or the union of two as `Comparison.to_networkx` does.
     name
         Of the graph; characters that XML can't hold become U+FFFD, here and in layers' names.
 
@@ -29,7 +29,8 @@ def graphml_ready(network: "nx.DiGraph[Channel]", name: str = "") -> "nx.DiGraph
     DiGraph
         Nodes ``layer/channel`` with the attributes label, layer, channel, count and score; edges from the input
         side to the output side with influence, the same number as weight, and identity; where the graph has
-        evidence, stability of both and effect of edges, without those that aren't known. Gephi shows label and lays
+        evidence, stability of both and effect of edges, without those that aren't known; of a union the columns of
+        `Comparison`. Gephi shows label and lays
         out by weight.
 
     Examples
@@ -49,7 +50,7 @@ def graphml_ready(network: "nx.DiGraph[Channel]", name: str = "") -> "nx.DiGraph
         layer = _holdable(node.layer)
         result.add_node(_id(node), label=f"{layer} {node.index}", layer=layer, channel=node.index, **_known(values))
     for source, target, values in network.edges.data():
-        result.add_edge(_id(source), _id(target), **_known(values), weight=float(values["influence"]))
+        result.add_edge(_id(source), _id(target), **_known(values), weight=_weight(values))
     return result
 
 
@@ -59,6 +60,13 @@ def graphml(network: "nx.DiGraph[Channel]", name: str = "") -> str:
 
     lines = nx.generate_graphml(graphml_ready(network, name))
     return "\n".join(["<?xml version='1.0' encoding='utf-8'?>", *lines, ""])
+
+
+def _weight(values: Mapping[str, Any]) -> float:
+    """Images in which it is a source; of two graphs' union, the larger of their shares of the images."""
+    if "influence" in values:
+        return float(values["influence"])
+    return float(max(values[share] for share in ("share_a", "share_b") if share in _known(values)))
 
 
 def _known(values: Mapping[str, Any]) -> dict[str, Any]:
