@@ -11,7 +11,6 @@ from distributed import Client
 from summit_dask import attribution_graphs, count, open_store
 from summit_dask.cli import commands
 from summit_dask.facts import schema
-from summit_dask.questions import verify
 from summit_dask.questions.info import describe, printed
 from summit_dask.stages import groups as stage
 from summit_dask.stages import pipeline
@@ -73,19 +72,6 @@ def test_counts_that_are_there_are_not_made_again(stored: Stored, client: Client
     with store.changing():
         stage.count_groups(store, BY, store.header.run.config, lambda: pytest.fail("needs no cluster"))
     assert contents(path / GROUP) == before
-
-
-def test_verify_counts_groups_again(stored: Stored, tmp_path: Path) -> None:
-    path, _ = stored
-    store = Store.open(path, writable=True)
-    assert [*verify._arrays(store, 0)] and not any(verify._arrays(store, 0))
-    assert not any(verify._grouped(store, 0))
-    address = f"{GROUP}/stem/activation_count"
-    right = store.read(address)
-    store.write(address, right + 1)
-    (wrong,) = {text.partition(":")[0] for text in verify._grouped(store, 0) if text and "group 0" in text}
-    store.write(address, right)
-    assert wrong == f"{GROUP}, group 0, activation_count of stem"
 
 
 def test_damaged_counts_are_made_again_to_the_same_bytes(stored: Stored, client: Client) -> None:

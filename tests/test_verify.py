@@ -15,6 +15,7 @@ from summit_dask.questions import recheck
 from summit_dask.questions.usage import channel_usage, write_usage
 from summit_dask.questions.verify import KINDS, verify_store
 from summit_dask.stages.evidence import find_evidence
+from summit_dask.stages.groups import count_groups
 from summit_dask.store.evidence import Settings
 from summit_dask.store.pictures import add_pictures
 from summit_dask.store.store import Store
@@ -25,12 +26,13 @@ Change = Callable[[Any], Any]
 
 @pytest.fixture(scope="module")
 def path(finished: RunConfig, tmp_path_factory: pytest.TempPathFactory, client: Client) -> Path:
-    """A finished store, with usage, evidence and a picture."""
+    """A finished store, with usage, evidence, counts by groups and a picture."""
     out = copied(finished, tmp_path_factory.mktemp("verify")).out
     store = Store.open(out, writable=True)
     write_usage(store, channel_usage(store))
     with store.changing():
         find_evidence(store, Settings(images=4, samples=5), connected(client))
+        count_groups(store, ["predicted"], store.header.run.config, connected(client))
         add_pictures(store, "upper", {(3, "channel"): b"\xff\xd8\xff and so on"}, settings=7)
     return out
 
@@ -125,6 +127,12 @@ WRONG: dict[str, dict[str, Change]] = {
         "pictures/upper/made_with": MORE,
         "pictures/upper/picture_offset": MORE,
         "pictures/upper/picture_bytes": first(lambda _: 0),
+    },
+    "counts of groups": {
+        "grouped/predicted/group": OTHER,
+        "grouped/predicted/n_images": MORE,
+        "grouped/predicted/upper/activation_count": MORE,
+        "grouped/predicted/upper.one.0.weight/influence_count": MORE,
     },
     "usage": {
         "usage/upper/class_count": MORE,

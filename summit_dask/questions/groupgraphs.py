@@ -93,7 +93,7 @@ class GroupGraphs(Mapping[str, AttributionGraph]):
 
     def __getitem__(self, name: str) -> AttributionGraph:
         index = self.groups.find(name)
-        counts = self._counts(index)
+        counts = self.counts(name)
         made = class_graph(self.layer_graph, counts, self.excluded, self.options)
         graph = AttributionGraph(to_networkx(self.layer_graph, made))
         n_images = int(self.groups.n_images[index])
@@ -109,8 +109,9 @@ class GroupGraphs(Mapping[str, AttributionGraph]):
     def __len__(self) -> int:
         return len(self.groups.names)
 
-    def _counts(self, index: int) -> ClassCounts:
-        options = self.options
+    def counts(self, name: str) -> ClassCounts:
+        """What a group's graph is made from."""
+        index, options = self.groups.find(name), self.options
         if self.group is not None:
             (counts,) = read_counts(self.read, self.layer_graph, slice(index, index + 1), options.pair, self.group)
             return counts
@@ -127,7 +128,7 @@ class GroupGraphs(Mapping[str, AttributionGraph]):
         rows = self.groups.index == index
         values = read_images(self.read, self.layer_graph, rows, options.mass, self.excluded, options.pair)
         weights = bootstrap_weights(N_SAMPLES, n_images, np.random.default_rng(0))
-        made = class_graph(self.layer_graph, self._counts(index), self.excluded, options)
+        made = class_graph(self.layer_graph, self.counts(name), self.excluded, options)
         found = stability(self.layer_graph, made, values, weights, self.excluded, options)
         return (
             f"The group {name!r} has {n_images} image{'s' * (n_images > 1)}, so that much of its graph may be chance: "
