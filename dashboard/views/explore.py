@@ -10,13 +10,14 @@ from dashboard.data import StoreData
 from dashboard.evidence import marks_of
 from dashboard.plain import notice
 from dashboard.selection import STORED, VIEW, Selection
-from dashboard.shown import against, badge, channels, graphs, likeness, measures, oneclass, pairs, reselect
+from dashboard.shown import against, badge, channels, graphs, grouping, likeness, measures, oneclass, pairs, reselect
 from dashboard.shown.classtable import class_table
 from dashboard.shown.sides import Side, sides
 from dashboard.versus import Versus
 from summit_dask.arrays.graph.attribution import ClassGraph, Marks
 from summit_dask.facts.errors import SummitError
 from summit_dask.facts.layergraph import Channel
+from summit_dask.facts.pairs import Pair
 
 TOP = 5
 
@@ -30,24 +31,27 @@ def show() -> None:
     with right:
         both = _sides(data, wanted, class_index)
         with st.container(horizontal=True, vertical_alignment="center"):
-            oneclass.header(data, class_index, against.facts(*both) if both else [])
+            _header(data, wanted, class_index, both)
             versus = st.popover("vs ⋯" if both else "vs +", help="Compare with another class, or with some images")
             pair = measures.choose(data, wanted)
             reselect.controls(data, wanted)
-        graph = both[0].graph if both else reselect.graph(data, class_index, wanted.how, pair)
+        graph = both[0].graph if both else _own_graph(data, wanted, class_index, pair)
         identity = f"{data.path} {data.stamp} {class_index} {wanted.how} {pair.name} {wanted.vs or ''}"
         if graph is not None:
             drawn = _pair(data, wanted, both) if both else _alone(data, wanted, class_index, graph)
             identity = f"{identity} {_unheld(drawn)}"
             _graph(data, wanted, drawn, identity)
     with left:
-        _classes(data, wanted, class_index)
+        grouping.choose(data, wanted)
+        if not grouping.is_on(wanted):
+            _classes(data, wanted, class_index)
     with versus:
         against.choices(data, wanted, class_index)
     with right:
         if graph is not None:
             _extras(data, wanted, class_index, graph, identity, both)
-        _top_channels(data, class_index)
+        if not grouping.is_on(wanted):
+            _top_channels(data, class_index)
 
 
 def _sides(data: StoreData, wanted: Selection, class_index: int) -> tuple[Side, Side] | None:
@@ -55,10 +59,27 @@ def _sides(data: StoreData, wanted: Selection, class_index: int) -> tuple[Side, 
     if wanted.vs is None:
         return None
     try:
+        if grouping.is_on(wanted):
+            return grouping.sides(data, wanted.vs, measures.shown(data, wanted), wanted.how)
         return sides(data, wanted, wanted.vs, class_index)
     except SummitError as error:
         notice(str(error))
         return None
+
+
+def _header(data: StoreData, wanted: Selection, class_index: int, both: tuple[Side, Side] | None) -> None:
+    more = against.facts(*both) if both else []
+    if grouping.is_on(wanted):
+        grouping.header(wanted, more)
+        if both:
+            grouping.remarks(data, wanted)
+    else:
+        oneclass.header(data, class_index, more)
+
+
+def _own_graph(data: StoreData, wanted: Selection, class_index: int, pair: Pair) -> ClassGraph | None:
+    """The class's; none where groups of images were to be shown and can't be."""
+    return None if grouping.is_on(wanted) else reselect.graph(data, class_index, wanted.how, pair)
 
 
 def _classes(data: StoreData, wanted: Selection, class_index: int) -> None:
@@ -137,7 +158,10 @@ def _extras(
 ) -> None:
     if wanted.pinned:
         components.extras("pinned", {"id": identity, "pinned": _pinned(data, wanted.pinned, wanted, graph, both)})
-    files = graphs.files(data, graph, data.facts(class_index).label, _marks(data, wanted, class_index))
+    if both:
+        files = graphs.files(data, graph, both[0].label, both[0].marks)
+    else:
+        files = graphs.files(data, graph, data.facts(class_index).label, _marks(data, wanted, class_index))
     details = [*graphs.cards(data, graph), *(graphs.cards(data, both[1].graph) if both else [])]
     components.extras("cards", {"id": identity, "details": details, "files": files})
 
@@ -153,7 +177,7 @@ def _pinned(
     else:
         (rows, note), (rows_b, note_b) = (pairs.sources(data, side, channel) for side in both)
         of_b = {"sources_b": rows_b, "note_b": note_b}
-    lowering = graphs.inhibitors(data, class_index, channel)
+    lowering = [] if grouping.is_on(wanted) else graphs.inhibitors(data, class_index, channel)
     return {**graphs.details(data, channel), "sources": rows, "note": note, **of_b, "lowering": lowering}
 
 
