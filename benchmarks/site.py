@@ -101,7 +101,8 @@ def write(store: Path, folder: Path) -> dict[str, float]:
 @contextmanager
 def served(folder: Path, port: int = 8761) -> Iterator[str]:
     """The folder behind Python's own server."""
-    command = [sys.executable, "-m", "http.server", str(port), "--bind", "127.0.0.1", "--directory", str(folder)]
+    where = ["--bind", "127.0.0.1", "--directory", str(folder)]
+    command = [sys.executable, "-m", "http.server", str(port), "--protocol", "HTTP/1.1", *where]
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         time.sleep(2)

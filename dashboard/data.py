@@ -4,7 +4,7 @@ Values are read when they are first asked for, and kept; what belongs to one cla
 What the store lacks is None here, and `why_absent` says in plain words what would make it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 from numpy.typing import NDArray
+from scipy import sparse
 
 from dashboard.influence import InfluenceOfClass
 from dashboard.kept import kept_with_store
@@ -70,6 +71,8 @@ class StoreData:
     ----------
     path
         The store's folder, its address, or a zip file of it.
+    ahead
+        Classes whose counts of sources are read together: more than 1 for whoever goes through all of them.
 
     Raises
     ------
@@ -77,8 +80,9 @@ class StoreData:
         If there is no store, it is broken, or of another format version.
     """
 
-    def __init__(self, path: Location) -> None:
+    def __init__(self, path: Location, ahead: int = 1) -> None:
         self.path = path
+        self.ahead = ahead
         self.stamp = stamp(path)
         self.store = Store.open(path)
         self.answers: dict[Any, Any] = {}  # of functions, see `kept_with_store`
@@ -91,6 +95,10 @@ class StoreData:
     def read(self, address: str) -> NDArray[Any]:
         """All values of an array; for some rows, read from `store`."""
         return self.store.read(address)
+
+    def read_rows(self, address: str, rows: NDArray[np.bool_]) -> NDArray[Any]:
+        """Some rows of an array; all are read, and kept, by whoever goes through the classes."""
+        return self.store.read(address, rows) if self.ahead == 1 else self.read(address)[rows]
 
     # What there is
 
@@ -343,13 +351,25 @@ class StoreData:
         counts = {layer.name: self.counts(layer.name, pair.nodes) for layer in self.layers}
         nodes = {name: values[class_index] for name, values in counts.items() if values is not None}
         hops = [hop.name for hop in self.layer_graph.hops if self.has("matrices", hop.name)]
-        return ClassCounts(nodes, InfluenceOfClass(self.store, hops, class_index, f"{pair.edges}_count"))
+        return ClassCounts(nodes, InfluenceOfClass(self._counts_of(class_index), hops, f"{pair.edges}_count"))
+
+    def _counts_of(self, class_index: int) -> Callable[[str], sparse.csr_array]:
+        """Reads the counts of sources of one class."""
+        first = class_index - class_index % self.ahead
+        return lambda address: self._counts_ahead(address, first)[class_index - first]
+
+    @kept_with_store(128)
+    def _counts_ahead(self, address: str, first: int) -> list[sparse.csr_array]:
+        """Counts of sources of as many classes as are read together, from the first of them."""
+        return [sparse.csr_array(counts) for counts in self.store.read(address, slice(first, first + self.ahead))]
 
     @kept_with_store(8)
     def lowering_counts(self, class_index: int) -> ClassCounts | None:
         """Of one class, the sources that lower channels most; None where the store has none."""
         hops = [hop.name for hop in self.layer_graph.hops if self.store.has(f"matrices/{hop.name}/inhibition_count")]
-        return ClassCounts({}, InfluenceOfClass(self.store, hops, class_index, "inhibition_count")) if hops else None
+        return (
+            ClassCounts({}, InfluenceOfClass(self._counts_of(class_index), hops, "inhibition_count")) if hops else None
+        )
 
     @property
     def can_reselect(self) -> bool:

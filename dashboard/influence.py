@@ -1,10 +1,8 @@
 """Counts of sources as graphs are made from them, read no sooner than they are needed."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from scipy import sparse
-
-from summit_dask.store.store import Store
 
 
 class InfluenceOfClass(Mapping[str, sparse.csr_array]):
@@ -12,25 +10,25 @@ class InfluenceOfClass(Mapping[str, sparse.csr_array]):
 
     Parameters
     ----------
+    read
+        Takes the address of counts, and gives those of the class.
     hops
         The hops that the store has counts of.
     count
         Which counts: influence_count, contribution_count or inhibition_count.
     """
 
-    def __init__(self, store: Store, hops: Sequence[str], class_index: int, count: str) -> None:
-        self._store = store
+    def __init__(self, read: Callable[[str], sparse.csr_array], hops: Sequence[str], count: str) -> None:
+        self._read = read
         self._count = count
         self._hops = hops
-        self._rows = slice(class_index, class_index + 1)
         self._kept: dict[str, sparse.csr_array] = {}
 
     def __getitem__(self, hop: str) -> sparse.csr_array:
         if hop not in self._hops:
             raise KeyError(hop)
         if hop not in self._kept:
-            counts = self._store.read(f"matrices/{hop}/{self._count}", self._rows)
-            self._kept[hop] = sparse.csr_array(counts[0])
+            self._kept[hop] = self._read(f"matrices/{hop}/{self._count}")
         return self._kept[hop]
 
     def __iter__(self) -> Iterator[str]:

@@ -168,7 +168,11 @@ def held_sources(data: StoreData, graph: ClassGraph, channel: Channel) -> tuple[
 
 def counted_sources(data: StoreData, counts: ClassCounts, channel: Channel) -> list[dict[str, Any]]:
     """The strongest sources of a channel by some counts."""
-    rows = _strongest(data, counts, channel, 3)
+    return led_on(data, counts, _strongest(data, counts, channel, 3))
+
+
+def led_on(data: StoreData, counts: ClassCounts, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Sources, those in hidden layers with their own strongest source."""
     for row in rows:
         if row["hidden"]:
             below = _strongest(data, counts, Channel(row["layer"], row["channel"]), 1)

@@ -27,7 +27,7 @@ def of_class(data: StoreData, class_index: int, taken_for: int | None = None) ->
     Rows from the lowest probability to the highest, ties by image.
     """
     rows = data.images_of(class_index)
-    read = {name: data.store.read(f"images/{name}", rows) for name in ("path", "predicted", "probability")}
+    read = {name: data.read_rows(f"images/{name}", rows) for name in ("path", "predicted", "probability")}
     table = pd.DataFrame(
         {
             "image": np.flatnonzero(rows),
@@ -60,8 +60,8 @@ def confusions(data: StoreData, class_index: int) -> pd.DataFrame:
     """What a class's images are taken for: output, name, number of images, mean probability; most frequent first."""
     rows = data.images_of(class_index)
     wrong = data.is_read[rows] & ~data.is_correct[rows]
-    output = data.store.read("images/predicted", rows)[wrong, 0]
-    probability = data.store.read("images/probability", rows)[wrong, 0]
+    output = data.read_rows("images/predicted", rows)[wrong, 0]
+    probability = data.read_rows("images/probability", rows)[wrong, 0]
     table = pd.DataFrame({"output": output, "probability": probability})
     result: pd.DataFrame = table.groupby("output")["probability"].agg(["size", "mean"]).reset_index()
     result.columns = pd.Index(["output", "images", "probability"])

@@ -55,14 +55,17 @@ def _badge(source: Source, place: int, pair: Pair) -> dict[str, str] | None:
 
 def _sources(source: Source, place: int, graph: ClassGraph, pair: Pair) -> dict[str, Any]:
     """The strongest sources of every node, and those that lower it most; what there is to say of them all."""
-    nodes = graph.nodes(source.data.layer_graph)
-    found = [graphs.sources(source.data, place, graph, node, pair) for node in nodes]
-    notes = [note for node, (_, note) in zip(nodes, found, strict=True) if source.data.layer_graph.incoming(node.layer)]
-    lowering = [graphs.inhibitors(source.data, place, node) for node in nodes]
+    data = source.data
+    nodes = graph.nodes(data.layer_graph)
+    held = [graphs.held_sources(data, graph, node) for node in nodes]  # whether or not they are in the graph
+    found = [rows for rows, _ in held]
+    if data.can_reselect:
+        found = [graphs.led_on(data, data.class_counts(place, pair), rows) for rows in found]
+    lowering = [graphs.inhibitors(data, place, node) for node in nodes]
     return {
-        "sources": [[_row(source, row) for row in rows] for rows, _ in found],
+        "sources": [[_row(source, row) for row in rows] for rows in found],
         "lowering": [[_row(source, row) for row in rows] for rows in lowering] if any(lowering) else [],
-        "note": next(iter(notes), ""),
+        "note": "" if data.can_reselect else next((note for _, note in held), ""),
     }
 
 

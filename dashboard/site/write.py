@@ -23,6 +23,9 @@ from summit_dask.facts.location import Location
 from summit_dask.formats.job import new_file
 from summit_dask.store.progress import Progress
 
+#: Classes whose counts are read together: each reading takes its time, however little it reads.
+AHEAD = 16
+
 #: Encoders; Pillow lets go of the interpreter while it encodes.
 THREADS = 4
 
@@ -44,7 +47,7 @@ def open_source(store: Location, classes: Sequence[int] = (), examples: bool = F
     StoreIncompleteError
         If it has no graphs.
     """
-    data = StoreData(store)
+    data = StoreData(store, AHEAD if len(classes) != 1 else 1)
     if not data.pairs:
         raise StoreIncompleteError(f"{store} can't be shown. {data.why_absent('graphs')}")
     chosen = np.unique(np.array(classes or range(data.n_classes), np.int64))
