@@ -9,6 +9,7 @@
     match              two trees                  -> channels and layers of two networks that answer alike
     communities        a tree                     -> channels that fire together
     strategies         a tree and a class         -> its images, parted by the channels that they use
+    show               a tree and a class         -> the graph, drawn in a notebook
 
 `run` needs torch and a Dask cluster; the others need the store alone. Each name is imported when it is first used,
 so that `summit-dask --help` is quick.
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from summit_dask.facts.config import RunConfig
     from summit_dask.facts.errors import SummitError
     from summit_dask.facts.layergraph import Channel, LayerGraph
+    from summit_dask.notebook import show
     from summit_dask.questions.compare import compare
     from summit_dask.questions.groupgraphs import attribution_graphs
     from summit_dask.questions.groups import count
@@ -44,6 +46,7 @@ __all__ = [
     "match",
     "open_store",
     "run",
+    "show",
     "strategies",
 ]
 
@@ -61,6 +64,7 @@ _HOME = {
     "match": "questions.match",
     "open_store": "store.tree",
     "run": "stages.pipeline",
+    "show": "notebook",
     "strategies": "questions.together",
 }
 
