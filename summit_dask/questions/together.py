@@ -25,7 +25,7 @@ from summit_dask.store.counts import Read, used_channels
 from summit_dask.store.tree import layer_graph_of, reader_of, run_of
 
 #: Of each channel, the correlations that join it to others: the strongest in each layer, and none below the least.
-N_NEIGHBOURS, LEAST = 10, 0.3
+N_NEIGHBOURS, LEAST = 5, 0.3
 
 #: Classes that a community is named by.
 N_NAMES = 3
@@ -48,7 +48,9 @@ class Communities:
     communities: pd.DataFrame
 
 
-def communities(tree: xr.DataTree, layers: Sequence[str] | None = None, seed: int = 0) -> Communities:
+def communities(
+    tree: xr.DataTree, layers: Sequence[str] | None = None, resolution: float = 1.0, seed: int = 0
+) -> Communities:
     """Find channels that fire together, in layers and across neighbouring ones (Louvain; Blondel et al. 2008).
 
     Parameters
@@ -57,6 +59,8 @@ def communities(tree: xr.DataTree, layers: Sequence[str] | None = None, seed: in
         An open store with values of single images.
     layers
         Visible layers to look at, all by default.
+    resolution
+        Larger values give more and smaller communities.
     seed
         Of the order in which channels are looked at.
 
@@ -83,7 +87,10 @@ def communities(tree: xr.DataTree, layers: Sequence[str] | None = None, seed: in
     pairs = [*((layer, layer) for layer in ordered), *pairwise(ordered)]
     joined = _joined(moments_of(lambda piece: _values(read, ordered, places[piece]), pairs, len(places)))
     found = sorted(
-        (sorted(own, key=lambda node: (ordered.index(node.layer), node.index)) for own in _parts(joined, seed)),
+        (
+            sorted(own, key=lambda node: (ordered.index(node.layer), node.index))
+            for own in _parts(joined, resolution, seed)
+        ),
         key=lambda own: (-len(own), ordered.index(own[0].layer), own[0].index),
     )
     rows = [(number, node.layer, node.index) for number, own in enumerate(found) for node in own]
@@ -123,8 +130,8 @@ def _strongest(alike: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[n
     return np.repeat(np.arange(len(alike)), order.shape[1]), order.ravel()
 
 
-def _parts(joined: "nx.Graph[Channel]", seed: int) -> Iterator[set[Channel]]:
-    return (own for own in nx.community.louvain_communities(joined, seed=seed) if len(own) > 1)
+def _parts(joined: "nx.Graph[Channel]", resolution: float, seed: int) -> Iterator[set[Channel]]:
+    return (own for own in nx.community.louvain_communities(joined, resolution=resolution, seed=seed) if len(own) > 1)
 
 
 def _named(tree: xr.DataTree, channels: Sequence[Channel]) -> list[str]:
