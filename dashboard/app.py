@@ -42,13 +42,26 @@ def main() -> None:
             _choose_store()
             return
         session.follow()
-        _header(open_data(path))
+        data = open_data(path)
+        st.set_page_config(page_title=_title(data, chosen.title))
+        _header(data)
         chosen.run()
 
 
 def _shower(name: str) -> Callable[[], None]:
     # A page is imported when it is first shown: Altair, which Explore does without, takes half a second.
     return lambda: import_module(f"dashboard.views.{name}").show()
+
+
+def _title(data: StoreData, page: str) -> str:
+    """What a browser's tab is called: what the page is about, the page, and the store."""
+    wanted, _ = session.within(session.selection(), data)
+    label = data.facts(data.index_of[wanted.class_ or ""]).label
+    if wanted.vs and wanted.vs.kind == "class":
+        label = f"{label} vs {data.facts(data.index_of[wanted.vs.name]).label}"
+    shown = label if page in ("Explore", "Class", "Evidence") else wanted.layer if page in ("Channel", "Layers") else ""
+    channel = str(wanted.channel or 0) if page == "Channel" else ""
+    return " · ".join(filter(None, [shown, channel, page, data.path.name]))
 
 
 def _header(data: StoreData) -> None:

@@ -467,6 +467,120 @@ def test_a_click_in_the_graph_of_a_class_s_page_opens_the_channel(address: str, 
     page.wait_for_url("**/channel?**")
 
 
+def test_two_classes_stand_side_by_side_until_one_goes_back(address: str, browser: "sync_api.Browser") -> None:
+    page = browser.new_page(viewport={"width": 1440, "height": 900}, color_scheme="dark")
+    page.goto(f"{address}/?class=n00000003")
+    page.wait_for_selector(GRAPH)
+    page.locator(".space .row").first.hover()
+    page.locator(".space .row .vs").first.click()
+    page.wait_for_url("**vs=class**")
+    page.wait_for_selector(".scene.pair")
+    zones = page.locator(".zones .zone").all_text_contents()
+    assert len(zones) == 3 and zones[1].startswith("both")
+    page.wait_for_selector(".row.against")
+    assert page.locator(".embedding circle.against").count() == 1
+    lines = [_dashes(page.locator(f".node.{held} .frame").first) != "none" for held in ("a", "b", "both")]
+    assert lines == [False, True, False] and page.locator(".node.both .second").count() > 0
+    at = [_middle(page.locator(f".node.{held} .frame").first)[0] for held in ("a", "both", "b")]
+    assert at == sorted(at)
+    drawn = _downloaded_svg(page)
+    assert "What" not in drawn and 'fill="#fff"' in drawn and "Attribution graphs of" in drawn and "only" in drawn
+    page.locator(".likeness circle").first.click()  # a layer alone
+    rows = {node.get_attribute("aria-label") for node in page.locator(".node:not([hidden])").all()}
+    assert rows and all("of mixed3," in str(label) for label in rows)
+    page.locator(".whole").click()
+    page.locator(".differs .link").first.click()
+    page.wait_for_url("**pin_layer**")
+    page.locator(".side .side-of .said").first.wait_for()
+    page.go_back()
+    page.wait_for_function("!location.search.includes('pin_layer')")
+    page.go_back()
+    page.wait_for_function("!location.search.includes('vs=')")
+    page.locator(".scene:not(.pair)").wait_for()
+    page.close()
+
+
+def _middle(element: "sync_api.Locator") -> tuple[float, float]:
+    box = element.bounding_box()
+    assert box is not None
+    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+
+def test_leaving_a_channel_out_moves_no_other(address: str, page: "sync_api.Page") -> None:
+    page.goto(f"{address}/?class=n00000003")
+    page.wait_for_selector(GRAPH)
+    before = _places(page)
+    out = page.locator(".node[aria-label*='of mixed2']").first
+    label = str(out.get_attribute("aria-label"))
+    page.wait_for_function("globalThis.summitDaskExtras?.size")
+    _click(page, [out, page.get_by_role("button", name="Leave out")])
+    page.wait_for_url("**out_channel=**")
+    page.locator(f".node.unselected[aria-label={label!r}]").wait_for(state="attached")
+    after = _places(page)
+    kept = before.keys() & after.keys()
+    assert label.split(",")[0] not in after and len(kept) > 3 and all(before[name] == after[name] for name in kept)
+
+
+def _places(page: "sync_api.Page") -> dict[str, str]:
+    """Where each channel that is drawn stands, by its name."""
+    script = (
+        "all => Object.fromEntries(all.map(node => [node.ariaLabel.split(',')[0], node.getAttribute('transform')]))"
+    )
+    return dict(page.locator(".node:not([hidden])").evaluate_all(script))
+
+
+def _click(page: "sync_api.Page", targets: "list[sync_api.Locator]") -> None:
+    """Do a task, in no more clicks than it may take."""
+    assert len(targets) <= 4
+    for target in targets:
+        target.click()
+
+
+def test_a_pinned_channel_stays_pinned_in_a_graph_that_lacks_it(
+    address: str, store: Path, page: "sync_api.Page"
+) -> None:
+    data = StoreData(store)
+    graph = data.graph(3)
+    assert graph is not None
+    held = {channel.index for channel in graph.nodes(data.layer_graph) if channel.layer == "mixed2"}
+    other = min(set(range(data.layer_graph.layer("mixed2").channels)) - held)
+    page.goto(f"{address}/?class=n00000003&pin_layer=mixed2&pin_channel={other}")
+    page.locator(".unheld", has_text="not selected").wait_for()
+    page.get_by_role("button", name="Show anyway").click()
+    page.locator(f".node.unselected.pinned[aria-label^='channel {other} of mixed2']").wait_for()
+    page.locator(".space .row").first.click()
+    page.wait_for_function("!location.search.includes('class=n00000003')")
+    assert f"pin_channel={other}" in page.url
+
+
+def test_back_takes_one_press_from_another_page(address: str, page: "sync_api.Page") -> None:
+    page.goto(f"{address}/?class=n00000003&sort=worst")
+    page.wait_for_selector(GRAPH)
+    page.locator(".node[aria-label*='of mixed2']").first.click()
+    page.wait_for_url("**pin_layer=mixed2**")
+    page.get_by_role("button", name="Channel page").click()
+    page.wait_for_url("**/channel?**")
+    assert "mixed2" in page.title() and "Channel" in page.title()
+    page.go_back()
+    page.locator(".side .card .name").wait_for()
+    assert "/channel" not in page.url and "sort=worst" in page.url and "&layer=" not in page.url
+
+
+@pytest.mark.long
+def test_groups_and_classes_are_compared_in_few_clicks(address: str, page: "sync_api.Page") -> None:
+    page.goto(f"{address}/?class=n00000003")
+    page.wait_for_selector(GRAPH)
+    choose = page.get_by_role("button", name="vs +")
+    _click(page, [choose, page.get_by_role("button", name="Its wrong images")])
+    page.wait_for_url("**vs=wrong**")
+    page.locator(".zones .zone", has_text="wrong images").wait_for()
+    page.go_back()
+    page.locator(".scene:not(.pair)").wait_for()
+    _click(page, [choose, page.get_by_role("button", name="similarity").first])
+    page.wait_for_url("**vs=class**")
+    page.wait_for_selector(".scene.pair")
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_deep_links_and_both_themes(address: str, browser: "sync_api.Browser", scheme: str) -> None:
     page = browser.new_page(viewport={"width": 1720, "height": 900}, color_scheme=scheme)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from dashboard import session
 from dashboard.data import StoreData
@@ -29,6 +30,18 @@ def _counted(side: Side) -> str:
     return f"{side.label} ({_images(side.n_images)})" if side.n_images else side.label
 
 
+def button(is_pair: bool) -> DeltaGenerator:
+    """What opens the choices, and closes again once one is made."""
+    label = "vs ⋯" if is_pair else "vs +"
+    why = "Compare with another class, or with some images"
+    return st.popover(label, help=why, key="versus", on_change="rerun")
+
+
+def _choose(vs: Versus | None) -> None:
+    st.session_state["versus"] = False
+    session.change(vs=vs)
+
+
 def choices(data: StoreData, wanted: Selection, class_index: int) -> None:
     """All that can stand on the other side."""
     if wanted.vs:
@@ -49,19 +62,18 @@ def _ends(wanted: Selection) -> None:
     with st.container(horizontal=True, gap="small"):
         if wanted.vs and wanted.vs.kind == "class":
             st.button("Swap A and B", on_click=_swap)
-        st.button("End the comparison", on_click=lambda: session.change(vs=None))
+        st.button("End the comparison", on_click=_choose, args=(None,))
 
 
 def _swap() -> None:
+    st.session_state["versus"] = False
     now = session.selection()
     if now.vs and now.class_:
         session.change(class_=now.vs.name, vs=Versus("class", now.class_))
 
 
 def _button(label: str, vs: Versus, why_not: str = "") -> None:
-    st.button(
-        label, key=f"vs {vs}", on_click=lambda: session.change(vs=vs), disabled=bool(why_not), help=why_not or None
-    )
+    st.button(label, key=f"vs {vs}", on_click=_choose, args=(vs,), disabled=bool(why_not), help=why_not or None)
 
 
 def _plain(name: str) -> str:
@@ -111,7 +123,7 @@ def _any_class(data: StoreData, class_index: int) -> None:
         placeholder="Any other class",
         label_visibility="collapsed",
         format_func=lambda folder: data.classes["label"].iloc[data.index_of[folder]],
-        on_change=lambda: session.change(vs=Versus("class", st.session_state["vs class"])),
+        on_change=lambda: _choose(Versus("class", st.session_state["vs class"])),
     )
 
 

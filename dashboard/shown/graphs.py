@@ -273,16 +273,16 @@ def drawing(
     pictured
         Whether nodes come with their pictures.
     """
-    union = united([graph] if before is None else [graph, before], [key(data, pinned)] if pinned else [])
-    own = union.influence[0] > 0
-    leading = slice(0, 1) if before is None else slice(1, 2)
-    counts = [_count(data, union, k, used or {}) for k in range(len(union.layer))]
+    graphs = [graph] if before is None else [before, graph]  # the places are those of the first
+    union = united(graphs, [key(data, pinned)] if pinned else [])
+    held, influence = union.held[-1].tolist(), union.influence[-1]
+    counts = [_count(data, union, k, used or {}) for k in range(len(held))]
     nodes = [node(data, union, k, count, class_name, pictured) for k, count in enumerate(counts)]
-    columns = (union.source, union.target, union.influence[0], union.identity)
+    columns = (union.source, union.target, influence, union.identity)
     return {
-        "rows": rows(data, union, leading),
-        "nodes": [{**known, "absent": not held} for known, held in zip(nodes, union.held[0].tolist(), strict=True)],
-        "edges": np.stack(columns, axis=1)[own].tolist(),
+        "rows": rows(data, union, [0]),
+        "nodes": [{**known, "absent": not own} for known, own in zip(nodes, held, strict=True)],
+        "edges": np.stack(columns, axis=1)[influence > 0].tolist(),
         "images": n_images,
         "largest": data.largest_node_count(pair),
         "measure": pair.edges,
@@ -291,14 +291,14 @@ def drawing(
 
 
 def _count(data: StoreData, union: Union, k: int, used: Mapping[str, NDArray[Any]]) -> int:
-    """Images that use a node of the first graph, or a channel that it lacks."""
+    """Images that use a node of the last graph, or a channel that it lacks."""
     of_layer = used.get(data.layer_graph.layers[int(union.layer[k])].name)
-    if union.held[0, k] or of_layer is None:
-        return int(union.count[:, k].max())
-    return int(of_layer[union.channel[k]])
+    if union.held[-1, k]:
+        return int(union.count[-1, k])
+    return int(union.count[:, k].max() if of_layer is None else of_layer[union.channel[k]])
 
 
-def rows(data: StoreData, union: Union, leading: slice) -> list[dict[str, Any]]:
+def rows(data: StoreData, union: Union, leading: list[int]) -> list[dict[str, Any]]:
     """Layers from the top down: nodes of the leading graphs in an order that crosses little, then the others."""
     visible = data.layer_graph.visible
     leads = union.held[leading].any(axis=0)
@@ -307,8 +307,10 @@ def rows(data: StoreData, union: Union, leading: slice) -> list[dict[str, Any]]:
     of_layer = [union.layer == data.layer_graph.layers.index(layer) for layer in visible]
     first = ordered([np.flatnonzero(own_layer & leads) for own_layer in of_layer], *_edges(union, own), weight[own])
     others = [np.flatnonzero(own_layer & ~leads) for own_layer in of_layer]
-    found = [[*row.tolist(), *rest.tolist()] for row, rest in zip(first, others, strict=True)]
-    return [{"layer": layer.name, "nodes": row} for layer, row in zip(visible, found, strict=True)][::-1]
+    return [
+        {"layer": layer.name, "nodes": [*row.tolist(), *rest.tolist()], "centred": len(row)}
+        for layer, row, rest in zip(visible, first, others, strict=True)
+    ][::-1]
 
 
 def _edges(union: Union, kept: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -321,7 +323,7 @@ def _known(values: NDArray[np.float64]) -> list[float | None]:
 
 
 def node(data: StoreData, union: Union, k: int, count: int, class_name: str, pictured: bool = True) -> dict[str, Any]:
-    """A node as it is drawn; its score is that of the first graph that holds it."""
+    """A node as it is drawn; its score is that of the last graph that holds it."""
     layer = data.layer_graph.layers[int(union.layer[k])]
     channel = Channel(layer.name, int(union.channel[k]))
     scores = union.score[:, k][union.held[:, k]]
@@ -330,7 +332,7 @@ def node(data: StoreData, union: Union, k: int, count: int, class_name: str, pic
         "channel": channel.index,
         "name": class_name if layer.of_class else "",
         "count": count,
-        "score": float(scores[0]) if len(scores) else 0.0,
+        "score": float(scores[-1]) if len(scores) else 0.0,
         "picture": node_picture(data, channel) if pictured else None,
     }
 

@@ -1,6 +1,7 @@
 """Two attribution graphs as one drawing: what both hold, what one holds alone, and how the images of each use it."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,9 @@ from summit_dask.facts.pairs import Pair
 #: Which graph holds a channel or an edge.
 NEITHER, ONLY_A, ONLY_B, BOTH = "neither", "a", "b", "both"
 
+#: Places of both sides' graphs in their union: as they were stored, whose channels keep their places, and as drawn.
+BEFORE, NOW = [0, 1], [2, 3]
+
 #: Channels in the table of what differs.
 MOST = 40
 
@@ -33,14 +37,14 @@ def drawing(data: StoreData, a: Side, b: Side, pair: Pair, pinned: Channel | Non
     pinned
         A channel that has a place even if no graph holds it.
     """
-    union = united([a.graph, b.graph, a.before, b.before], [graphs.key(data, pinned)] if pinned else [])
-    counts = [_node_counts(data, union, number, side) for number, side in enumerate((a, b))]
-    own = union.influence[:2].any(axis=0)
-    influence = union.influence[:2, own]
-    held = np.where(union.held[:2].any(axis=0), union.held[:2], union.held[2:])
+    union = united([a.before, b.before, a.graph, b.graph], [graphs.key(data, pinned)] if pinned else [])
+    counts = [_node_counts(data, union, number, side) for number, side in zip(NOW, (a, b), strict=True)]
+    own = union.influence[NOW].any(axis=0)
+    influence = union.influence[NOW][:, own]
+    held = np.where(union.held[NOW].any(axis=0), union.held[NOW], union.held[BEFORE])
     edges = np.stack([union.source[own], union.target[own], influence.max(axis=0), union.identity[own]], axis=1)
     return {
-        "rows": graphs.rows(data, union, slice(2, 4)),
+        "rows": graphs.rows(data, union, BEFORE),
         "nodes": [_node(data, union, k, counts, a, b) for k in range(len(union.layer))],
         "edges": edges.tolist(),
         "images": max(a.n_images, b.n_images),
@@ -54,7 +58,7 @@ def drawing(data: StoreData, a: Side, b: Side, pair: Pair, pinned: Channel | Non
             "counts": np.array(counts, object).T.tolist(),
             "edge_held": _words(influence > 0),
             "edge_counts": [[count or None for count in counts] for counts in influence.T.tolist()],
-            "stability": np.array([_stability(union, number, side) for number, side in enumerate((a, b))]).T.tolist(),
+            "stability": list(zip(*map(partial(_stability, union), NOW, (a, b)), strict=True)),
             "similarity": [_similarity(layer.name, a, b) for layer in data.layer_graph.visible][::-1],
             "basis": "of the graphs' channels" if a.is_partial or b.is_partial else "",
             "differs": differs(data, a, b, union),
@@ -71,9 +75,9 @@ def _words(held: NDArray[np.bool_]) -> list[str]:
 def _node(
     data: StoreData, union: Union, k: int, counts: Sequence[Sequence[int | None]], a: Side, b: Side
 ) -> dict[str, Any]:
-    name = " | ".join(side.label for side, held in zip((a, b), union.held[:2, k].tolist(), strict=True) if held)
+    name = " | ".join(side.label for side, held in zip((a, b), union.held[NOW, k].tolist(), strict=True) if held)
     largest = max((count for count in (counts[0][k], counts[1][k]) if count is not None), default=0)
-    return {**graphs.node(data, union, k, largest, name), "absent": not union.held[:2, k].any()}
+    return {**graphs.node(data, union, k, largest, name), "absent": not union.held[NOW, k].any()}
 
 
 def _node_counts(data: StoreData, union: Union, number: int, side: Side) -> list[int | None]:
@@ -104,6 +108,26 @@ def _similarity(layer: str, a: Side, b: Side) -> float | None:
     if layer not in a.used or layer not in b.used:
         return None
     return float(similarity_to(np.stack([a.used[layer], b.used[layer]]), 0)[1])
+
+
+def files(drawn: dict[str, Any]) -> list[dict[str, str]]:
+    """Nodes and edges of a drawing as two tables, with the images of each side and which graph holds them."""
+    channels = [(node["layer"], node["channel"]) for node in drawn["nodes"]]
+    pair = drawn["pair"]
+    nodes = pd.DataFrame(channels, columns=["layer", "channel"])
+    ends = [(*channels[source], *channels[target]) for source, target, *_ in drawn["edges"]]
+    edges = pd.DataFrame(ends, columns=["source_layer", "source_channel", "target_layer", "target_channel"])
+    there = [not node["absent"] for node in drawn["nodes"]]
+    tables = {
+        "nodes.csv": _with_sides(nodes, pair, "held", "counts")[there],
+        "edges.csv": _with_sides(edges, pair, "edge_held", "edge_counts"),
+    }
+    return [{"name": name, "type": "text/csv", "text": table.to_csv(index=False)} for name, table in tables.items()]
+
+
+def _with_sides(table: pd.DataFrame, pair: dict[str, Any], held: str, counts: str) -> pd.DataFrame:
+    both = pd.DataFrame(pair[counts], columns=["images_a", "images_b"], dtype="Int64")
+    return table.assign(held_by=pair[held], **both, of_a=pair["images"][0], of_b=pair["images"][1])
 
 
 def sources(data: StoreData, side: Side, channel: Channel) -> tuple[list[dict[str, Any]], str]:
@@ -151,7 +175,7 @@ def _held_by(data: StoreData, union: Union) -> dict[Channel, str]:
     layers = data.layer_graph.layers
     nodes = zip(union.layer.tolist(), union.channel.tolist(), strict=True)
     channels = [Channel(layers[layer].name, channel) for layer, channel in nodes]
-    return dict(zip(channels, _words(union.held[:2]), strict=True))
+    return dict(zip(channels, _words(union.held[NOW]), strict=True))
 
 
 def _differing(

@@ -32,7 +32,7 @@ def show() -> None:
         both = _sides(data, wanted, class_index)
         with st.container(horizontal=True, vertical_alignment="center"):
             _header(data, wanted, class_index, both)
-            versus = st.popover("vs ⋯" if both else "vs +", help="Compare with another class, or with some images")
+            versus = against.button(both is not None)
             pair = measures.choose(data, wanted)
             reselect.controls(data, wanted)
         graph = both[0].graph if both else _own_graph(data, wanted, class_index, pair)
@@ -49,7 +49,7 @@ def show() -> None:
         against.choices(data, wanted, class_index)
     with right:
         if graph is not None:
-            _extras(data, wanted, class_index, graph, identity, both)
+            _extras(data, wanted, class_index, graph, identity, both, drawn)
         if not grouping.is_on(wanted):
             _top_channels(data, class_index)
 
@@ -84,10 +84,10 @@ def _own_graph(data: StoreData, wanted: Selection, class_index: int, pair: Pair)
 
 def _classes(data: StoreData, wanted: Selection, class_index: int) -> None:
     folders = data.classes["folder"]
-    against_class = wanted.vs and wanted.vs.kind == "class" and data.index_of.get(wanted.vs.name)
+    other = data.index_of[wanted.vs.name] if wanted.vs and wanted.vs.kind == "class" else None
     components.classes(
         "classes",
-        {**class_table(data, wanted, class_index), "against": against_class},
+        {**class_table(data, wanted, class_index), "against": other},
         on_select=lambda c: session.change(class_=folders.iloc[int(c)], vs=_kept(wanted.vs, folders.iloc[int(c)])),
         on_versus=lambda c: session.change(vs=Versus("class", folders.iloc[int(c)])),
         on_layer=lambda layer: session.change(layer=str(layer)),
@@ -155,11 +155,12 @@ def _extras(
     graph: ClassGraph,
     identity: str,
     both: tuple[Side, Side] | None,
+    drawn: dict[str, Any],
 ) -> None:
     if wanted.pinned:
         components.extras("pinned", {"id": identity, "pinned": _pinned(data, wanted.pinned, wanted, graph, both)})
     if both:
-        files = graphs.files(data, graph, both[0].label, both[0].marks)
+        files = pairs.files(drawn)
     else:
         files = graphs.files(data, graph, data.facts(class_index).label, _marks(data, wanted, class_index))
     details = [*graphs.cards(data, graph), *(graphs.cards(data, both[1].graph) if both else [])]

@@ -47,6 +47,13 @@ export class ClassTable {
     return Number.isNaN(this.accuracy[c]) ? null : this.accuracy[c];
   }
 
+  /** Whether the store has what an order is by. */
+  canSort(sort: Sort): boolean {
+    if (sort === "similarity") return this.similarity !== null;
+    if (sort === "images") return Array.from(this.images).some((n) => n > 0);
+    return sort === "name" || Array.from(this.accuracy).some((share) => !Number.isNaN(share));
+  }
+
   /** Classes whose name holds every word that is searched for, in the order asked for; ties by place. */
   ordered(sort: Sort, search: string): number[] {
     const words = search.toLocaleLowerCase().split(/\s+/).filter(Boolean);

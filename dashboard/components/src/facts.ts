@@ -2,6 +2,9 @@
 import "./facts.css";
 import { component, type Component } from "./component";
 import { el, svg } from "./dom";
+import { changePagesInOneStep } from "./history";
+
+changePagesInOneStep(); // here, as every page has a header of facts
 
 interface FactsData {
   title: string;

@@ -36,12 +36,13 @@ export interface Layout {
 /** `aspect` is the frame's, which columns or rows spread to fill as far as is seemly; `alone` the only row, or -1. */
 export function layout(model: Model, view: View, aspect: number, alone: number): Layout {
   const rows = model.data.rows.map((row, r) => (alone < 0 || alone === r ? parted(model, row.nodes) : []));
+  const middle = (r: number, part: number[]) => (model.data.pair ? part.length : (model.data.rows[r].centred ?? part.length));
   const most = model.data.pair ? MOST_IN_ZONE : MOST_IN_LINE;
   const lines = rows.map((parts, r) =>
     alone < 0 || alone === r ? Math.max(1, ...parts.map((part) => Math.ceil(part.length / most))) : 0,
   );
   const widths = (model.data.pair ? [0, 1, 2] : [0]).map((z) =>
-    Math.max(0, ...rows.map((parts, r) => Math.ceil((parts[z]?.length ?? 0) / Math.max(1, lines[r])))),
+    Math.max(0, ...rows.map((parts, r) => Math.ceil(middle(r, parts[z] ?? []) / Math.max(1, lines[r])))),
   );
   const used = widths.filter((width) => width > 0).length;
   const widest = Math.max(1, sum(widths) + GAP * Math.max(0, used - 1));
@@ -58,7 +59,7 @@ export function layout(model: Model, view: View, aspect: number, alone: number):
   rows.forEach((parts, r) =>
     parts.forEach((part, z) =>
       part.forEach((n, k) => {
-        const x = lefts[z] + (column * widths[z]) / 2 + ((k - (part.length - 1) / 2) * column) / lines[r];
+        const x = lefts[z] + (column * widths[z]) / 2 + ((k - (middle(r, part) - 1) / 2) * column) / lines[r];
         at[n] = { x, y: tops[r] + height * (0.5 + LINE * (k % lines[r])) };
       }),
     ),
@@ -66,7 +67,7 @@ export function layout(model: Model, view: View, aspect: number, alone: number):
   const there = (z: number) => sum(rows.map((parts) => (parts[z] ?? []).filter((n) => model.isThere(n)).length));
   const zones = HELD.map((held, z) => ({ held, left: lefts[z], right: lefts[z] + column * widths[z], nodes: there(z) }));
   return {
-    width: widest * column,
+    width: Math.max(widest * column, ...at.map(({ x }) => x + column / 2)),
     height: sum(lines.map((l) => height * rowHeight(l))),
     column,
     rowY: tops.map((y, r) => y + (height * rowHeight(lines[r])) / 2),

@@ -74,9 +74,8 @@ export class ClassList {
     // What is being typed is not overwritten by the answer to an earlier word.
     if (this.given.sort !== sort) this.sort.value = this.given.sort = sort;
     if (this.given.search !== search) this.search.value = this.given.search = search;
-    const option = this.sort.options[0];
-    option.disabled = table.similarity === null;
-    option.title = table.data.why.similarity;
+    for (const option of this.sort.options) option.disabled = !table.canSort(option.value as Sort);
+    this.sort.options[0].title = table.data.why.similarity;
     const moved = !before || before.selected !== selected || before.layer !== layer || before.store !== store;
     this.pinned.replaceChildren(this.row(selected, "pinned-row"));
     this.reorder(moved);
@@ -136,7 +135,7 @@ export class ClassList {
       el("span", { className: "name" }, name),
       el("span", { className: "accuracy" }, table.accuracyOf(c) === null ? "" : percent(table.accuracyOf(c))),
       table.histograms && this.histogram(c),
-      similarity !== null && el("span", { className: "similarity" }, bar),
+      similarity !== null && this.similarity(similarity, bar),
       this.versus(c, name),
     );
   }
@@ -153,13 +152,18 @@ export class ClassList {
     );
   }
 
+  private similarity(value: number, bar: HTMLElement): HTMLElement {
+    const { names, selected, layer } = this.table.data;
+    return el("span", { className: "similarity", title: `Similarity to ${names[selected]} in ${layer}: ${value.toFixed(2)}` }, bar);
+  }
+
   private histogram(c: number): SVGSVGElement {
     const { data } = this.table;
     const histograms = this.table.histograms!;
     const picture = svg("svg", { class: "histogram", viewBox: `0 0 ${data.bins * 3} 18`, "aria-hidden": "true" });
     const height = (b: number) => (16 * histograms[c * data.bins + b]) / 255;
     const bars = Array.from({ length: data.bins }, (_, b) => `M${b * 3} 17v${-Math.max(0.6, height(b))}h2.4V17z`);
-    picture.append(svg("path", { d: bars.join("") }));
+    picture.append(svg("title", {}, "Its images by the probability of the class, from 0 to 1"), svg("path", { d: bars.join("") }));
     return picture;
   }
 

@@ -63,7 +63,8 @@ export class Margins {
     const known = this.model.data.pair!.similarity.map((value, r) => ({ value, r })).filter(({ r }) => !hidden(r));
     const at = known.flatMap(({ value, r }) => (value === null ? [] : [`${left + CHART * Math.max(0, value)},${y[r]}`]));
     this.line.setAttribute("d", at.length > 1 ? `M${at.join("L")}` : "");
-    const ends = [Math.min(...y) - 16, Math.max(...y) + 16];
+    const seen = known.map(({ r }) => y[r]);
+    const ends = [Math.min(...seen) - 16, Math.max(...seen) + 16];
     const axis = this.group.querySelector(".axis")!;
     axis.setAttribute("d", `M${left},${ends[0]}V${ends[1]}M${left + CHART},${ends[0]}V${ends[1]}`);
     [...this.points.children].forEach((group, r) => {

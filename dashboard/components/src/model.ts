@@ -60,10 +60,17 @@ export interface Differing extends Channel {
 export const STABLE = 0.8;
 export const UNSTABLE = 0.5;
 
+/** A layer; its first nodes are in the middle, others to the right of them. */
+export interface Row {
+  layer: string;
+  nodes: number[];
+  centred?: number; // how many nodes are in the middle; else all
+}
+
 export interface GraphData {
   id: string;
   title: string;
-  rows: { layer: string; nodes: number[] }[]; // top layer first
+  rows: Row[]; // top layer first
   nodes: GraphNode[];
   edges: [source: number, target: number, influence: number, identity: number][];
   images: number; // 0: not known

@@ -56,7 +56,7 @@ function buttons(model: Model, n: number, actions: Actions): HTMLElement {
     "div",
     { className: "actions" },
     model.data.opens === false ? null : button(node.name ? "Class page" : "Channel page", "All that is known of it", () => actions.open(node)),
-    model.data.leaves_out && !node.name && button("Leave out", "Make the graph without this channel", () => actions.leave(node)),
+    model.data.leaves_out && !node.name && !node.absent && button("Leave out", "Make the graph without this channel", () => actions.leave(node)),
   );
 }
 
@@ -102,6 +102,7 @@ function sources(model: Model, n: number, rows: SourceRow[], note: string, actio
 /** Why no edge leads to a source that the counts name; empty where one does. */
 function whyUndrawn(model: Model, n: number, source: Channel): string {
   const k = model.find(source);
+  if (model.data.nodes[n].absent) return "";
   if (k < 0 || model.data.nodes[k].absent) return "not selected";
   return model.below[n].some((edge) => edge.source === k) ? "" : "not drawn: it leads no further down";
 }
