@@ -348,7 +348,7 @@ class StoreData:
     @kept_with_store(8)
     def class_counts(self, class_index: int, pair: Pair = PAPERS) -> ClassCounts:
         """Counts of one class that graphs of a pair are made of, as far as the store has them."""
-        counts = {layer.name: self.counts(layer.name, pair.nodes) for layer in self.layers}
+        counts = {layer.name: self.counts(layer.name, pair.nodes) for layer in self.layer_graph.visible}
         nodes = {name: values[class_index] for name, values in counts.items() if values is not None}
         hops = [hop.name for hop in self.layer_graph.hops if self.has("matrices", hop.name)]
         return ClassCounts(nodes, InfluenceOfClass(self._counts_of(class_index), hops, f"{pair.edges}_count"))

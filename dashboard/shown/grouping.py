@@ -121,7 +121,7 @@ def _side(data: StoreData, column: str, name: str, pair: Pair, how: Reselection)
         )
     counts = graphs.counts(name)
     graph = data.selected(counts, how)
-    return Side(name, graph, graph, counts, int(graphs.groups.n_images[index]))
+    return Side(name, name, graph, graph, counts, int(graphs.groups.n_images[index]))
 
 
 def _graphs(data: StoreData, column: str, pair: Pair, how: Reselection) -> "GroupGraphs":

@@ -75,7 +75,8 @@ def _words(held: NDArray[np.bool_]) -> list[str]:
 def _node(
     data: StoreData, union: Union, k: int, counts: Sequence[Sequence[int | None]], a: Side, b: Side
 ) -> dict[str, Any]:
-    name = " | ".join(side.label for side, held in zip((a, b), union.held[NOW, k].tolist(), strict=True) if held)
+    names = [side.name for side, held in zip((a, b), union.held[NOW, k].tolist(), strict=True) if held]
+    name = " | ".join(dict.fromkeys(names))
     largest = max((count for count in (counts[0][k], counts[1][k]) if count is not None), default=0)
     return {**graphs.node(data, union, k, largest, name), "absent": not union.held[NOW, k].any()}
 

@@ -34,6 +34,8 @@ class Side:
 
     Attributes
     ----------
+    name
+        Of the class.
     label
         What it is called.
     graph
@@ -50,6 +52,7 @@ class Side:
         What evidence says of the graph; None where there is none.
     """
 
+    name: str
     label: str
     graph: ClassGraph
     before: ClassGraph
@@ -96,7 +99,7 @@ def _class_side(data: StoreData, index: int, pair: Pair, how: Reselection) -> Si
     counts = data.counts_with(index, how, pair)
     marks = marks_of(data, index, pair) if how == STORED else None
     before = data.graph(index, STORED, pair) or graph
-    return Side(facts.label, graph, before, counts, facts.n_images, data.counts_are_partial, marks)
+    return Side(facts.label, facts.label, graph, before, counts, facts.n_images, data.counts_are_partial, marks)
 
 
 def _elsewhere(data: StoreData, name: str, class_index: int, pair: Pair, how: Reselection) -> Side:
@@ -139,17 +142,18 @@ def _groups(data: StoreData, vs: Versus, class_index: int, pair: Pair, how: Rese
     for group, word in zip(groups, words, strict=True):
         if not len(group):
             raise StoreMismatchError(f"{label} has no {word} images, so there is nothing to compare; choose another B.")
-    made = [
-        _group(data, group, f"{label}, {word} images", pair, how) for group, word in zip(groups, words, strict=True)
-    ]
-    return made[0], made[1]
+    a, b = (
+        _group(data, group, label, f"{label}, {word} images", pair, how)
+        for group, word in zip(groups, words, strict=True)
+    )
+    return a, b
 
 
-def _group(data: StoreData, group: NDArray[np.int64], label: str, pair: Pair, how: Reselection) -> Side:
+def _group(data: StoreData, group: NDArray[np.int64], name: str, label: str, pair: Pair, how: Reselection) -> Side:
     numbers = tuple(group.tolist())
     counts = images.counts_of(data, numbers, pair, how)
     graph = images.graph_of(data, numbers, pair, how)
-    return Side(label, graph, images.graph_of(data, numbers, pair), counts, len(numbers))
+    return Side(name, label, graph, images.graph_of(data, numbers, pair), counts, len(numbers))
 
 
 def why_no_groups(data: StoreData, pair: Pair) -> str:

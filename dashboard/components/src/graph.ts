@@ -184,7 +184,7 @@ class GraphView {
   private moved(transform: ZoomTransform): void {
     this.world.setAttribute("transform", transform.toString());
     this.scene.keepNumbers(transform.k);
-    this.margins.moved(transform, this.scene, this.alone, this.stage.clientHeight);
+    this.margins.moved(transform, this.scene, this.alone);
   }
 
   private changeView(change: Partial<View>, final: boolean): void {

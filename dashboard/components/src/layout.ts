@@ -8,6 +8,7 @@ import type { Held, Model, View } from "./model";
 const COLUMN = 96;
 const ROW = 140;
 const MOST_SPREAD = 1.8;
+const MOST_SPREAD_ROWS = 3; // of a pair, which is wide
 const GAP = 0.6; // columns between two zones
 
 /** A row of many nodes has several lines, each node a line below the one before:  o  o  o
@@ -47,9 +48,9 @@ export function layout(model: Model, view: View, aspect: number, alone: number):
   const used = widths.filter((width) => width > 0).length;
   const widest = Math.max(1, sum(widths) + GAP * Math.max(0, used - 1));
   const usual = (widest * COLUMN) / sum(lines.map((l) => ROW * rowHeight(l)));
-  const spread = (wanted: number) => Math.min(MOST_SPREAD, Math.max(1, wanted));
+  const spread = (wanted: number, most = MOST_SPREAD) => Math.min(most, Math.max(1, wanted));
   const column = COLUMN * view.width * spread(aspect / usual);
-  const height = ROW * view.height * spread(usual / aspect);
+  const height = ROW * view.height * spread(usual / aspect, model.data.pair ? MOST_SPREAD_ROWS : MOST_SPREAD);
   const tops = lines.map((_, r) => sum(lines.slice(0, r).map((l) => height * rowHeight(l))));
   const lefts = widths.map((_, z) => {
     const before = widths.slice(0, z);

@@ -13,6 +13,7 @@ import type { Scene } from "./scene";
 const MARGIN = 16;
 const CHART = 52; // width of the similarity from 0 to 1
 const LETTER = 7.5;
+const LONG = 4000; // longer than any frame, which costs less than asking for its height
 const ABOVE = 30; // room for the names of the zones
 
 export class Margins {
@@ -45,8 +46,8 @@ export class Margins {
     return this.model.data.pair ? ABOVE : 0;
   }
 
-  /** Follow the drawing; `alone` is the only row, or -1. */
-  moved(transform: ZoomTransform, scene: Scene, alone: number, height: number): void {
+  /** Follow the drawing; `alone` is the only row, or -1; borders of zones are `height` long. */
+  moved(transform: ZoomTransform, scene: Scene, alone: number, height = LONG): void {
     const y = scene.rowY.map((row) => transform.applyY(row));
     const hidden = (r: number) => alone >= 0 && alone !== r;
     [...this.names.children].forEach((text, r) => {
