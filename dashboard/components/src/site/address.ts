@@ -28,7 +28,7 @@ export interface Selection {
 }
 
 const SORTS = ["similarity", "best", "worst", "name", "images"];
-const COMPUTED = ["p", "mass", "out_layer", "keep_excluded", "misclassified"];
+const COMPUTED = ["p", "mass", "out_layer", "keep_excluded", "misclassified", "vs"];
 const USUAL: View = { least_count: 0, width: 1, height: 1, scale: "class", only_effective: false };
 
 /** Reading never fails: what can't be understood counts as not said. */

@@ -22,7 +22,7 @@ const MAKERS: Record<PageName, (context: Context) => Page> = {
 };
 
 const ABSENT =
-  "The address asks for what has to be worked out, as another share, mass or images alone: the dashboard does that, a site holds the graphs as they were stored.";
+  "The address asks for what has to be worked out, as another share or mass, images alone or a comparison: the dashboard does that, a site holds the graphs as they were stored.";
 
 /** A selection as far as it exists, the first class and top layer where none is said; and what it names in vain. */
 function within(given: Selection, { site, layers }: Data): [Wanted, string[]] {
