@@ -275,7 +275,7 @@ def test_commands_have_the_options_of_their_stages_and_of_the_cluster_where_they
     cluster = set(ClusterOptions.model_fields)
     store = {"store", "storage_options"}
     assert given["extract"] == {"retry_unreadable", *store, *cluster}
-    assert given["reduce"] == {"mass", "excluded", "examples", "thumbnail", *store, *cluster}
+    assert given["reduce"] == {"by", "mass", "excluded", "examples", "thumbnail", *store, *cluster}
     assert given["graphs"] == {"nodes", "edges", "p", "unified", "directed", *store, *cluster}
     assert given["embed"] == {"seed", *store}
 
