@@ -107,7 +107,7 @@ def test_a_class_is_chosen_pinned_and_found_again(served: str, page: "sync_api.P
     assert page.locator(".pinned-row .name").inner_text() == HTML_NAME
     assert page.locator(".embedding circle").count() == 20 and page.locator(".node image").count() > 3
     page.locator(".space .row").first.click()
-    page.wait_for_function("location.hash.includes('class=')")
+    page.wait_for_url("**class=**")
     page.locator(".node:not([hidden])").nth(1).hover()
     page.wait_for_selector(".float .card .examples .tile")
     assert page.locator(".float .examples .tile").count() == 10
@@ -118,7 +118,7 @@ def test_a_class_is_chosen_pinned_and_found_again(served: str, page: "sync_api.P
     page.wait_for_selector(".side ol li")
     assert page.locator(".side .card .name").inner_text() == name
     page.go_back()
-    page.wait_for_function("!location.hash.includes('pin_layer')")
+    page.wait_for_url(lambda url: "pin_layer" not in url)
     page.go_back()
     page.locator(".pinned-row .name", has_text=HTML_NAME).wait_for()
 
@@ -163,15 +163,13 @@ def test_the_graph_and_its_tables_are_saved(folder: Path, page: "sync_api.Page")
 def test_links_lead_to_pages_that_are_there(served: str, page: "sync_api.Page") -> None:
     opened(page, f"{served}#/channel?layer=mixed2&channel=3")
     page.get_by_role("group", name="alike").get_by_role("button").first.click()
-    page.wait_for_function("!location.hash.includes('channel=3')")
+    page.wait_for_url(lambda url: not url.endswith("channel=3"))
     page.locator(".wide button").first.click()
     page.wait_for_selector(f"{GRAPH}")
     assert "pin_layer=mixed2" in page.url
-    for title in ("Channel", "Layers", "Class", "Explore"):
+    for title, name in {"Channel": "channel", "Layers": "layers", "Class": "classes", "Explore": ""}.items():
         page.get_by_role("link", name=title, exact=True).click()
-        page.wait_for_function(
-            "decodeURIComponent(document.querySelector('main').dataset.shown) === decodeURIComponent(location.hash)"
-        )
+        page.wait_for_selector(f"main[data-shown^='#/{name}?']")
 
 
 def test_one_class_in_one_file_and_in_a_notebook(folder: Path, tmp_path: Path, page: "sync_api.Page") -> None:
