@@ -18,6 +18,7 @@ from dashboard.selection import STORED, Reselection, Selection
 from dashboard.shown.graphs import drawing
 from dashboard.shown.sharing import used_kinds
 from summit_dask.arrays.usage import usage
+from summit_dask.facts import wording
 from summit_dask.facts.config import RunConfig
 from summit_dask.facts.errors import StoreVersionError
 from summit_dask.facts.layergraph import Channel, LayerGraph
@@ -130,7 +131,7 @@ def test_sources_in_one_class_alone(complete: Path, monkeypatch: pytest.MonkeyPa
     app = open_page(complete, "channel", monkeypatch, wanted)
     first = items_of(app, "Strongest sources")[0]
     assert first["title"] == f"channel {source.index}"
-    assert first["text"] == f"{source.layer}\n{graph.edge_influence[0]:,} images"
+    assert first["text"] == f"{source.layer}\n{wording.images(int(graph.edge_influence[0]))}"
     app.toggle(key="one class").set_value(False).run()
     assert re.search(r"\n\d class", items_of(app, "Strongest sources")[0]["text"])
     assert "alone" not in app.query_params

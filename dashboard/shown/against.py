@@ -14,6 +14,7 @@ from dashboard.selection import STORED, Selection
 from dashboard.shown import images, likeness, measures
 from dashboard.shown.sides import Side, why_no_groups, why_unlike
 from dashboard.versus import Versus
+from summit_dask.facts import wording
 from summit_dask.facts.errors import SummitError
 from summit_dask.store.places import stores_in
 
@@ -27,7 +28,7 @@ def facts(a: Side, b: Side) -> list[tuple[str, str]]:
 
 
 def _counted(side: Side) -> str:
-    return f"{side.label} ({_images(side.n_images)})" if side.n_images else side.label
+    return f"{side.label} ({wording.images(side.n_images)})" if side.n_images else side.label
 
 
 def button(is_pair: bool) -> DeltaGenerator:
@@ -106,11 +107,7 @@ def _confused(data: StoreData, class_index: int) -> list[tuple[int, str]]:
     table = images.confusions(data, class_index).head(MOST)
     found = zip(table["output"].tolist(), table["images"].tolist(), strict=True)
     classes = [(images.class_of_output(data, output), n) for output, n in found]
-    return [(k, f"{_images(n)} taken for it") for k, n in classes if k is not None]
-
-
-def _images(n: int) -> str:
-    return "1 image" if n == 1 else f"{n:,} images"
+    return [(k, f"{wording.images(n)} taken for it") for k, n in classes if k is not None]
 
 
 def _any_class(data: StoreData, class_index: int) -> None:

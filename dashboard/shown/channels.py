@@ -11,6 +11,7 @@ from dashboard.components import Bar
 from dashboard.data import StoreData
 from dashboard.kept import kept_with_store
 from dashboard.shown.graphs import data_url, labelled_examples, shrunk
+from summit_dask.facts import wording
 from summit_dask.facts.layergraph import Channel
 from summit_dask.facts.pairs import PAPERS, Pair
 
@@ -94,7 +95,7 @@ def pictures(data: StoreData, channel: Channel) -> list[tuple[str, str]]:
 
 def bars_of(counts: NDArray[Any], channels: Sequence[int]) -> list[Bar]:
     """A bar for each of some channels, as long as the number of images that use it."""
-    return [Bar(str(k), int(counts[k]), f"channel {k}, used by {int(counts[k]):,} images") for k in channels]
+    return [Bar(str(k), int(counts[k]), f"channel {k}, used by {wording.images(int(counts[k]))}") for k in channels]
 
 
 def counted_classes(n: int) -> str:

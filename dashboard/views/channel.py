@@ -13,6 +13,7 @@ from dashboard.selection import STORED, Selection
 from dashboard.shown import channels, figures, images, likeness, measures
 from dashboard.shown.channels import counted_classes
 from dashboard.shown.graphs import inhibitors, node_picture, sources
+from summit_dask.facts import wording
 from summit_dask.facts.layergraph import Channel
 from summit_dask.facts.pairs import Pair
 
@@ -171,7 +172,8 @@ def _neighbours(data: StoreData, channel: Channel, class_index: int, wanted: Sel
         strongest = channels.neighbours(data, channel, is_source, class_index if alone else None, pair=pair)
         st.caption(name)
         shown = [Channel(layer, int(k)) for layer, k in zip(strongest["layer"], strongest["channel"], strict=True)]
-        texts = [f"{layer}\n{n:,} images" for layer, n in zip(strongest["layer"], strongest["influence"], strict=True)]
+        counted = zip(strongest["layer"], strongest["influence"], strict=True)
+        texts = [f"{layer}\n{wording.images(n)}" for layer, n in counted]
         if not alone:
             texts = [f"{text}\n{counted_classes(n)}" for text, n in zip(texts, strongest["classes"], strict=True)]
         _channel_gallery(data, name, shown, texts)

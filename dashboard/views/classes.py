@@ -12,6 +12,7 @@ from dashboard.selection import STORED, VIEW, Selection
 from dashboard.shown import graphs, images, measures, oneclass
 from dashboard.versus import MOST_IMAGES, Versus
 from summit_dask.arrays.graph.attribution import ClassGraph, Marks
+from summit_dask.facts import wording
 from summit_dask.facts.errors import SummitError
 from summit_dask.facts.pairs import Pair
 
@@ -145,7 +146,7 @@ def _graph(
     marks: Marks | None = None,
 ) -> None:
     note = "" if len(graph.node_layer) else "This graph is empty: none of the counts can be ranked."
-    title = f"Attribution graph of {'1 image' if n_images == 1 else f'{n_images} images'}"
+    title = f"Attribution graph of {wording.images(n_images)}"
     label = data.facts(data.index_of[wanted.class_ or ""]).label
     drawn = {
         **graphs.drawing(data, graph, n_images, label, measures.shown(data, wanted), marks),

@@ -5,6 +5,11 @@ from collections.abc import Iterator
 from summit_dask.facts.layergraph import Convolution, Hop, Layer, LayerGraph
 
 
+def images(n: int) -> str:
+    """A number of images: ``1 image``, ``1,281,167 images``."""
+    return "1 image" if n == 1 else f"{n:,} images"
+
+
 def times(*numbers: int) -> str:
     """Numbers as a size: ``64 x 56 x 56``."""
     return " x ".join(map(str, numbers))
