@@ -10,7 +10,7 @@ from dashboard import components, session
 from dashboard.data import StoreData
 from dashboard.plain import layer_notes, notice
 from dashboard.selection import STORED, Selection
-from dashboard.shown import channels, figures, images, likeness, measures
+from dashboard.shown import channels, figures, images, likeness, measures, together
 from dashboard.shown.channels import counted_classes
 from dashboard.shown.graphs import inhibitors, node_picture, sources
 from summit_dask.facts import wording
@@ -34,6 +34,7 @@ def show() -> None:
         _pictures(data, channel)
         _examples(data, channel)
         _alike(data, channel)
+        together.elsewhere(data, channel)
     with right:
         _users(data, channel, users)
         _neighbours(data, channel, class_index, wanted)

@@ -12,7 +12,7 @@ from dashboard.data import StoreData
 from dashboard.kept import kept_with_store
 from dashboard.plain import heading, layer_notes
 from dashboard.selection import Selection
-from dashboard.shown import channels, figures, likeness, oneclass, sharing
+from dashboard.shown import channels, figures, likeness, oneclass, sharing, together
 from dashboard.shown.channels import counted_classes
 from dashboard.shown.classtable import packed
 from dashboard.shown.graphs import node_picture
@@ -45,6 +45,7 @@ def show() -> None:
     with right:
         _users(data, layer)
     _shared(data, layer, counts)
+    together.fires_together(data, layer)
     _heatmap(data, layer, counts)
     _changes(data, layer, class_index)
 

@@ -38,6 +38,11 @@ class Centred:
         mean = values.mean(axis=0, dtype=np.float64)
         return cls(mean, values - mean)
 
+    def only(self, channel: int) -> "Centred":
+        """One of the channels alone."""
+        own = slice(channel, channel + 1)
+        return Centred(self.mean[own], self.deviation[:, own])
+
     @property
     def square(self) -> Float64[np.ndarray, " channel"]:
         """Sum of squares of each channel's deviations."""

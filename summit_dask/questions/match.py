@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from summit_dask.arrays.correlation import Centred, Moments, correlation, linear_cka, moments_of
 from summit_dask.facts import schema
 from summit_dask.facts.errors import StoreMismatchError
+from summit_dask.facts.layergraph import Channel, LayerGraph
 from summit_dask.facts.location import Location
 from summit_dask.store.counts import Read
 from summit_dask.store.tree import layer_graph_of, open_store, reader_of
@@ -46,6 +47,13 @@ class Match:
     n_images: int
     channels: pd.DataFrame
     layers: pd.DataFrame
+
+
+class Network(NamedTuple):
+    """What a store holds of a network: what reads it, and its layers."""
+
+    read: Read
+    layer_graph: LayerGraph
 
 
 def match(a: xr.DataTree, b: xr.DataTree, n_best: int = 3) -> Match:
@@ -76,14 +84,35 @@ def match(a: xr.DataTree, b: xr.DataTree, n_best: int = 3) -> Match:
     >>> bool((found.channels["correlation"] > 0.999).any())
     True
     """
-    side_a, side_b = _sides(a, b)
+    side_a, side_b = _sides(*(Network(reader_of(tree), layer_graph_of(tree)) for tree in (a, b)))
     n_images = len(side_a.places)
-    keys_a, keys_b = (tuple((name, layer) for layer in side.layers) for name, side in (("a", side_a), ("b", side_b)))
+    keys_a, keys_b = side_a.keys("a"), side_b.keys("b")
     pairs = [*product(keys_a, keys_b), *((key, key) for key in (*keys_a, *keys_b))]
     found = moments_of(lambda piece: {**side_a.values("a", piece), **side_b.values("b", piece)}, pairs, n_images)
     alike = [[linear_cka(found[x, y], found[x, x], found[y, y]) for y in keys_b] for x in keys_a]
     best = pd.concat([_best(x, keys_b, found, n_best) for x in keys_a], ignore_index=True)
     return Match(n_images, best, pd.DataFrame(alike, index=list(side_a.layers), columns=list(side_b.layers)))
+
+
+def matches_of(channel: Channel, a: Network, b: Network, n_best: int = 5) -> list[tuple[Channel, float]]:
+    """The channels of another network that answer most as one of a's does, and the correlations; see `match`.
+
+    Raises
+    ------
+    StoreMismatchError
+        If both share fewer than ten readable images.
+    """
+    side_a, side_b = _sides(a, b)
+    own = side_a._replace(layers=(channel.layer,))
+    (key,), keys_b = own.keys("a"), side_b.keys("b")
+    found = moments_of(
+        lambda piece: {key: own.values("a", piece)[key].only(channel.index), **side_b.values("b", piece)},
+        [(key, other) for other in keys_b],
+        len(own.places),
+    )
+    best = _best(key, keys_b, found, n_best)
+    rows = zip(best["layer_b"], best["channel_b"], best["correlation"], strict=True)
+    return [(Channel(str(layer), int(index)), float(value)) for layer, index, value in rows]
 
 
 #: Which store, and a layer of it.
@@ -96,6 +125,10 @@ class _Side(NamedTuple):
     read: Read
     layers: Sequence[str]
     places: NDArray[np.int64]
+
+    def keys(self, name: str) -> tuple[_Key, ...]:
+        """Of its layers, as those of the store of that name."""
+        return tuple((name, layer) for layer in self.layers)
 
     def values(self, name: str, piece: slice) -> dict[_Key, Centred]:
         """Maxima of the channels of each layer on some of the shared images."""
@@ -112,18 +145,17 @@ class _Side(NamedTuple):
         return span[rows[first:]]
 
 
-def _sides(a: xr.DataTree, b: xr.DataTree) -> tuple[_Side, _Side]:
-    read_a, read_b = reader_of(a), reader_of(b)
-    place_b = {path: place for place, path in _readable(read_b)}
-    both = [(place, place_b[path]) for place, path in _readable(read_a) if path in place_b]
+def _sides(a: Network, b: Network) -> tuple[_Side, _Side]:
+    place_b = {path: place for place, path in _readable(b.read)}
+    both = [(place, place_b[path]) for place, path in _readable(a.read) if path in place_b]
     if len(both) < FEWEST:
-        sizes = [tree.sizes["image"] for tree in (a, b)]
+        sizes = [len(network.read("images/status", slice(None))) for network in (a, b)]
         raise StoreMismatchError(
             f"The stores share {len(both)} readable images, of {sizes[0]} in a and {sizes[1]} in b; at least {FEWEST} "
             "are needed to tell which channels answer alike. Run both networks over the same --images."
         )
     places = np.array(both, np.int64).T
-    return _Side(read_a, _layers(a), places[0]), _Side(read_b, _layers(b), places[1])
+    return _Side(a.read, _layers(a), places[0]), _Side(b.read, _layers(b), places[1])
 
 
 def _readable(read: Read) -> Iterator[tuple[int, str]]:
@@ -134,8 +166,8 @@ def _readable(read: Read) -> Iterator[tuple[int, str]]:
     )
 
 
-def _layers(tree: xr.DataTree) -> tuple[str, ...]:
-    return tuple(layer.name for layer in layer_graph_of(tree).visible)
+def _layers(network: Network) -> tuple[str, ...]:
+    return tuple(layer.name for layer in network.layer_graph.visible)
 
 
 def _best(key: _Key, others: Sequence[_Key], found: Mapping[tuple[_Key, _Key], Moments], n_best: int) -> pd.DataFrame:

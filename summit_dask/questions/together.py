@@ -19,7 +19,7 @@ from summit_dask.arrays.correlation import Centred, Moments, correlation, moment
 from summit_dask.arrays.strategies import cluster_images
 from summit_dask.facts import schema
 from summit_dask.facts.errors import ConfigError
-from summit_dask.facts.layergraph import Channel
+from summit_dask.facts.layergraph import Channel, LayerGraph
 from summit_dask.questions.query import find_class
 from summit_dask.store.counts import Read, used_channels
 from summit_dask.store.tree import layer_graph_of, reader_of, run_of
@@ -80,7 +80,18 @@ def communities(
     >>> set(found.channels["layer"]) <= {"upper"}, len(found.communities) > 0
     (True, True)
     """
-    read, graph = reader_of(tree), layer_graph_of(tree)
+    return communities_in(reader_of(tree), layer_graph_of(tree), "matrices" in tree, layers, resolution, seed)
+
+
+def communities_in(
+    read: Read,
+    graph: LayerGraph,
+    is_counted: bool,
+    layers: Sequence[str] | None = None,
+    resolution: float = 1.0,
+    seed: int = 0,
+) -> Communities:
+    """See `communities`; `is_counted` says whether there are counts of classes to name them by."""
     asked = [layer.name for layer in graph.visible] if layers is None else [graph.layer(name).name for name in layers]
     ordered = [layer.name for layer in graph.visible if layer.name in asked]
     places = np.flatnonzero(read("images/status", slice(None)) == schema.READ)
@@ -97,7 +108,10 @@ def communities(
     return Communities(
         pd.DataFrame(rows, columns=["community", "layer", "channel"]),
         pd.DataFrame(
-            [(len(own), list(dict.fromkeys(node.layer for node in own)), _named(tree, own)) for own in found],
+            [
+                (len(own), list(dict.fromkeys(node.layer for node in own)), _named(read, own) if is_counted else [])
+                for own in found
+            ],
             columns=["n_channels", "layers", "classes"],
         ),
     )
@@ -134,11 +148,8 @@ def _parts(joined: "nx.Graph[Channel]", resolution: float, seed: int) -> Iterato
     return (own for own in nx.community.louvain_communities(joined, resolution=resolution, seed=seed) if len(own) > 1)
 
 
-def _named(tree: xr.DataTree, channels: Sequence[Channel]) -> list[str]:
+def _named(read: Read, channels: Sequence[Channel]) -> list[str]:
     """Names of the classes of whose images the most use the channels, on average over these."""
-    if "matrices" not in tree:
-        return []
-    read = reader_of(tree)
     n_images = np.maximum(read("classes/n_images", slice(None)), 1)
     shares = np.zeros(len(n_images))
     for layer in dict.fromkeys(node.layer for node in channels):

@@ -1,0 +1,41 @@
+"""Channels that answer alike, on the pages of a layer and of a channel."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from dashboard.selection import Selection
+from summit_dask import communities, open_store
+from tests.pages import components_of, items_of, open_page
+from tests.stores import make_store
+
+
+def test_channels_that_fire_together_are_found_when_asked_for(complete: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = open_page(complete, "layers", monkeypatch, Selection(layer="mixed2"))
+    assert not app.exception and "community 0" not in components_of(app)
+    app.toggle(key="communities").set_value(True).run()
+    assert not app.exception
+    found = communities(open_store(complete), ["mixed2"])
+    own = found.channels[found.channels["community"] == 0]["channel"].tolist()
+    assert [item["title"] for item in items_of(app, "community 0")] == [f"channel {k}" for k in own[:10]]
+    named = f"{', '.join(found.communities.loc[0, 'classes'])}: {len(own)} channels"
+    assert any(text.value.startswith(named) for text in app.text)
+
+
+def test_matches_are_those_of_the_chosen_store(complete: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a copy it is the channel itself; a store of other images is told, with numbers."""
+    shutil.copytree(complete, tmp_path / "a.zarr")
+    shutil.copytree(complete, tmp_path / "b.zarr")
+    make_store(tmp_path / "few.zarr", n_classes=1, images_per_class=3, parts=("values",))
+    wanted = Selection(store="a.zarr", layer="mixed1", channel=4)
+    app = open_page(tmp_path, "channel", monkeypatch, wanted)
+    chosen = app.selectbox(key="other network")
+    assert chosen.options == ["b.zarr", "few.zarr"] and "matches" not in components_of(app)
+    app = chosen.set_value("b.zarr").run()
+    assert not app.exception
+    first = items_of(app, "matches")[0]
+    assert (first["title"], first["text"]) == ("channel 4", "mixed1\ncorrelation 1.00")
+    app = app.selectbox(key="other network").set_value("few.zarr").run()
+    assert not app.exception
+    assert any("share 3 readable images, of 30 in a and 3 in b" in text.value for text in app.text)
