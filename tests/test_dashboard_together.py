@@ -16,7 +16,7 @@ def test_channels_that_fire_together_are_found_when_asked_for(complete: Path, mo
     assert not app.exception and "community 0" not in components_of(app)
     app.toggle(key="communities").set_value(True).run()
     assert not app.exception
-    found = communities(open_store(complete), ["mixed2"])
+    found = communities(open_store(complete), ["mixed2"], resolution=2.0)
     own = found.channels[found.channels["community"] == 0]["channel"].tolist()
     assert [item["title"] for item in items_of(app, "community 0")] == [f"channel {k}" for k in own[:10]]
     named = f"{', '.join(found.communities.loc[0, 'classes'])}: {len(own)} channels"

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from summit_dask.questions.together import Communities
 
 #: Communities that are shown, and channels of each; matches in another network.
-MOST, N_CHANNELS, N_MATCHES = 8, 10, 6
+MOST, N_CHANNELS, N_MATCHES = 12, 10, 6
+
+#: Communities of a few dozen channels rather than of a hundred.
+RESOLUTION = 2.0
 
 
 def fires_together(data: StoreData, layer: str) -> None:
@@ -49,7 +52,7 @@ def fires_together(data: StoreData, layer: str) -> None:
 def _communities(data: StoreData, layer: str) -> "Communities":
     from summit_dask.questions.together import communities_in
 
-    return communities_in(data.store.read, data.layer_graph, data.has("matrices"), [layer])
+    return communities_in(data.store.read, data.layer_graph, data.has("matrices"), [layer], RESOLUTION)
 
 
 def _opener(layer: str, shown: list[int]) -> Callable[[int], None]:

@@ -38,7 +38,8 @@ class Communities:
     Attributes
     ----------
     channels
-        A row for each channel of a community: community, layer, channel; communities by size, the largest is 0.
+        A row for each channel of a community: community, layer, channel; communities by size, the largest is 0, and
+        in each the channel first that fires most with the others.
     communities
         A row for each: n_channels, layers (names, input side first) and classes (names of those whose images use its
         channels most, in order; empty where the store has no counts).
@@ -97,19 +98,18 @@ def communities_in(
     places = np.flatnonzero(read("images/status", slice(None)) == schema.READ)
     pairs = [*((layer, layer) for layer in ordered), *pairwise(ordered)]
     joined = _joined(moments_of(lambda piece: _values(read, ordered, places[piece]), pairs, len(places)))
-    found = sorted(
-        (
-            sorted(own, key=lambda node: (ordered.index(node.layer), node.index))
-            for own in _parts(joined, resolution, seed)
-        ),
-        key=lambda own: (-len(own), ordered.index(own[0].layer), own[0].index),
-    )
+    parts = (_by_centrality(joined.subgraph(own)) for own in _parts(joined, resolution, seed))
+    found = sorted(parts, key=lambda own: (-len(own), *min((ordered.index(node.layer), node.index) for node in own)))
     rows = [(number, node.layer, node.index) for number, own in enumerate(found) for node in own]
     return Communities(
         pd.DataFrame(rows, columns=["community", "layer", "channel"]),
         pd.DataFrame(
             [
-                (len(own), list(dict.fromkeys(node.layer for node in own)), _named(read, own) if is_counted else [])
+                (
+                    len(own),
+                    sorted({node.layer for node in own}, key=ordered.index),
+                    _named(read, own) if is_counted else [],
+                )
                 for own in found
             ],
             columns=["n_channels", "layers", "classes"],
@@ -146,6 +146,11 @@ def _strongest(alike: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[n
 
 def _parts(joined: "nx.Graph[Channel]", resolution: float, seed: int) -> Iterator[set[Channel]]:
     return (own for own in nx.community.louvain_communities(joined, resolution=resolution, seed=seed) if len(own) > 1)
+
+
+def _by_centrality(own: "nx.Graph[Channel]") -> list[Channel]:
+    """The channels of a community, the one first that is joined most strongly to the others; by name where equal."""
+    return sorted(own, key=lambda node: (-own.degree(node, weight="weight"), node))
 
 
 def _named(read: Read, channels: Sequence[Channel]) -> list[str]:
