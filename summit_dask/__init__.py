@@ -6,6 +6,7 @@
     compare            two of these graphs        -> tables of what they share, and of what differs
     count              a tree and a column        -> what the images of each group use, as labelled arrays
     attribution_graphs a tree and a column        -> the attribution graph of each group of images
+    across             several trees              -> how each class changes from one to the next
     match              two trees                  -> channels and layers of two networks that answer alike
     communities        a tree                     -> channels that fire together
     strategies         a tree and a class         -> its images, parted by the channels that they use
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from summit_dask.facts.errors import SummitError
     from summit_dask.facts.layergraph import Channel, LayerGraph
     from summit_dask.notebook import show
+    from summit_dask.questions.across import across
     from summit_dask.questions.compare import compare
     from summit_dask.questions.groupgraphs import attribution_graphs
     from summit_dask.questions.groups import count
@@ -37,6 +39,7 @@ __all__ = [
     "LayerGraph",
     "RunConfig",
     "SummitError",
+    "across",
     "attribution_graph",
     "attribution_graphs",
     "communities",
@@ -55,6 +58,7 @@ _HOME = {
     "LayerGraph": "facts.layergraph",
     "RunConfig": "facts.config",
     "SummitError": "facts.errors",
+    "across": "questions.across",
     "attribution_graph": "questions.query",
     "attribution_graphs": "questions.groupgraphs",
     "communities": "questions.together",

@@ -330,6 +330,23 @@ def match(a: Location, b: Location, kind: str) -> None:
 
 
 @commands.command()
+@click.argument("stores", metavar="STORE STORE2 ...", type=STORE, nargs=-1, required=True)
+@click.option("--format", "kind", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True)
+@storage_options
+def across(stores: tuple[Location, ...], kind: str) -> None:
+    """Hold stores of one layer graph against the first: checkpoints, or clean and shifted images, class by class."""
+    from summit_dask.questions.across import across_stores, printed
+
+    if len(stores) < 2:
+        raise click.UsageError("expected two stores or more, found 1.")
+    found = across_stores(stores)
+    if kind == "csv":
+        click.echo(found.to_csv(index=False), nl=False)
+    else:
+        click.echo(found.to_json(orient="records", indent=2) if kind == "json" else printed(found))
+
+
+@commands.command()
 @_store
 @options(ClusterOptions)
 def repair(store: Location, **values: Any) -> None:

@@ -117,7 +117,7 @@ def _counted(graph: "nx.DiGraph[Channel]", side: str) -> Counted:
 
 def _check_alike(a: Counted, b: Counted) -> None:
     """See that the two sides can be held against each other."""
-    if lines := _other_layers(a.layer_graph, b.layer_graph):
+    if lines := other_layers(a.layer_graph, b.layer_graph):
         raise StoreMismatchError(
             f"The graphs are of networks with other layers: {lines}. Only graphs of one layer graph have channels to "
             "compare; make both stores with the same network and --layers."
@@ -132,8 +132,8 @@ def _check_alike(a: Counted, b: Counted) -> None:
             )
 
 
-def _other_layers(a: LayerGraph, b: LayerGraph) -> str:
-    """The first difference, in words."""
+def other_layers(a: LayerGraph, b: LayerGraph) -> str:
+    """The first difference of two networks' visible layers, in words; empty if there is none."""
     shapes_a, shapes_b = ({layer.name: layer.channels for layer in graph.visible} for graph in (a, b))
     for name in [*shapes_a, *shapes_b]:
         if shapes_a.get(name) != shapes_b.get(name):
