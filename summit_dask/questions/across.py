@@ -31,7 +31,7 @@ def across(trees: Sequence[xr.DataTree]) -> pd.DataFrame:
         A row for each class of the first and each store that has it: class (folder name), store (place in `trees`),
         n_images, accuracy (share of the images whose first prediction is right, 0 to 1; NaN where that isn't known),
         and similarity to the class in the first store: cosine of how many images use each channel, mean over the
-        visible layers, 0 to 1.
+        visible layers in which it uses any, 0 to 1.
 
     Raises
     ------
@@ -78,7 +78,7 @@ def _store(number: int, tree: xr.DataTree, first: xr.DataTree, graph: LayerGraph
             "store": number,
             "n_images": n_images,
             "accuracy": np.where((n_images > 0) & (n_correct >= 0), n_correct / np.maximum(n_images, 1), np.nan),
-            "similarity": np.mean(alike, axis=0),
+            "similarity": pd.DataFrame(alike).mean(axis=0),
         }
     )
 
@@ -92,8 +92,9 @@ def _counts(tree: xr.DataTree, layer: str) -> NDArray[np.int32]:
 
 
 def _cosine(a: Int[np.ndarray, "class channel"], b: Int[np.ndarray, "class channel"]) -> Float64[np.ndarray, " class"]:
-    """Of each class with itself; 0 where a class uses no channel."""
+    """Of each class with itself; NaN where it uses no channel in either."""
     cosine: Float64[np.ndarray, " class"] = np.einsum("ij,ij->i", unit_rows(a), unit_rows(b))
+    cosine[~(a.any(axis=1) | b.any(axis=1))] = np.nan
     return cosine
 
 
