@@ -24,12 +24,14 @@ from summit_dask.arrays.graph.edges import ClassCounts
 from summit_dask.arrays.similarity import similarity_to
 from summit_dask.facts import encoded, schema
 from summit_dask.facts.config import ResultOptions
+from summit_dask.facts.errors import StoreError
 from summit_dask.facts.layergraph import Channel, Layer, LayerGraph
 from summit_dask.facts.location import Location
 from summit_dask.facts.pairs import PAPERS, Nodes, Pair
 from summit_dask.facts.run import Run
 from summit_dask.facts.stages import Stage, stage_of
 from summit_dask.store import status
+from summit_dask.store.channelnames import Called, read_names, write_name
 from summit_dask.store.graphs import read_graph, stored_pairs
 from summit_dask.store.places import stamp
 from summit_dask.store.store import Store, located
@@ -86,6 +88,33 @@ class StoreData:
         self.stamp = stamp(path)
         self.store = Store.open(path)
         self.answers: dict[Any, Any] = {}  # of functions, see `kept_with_store`
+
+    def called(self, channel: Channel) -> Called:
+        """What people call a channel."""
+        return self._names.get(channel, Called(""))
+
+    def call(self, channel: Channel, called: Called) -> None:
+        """Call a channel something; all visitors see it.
+
+        Raises
+        ------
+        StoreError
+            If the file of names is damaged, or can't be written.
+        """
+        write_name(self.path, channel, called)
+        self.__dict__.pop("_names", None)
+
+    @property
+    def named(self) -> list[Channel]:
+        """The channels that have a name, in the order of the names."""
+        return sorted((channel for channel, called in self._names.items() if called.name), key=self.called)
+
+    @cached_property
+    def _names(self) -> dict[Channel, Called]:
+        try:
+            return read_names(self.path)
+        except StoreError:
+            return {}  # told where a channel is to be named
 
     def unchanged(self) -> bool:
         """Whether no stage of the store was made, renewed or removed since it was opened."""

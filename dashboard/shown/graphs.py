@@ -331,6 +331,7 @@ def node(data: StoreData, union: Union, k: int, count: int, class_name: str, pic
         "layer": channel.layer,
         "channel": channel.index,
         "name": class_name if layer.of_class else "",
+        "called": data.called(channel).name,
         "count": count,
         "score": float(scores[-1]) if len(scores) else 0.0,
         "picture": node_picture(data, channel) if pictured else None,

@@ -36,7 +36,7 @@ def _graph(source: Source, place: int, pair: Pair) -> dict[str, Any]:
     return {
         "rows": [row["nodes"] for row in drawn["rows"]],
         "nodes": [
-            [source.index_of_layer[n["layer"]], n["channel"], n["count"], *rounded([n["score"]], 6)]
+            [source.index_of_layer[n["layer"]], n["channel"], n["count"], *rounded([n["score"]], 6), n["called"]]
             for n in drawn["nodes"]
         ],
         "edges": [[s, t, influence, int(identity)] for s, t, influence, identity in drawn["edges"]],

@@ -10,7 +10,7 @@ from dashboard import components, session
 from dashboard.data import StoreData
 from dashboard.plain import layer_notes, notice
 from dashboard.selection import STORED, Selection
-from dashboard.shown import channels, figures, images, likeness, measures, together
+from dashboard.shown import channels, figures, images, likeness, measures, naming, together
 from dashboard.shown.channels import counted_classes
 from dashboard.shown.graphs import inhibitors, node_picture, sources
 from summit_dask.facts import wording
@@ -52,6 +52,7 @@ def _choose(data: StoreData, wanted: Selection) -> Channel:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.selectbox("Layer", names, key="channel layer", width=260, on_change=_layer_chosen)
         st.number_input("Channel", 0, layer.channels - 1, key="channel index", width=180, on_change=_channel_chosen)
+        naming.controls(data, Channel(layer.name, index))
     return Channel(layer.name, index)
 
 
@@ -78,7 +79,9 @@ def _heading(data: StoreData, channel: Channel, users: pd.DataFrame) -> None:
         if exclusion.layer == channel.layer and channel.index in exclusion.channels
     ]
     note = f"This channel was left out of the counts: {'; '.join(reasons)}" if reasons else ""
-    components.facts("channel heading", f"{channel.layer} · channel {channel.index}", facts, note=note)
+    called = data.called(channel)
+    title = f"{channel.layer} · channel {channel.index}{called.name and f' · {called.name}'}"
+    components.facts("channel heading", title, facts, note="\n".join(filter(None, (called.note, note))))
     layer_notes(data.layer_graph, channel.layer)
     if data.counts_are_partial:
         st.caption("Of the counts, this store holds those of the classes' graphs alone.")

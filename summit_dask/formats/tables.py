@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from summit_dask.formats.job import Job, Remarks
 from summit_dask.formats.tidy import tidy_tables
+from summit_dask.store.channelnames import read_names
 from summit_dask.store.progress import Progress
 
 #: Writes a table, chunk after chunk, to a file.
@@ -49,6 +50,10 @@ def _write_tables(job: Job, write: Write, suffix: str) -> Remarks:
             else:
                 left_out.append(f"{name}.{suffix}: the store has no {table.needs}.")
             progress.add(1)
+    if names := read_names(job.store.path):
+        rows = [(channel.layer, channel.index, *called) for channel, called in sorted(names.items())]
+        frame = pd.DataFrame(rows, columns=["layer", "channel", "name", "note"])
+        write(job.folder / f"channel_names.{suffix}", iter([frame]))
     return Remarks(left_out)
 
 

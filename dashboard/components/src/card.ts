@@ -22,7 +22,7 @@ export function card(model: Model, n: number, details: Details | undefined): HTM
   return el(
     "div",
     { className: "card" },
-    el("div", { className: "name" }, node.layer, el("b", {}, ` · ${node.name || node.channel}`)),
+    el("div", { className: "name" }, node.layer, el("b", {}, ` · ${node.name || node.channel}`), node.called && ` ${node.called}`),
     model.data.pair
       ? el("div", { className: "sides" }, side(model, n, 0), side(model, n, 1))
       : el("div", { className: "facts" }, `${used(node.count, model.data.images)}${node.absent ? ", not selected" : ` · score ${node.score.toPrecision(3)}`}`),

@@ -3,6 +3,7 @@ export interface GraphNode {
   layer: string;
   channel: number;
   name: string; // of the class, in its own row; else empty
+  called: string; // what people call the channel; mostly empty
   count: number;
   score: number;
   picture: string | null;

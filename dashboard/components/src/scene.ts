@@ -2,7 +2,7 @@
 import { svg } from "./dom";
 import { layout, type Layout, type Zone } from "./layout";
 import { isIdle, STABLE, UNSTABLE, type Edge, type Model, type View } from "./model";
-import { images, inSamples } from "./words";
+import { images, inSamples, shortened } from "./words";
 
 const SMALLEST = 28;
 const LARGEST = 88;
@@ -94,9 +94,9 @@ export class Scene {
   }
 
   private node(n: number): SVGGElement {
-    const { layer, channel, name, picture, absent } = this.model.data.nodes[n];
+    const { layer, channel, name, called, picture, absent } = this.model.data.nodes[n];
     const stability = this.model.stability(n);
-    const label = `${name || `channel ${channel} of ${layer}`}, ${this.used(n)}${stability === null ? "" : `, ${inSamples(stability)}`}`;
+    const label = `${name || `channel ${channel} of ${layer}${called && `, ${called}`}`}, ${this.used(n)}${stability === null ? "" : `, ${inSamples(stability)}`}`;
     const held = absent ? " unselected" : this.side(this.model.held(n));
     const kind = `node${firmness(stability)}${held}`;
     const element = svg("g", { class: kind, "data-node": n, role: "button", tabindex: -1, "aria-label": label });
@@ -105,7 +105,7 @@ export class Scene {
     if (picture) {
       element.append(svg("image", { href: picture, preserveAspectRatio: "xMidYMid slice" }));
     }
-    element.append(svg("text", { class: "number", "text-anchor": "middle" }, name || String(channel)));
+    element.append(svg("text", { class: "number", "text-anchor": "middle" }, name || shortened(called) || String(channel)));
     if (this.model.data.pair) element.append(this.bars(n));
     return element;
   }

@@ -2,6 +2,7 @@
 import { percent } from "./dom";
 import type { Edge, GraphNode } from "./model";
 
+const SHORT = 9; // letters of a name above a node
 const LEAST = 0.0005; // what a smaller share is rounded to is 0.0 %
 
 export function inSamples(stability: number): string {
@@ -29,6 +30,11 @@ function most(target: GraphNode): string {
 function change(lost: number): string {
   if (Math.abs(lost) < LEAST) return "stays as it is";
   return `${lost > 0 ? "falls" : "grows"} by ${percent(Math.abs(lost))}`;
+}
+
+/** The beginning of a name, where there is no room for more. */
+export function shortened(name: string): string {
+  return name.length > SHORT ? `${name.slice(0, SHORT - 1).trimEnd()}…` : name;
 }
 
 /** "1 image", "1,300 images". */

@@ -54,7 +54,7 @@ type Source = [layer: number, channel: number, influence: number, through?: [num
 
 export interface GraphPart {
   rows: number[][]; // top row first
-  nodes: [layer: number, channel: number, count: number, score: number][];
+  nodes: [layer: number, channel: number, count: number, score: number, called: string][];
   edges: [source: number, target: number, influence: number, identity: number][];
   marks: Marks | null;
   badge: { sentence: string; meaning: string } | null;

@@ -27,10 +27,11 @@ function graphData(data: Data, wanted: Wanted, part: GraphPart, found: (PictureD
   return {
     title: `Attribution graph of ${name}`,
     rows: part.rows.map((nodes, r) => ({ layer: visible[r].name, nodes })),
-    nodes: part.nodes.map(([layer, channel, count, score], n) => ({
+    nodes: part.nodes.map(([layer, channel, count, score, called], n) => ({
       layer: site.layers[layer].name,
       channel,
       name: site.layers[layer].of_class ? name : "",
+      called,
       count,
       score,
       picture: found[n]?.channel ?? null,
