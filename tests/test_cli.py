@@ -615,13 +615,15 @@ def test_an_interruption_that_python_drops_is_sent_again(
             signal.raise_signal(number)
 
     monkeypatch.setattr(sys, "unraisablehook", cli._sent_again)
-    before = signal.signal(signal.SIGTERM, cli._terminated)
+    # What a shell runs in the background is deaf to Ctrl-C, tests too.
+    handler = cli._terminated if number == signal.SIGTERM else signal.default_int_handler
+    before = signal.signal(number, handler)
     try:
         with pytest.raises(kind):
             Destroyed()
             time.sleep(20)
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(number, before)
 
 
 def test_ctrl_c_is_answered_once(base: RunConfig, tmp_path: Path) -> None:

@@ -81,6 +81,14 @@ def test_equals_the_definition(case: Case) -> None:
     verify_strongest(Strongest(got.source.numpy(), got.value.numpy()), case)
 
 
+def test_one_channel_narrower_than_the_kernel_is_summed_right() -> None:
+    rng = np.random.default_rng(0)
+    maps, weight = (rng.normal(size=shape).astype(np.float32) for shape in [(1, 6, 1, 1), (3, 1, 5, 5)])
+    case = Case(maps, weight, Convolution((5, 5), (1, 2), (1, 2)), 2)
+    got = DeviceStep(case.convolution, torch.from_numpy(weight), 2, "hop", "cpu")(nchw(case))
+    verify_strongest(Strongest(got.source.numpy(), got.value.numpy()), case)
+
+
 @pytest.mark.parametrize("channels", [1, 7, 16, 37])
 def test_extremes_are_those_of_the_definition(channels: int) -> None:
     maps = np.random.default_rng(0).integers(-2, 3, (2, 9, 11, channels)).astype(np.float32)
