@@ -249,7 +249,7 @@ def convolved(
     """The hop's own sum over sources, without bias."""
     c = convolution
     if maps.shape[1] == 1:
-        # Laid out by channels last, one channel that is narrower than the kernel gets wrong sums by torch 2.15 on a CPU.
+        # By channels last, torch 2.15 gets wrong sums on a CPU for one channel that is narrower than the kernel.
         maps = maps.flatten().reshape(maps.shape)
     return functional.conv2d(maps, weight, None, c.stride, c.padding, c.dilation, c.groups)
 
