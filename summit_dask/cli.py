@@ -4,7 +4,6 @@ Every option is also a key of the YAML file given by --config and an environment
 (SUMMIT_DASK_MODEL for --model). The command line comes before the environment, that before the file.
 """
 
-import _thread
 import errno
 import json
 import os
@@ -442,7 +441,8 @@ def _sent_again(dropped: "sys.UnraisableHookArgs") -> None:
         sys.__unraisablehook__(dropped)
         return
     number = signal.SIGTERM if issubclass(dropped.exc_type, _Terminated) else signal.SIGINT
-    threading.Timer(_AGAIN_SECONDS, _thread.interrupt_main, [number]).start()
+    main = threading.main_thread().ident
+    threading.Timer(_AGAIN_SECONDS, signal.pthread_kill, [main, number]).start()  # wakes it where it waits
 
 
 def _deafen() -> None:
