@@ -304,6 +304,7 @@ def test_a_lost_or_truncated_object_is_never_read_as_values(damage: str, s3: S3)
 # The dashboard
 
 
+@pytest.mark.long
 def test_the_dashboard_shows_a_store_in_a_bucket_and_notices_changes(
     finished: RunConfig, s3: S3, monkeypatch: pytest.MonkeyPatch
 ) -> None:

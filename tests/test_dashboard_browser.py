@@ -162,6 +162,7 @@ def test_pointing_at_a_node_shows_its_card_and_its_neighbours(address: str, page
     assert page.locator("g.scene.marked").count() == 0
 
 
+@pytest.mark.long
 def test_edges_past_rows_lead_between_their_nodes_and_identities_are_straight(
     with_skips: str, page: "sync_api.Page"
 ) -> None:

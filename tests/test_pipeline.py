@@ -292,7 +292,7 @@ CHANGES: tuple[dict[str, object], ...] = (
 @pytest.mark.parametrize(
     ("state", "change"),
     [
-        pytest.param(state, change, marks=[] if (i + 2 * j) % 8 == 0 else pytest.mark.long)
+        pytest.param(state, change, marks=[] if (i + 2 * j) % 16 == 0 else pytest.mark.long)
         for i, state in enumerate(STATES)
         for j, change in enumerate(CHANGES)
     ],
@@ -345,6 +345,7 @@ def test_a_place_that_sees_no_images_leaves_its_partitions_undone(
     assert bytes_of(config.out) == bytes_of(finished.out)
 
 
+@pytest.mark.long
 def test_unreadable_images_are_tried_again_when_asked(finished: RunConfig, tmp_path: Path, client: Client) -> None:
     config = tiny_config(tmp_path)
     broken = config.images / "bee" / "003.png"
