@@ -56,7 +56,12 @@ def test_what_is_kept_is_what_count_counts(stored: Stored, monkeypatch: pytest.M
         tree[f"{GROUP}/n_images"].reset_coords(drop=True), expected["n_images"].reset_coords(drop=True)
     )
     monkeypatch.setattr("summit_dask.store.counting.select_channels", lambda *_: pytest.fail("counted again"))
-    xr.testing.assert_equal(count(tree, BY).load(), expected)
+    found = count(tree, BY).load()
+    for name in BY:  # older versions of xarray find texts unequal to themselves
+        assert found[name].values.tolist() == expected[name].values.tolist()
+    for node in expected.subtree:
+        mine, theirs = (tree[node.path].to_dataset().drop_vars(BY, errors="ignore") for tree in (found, expected))
+        xr.testing.assert_equal(mine, theirs)
     assert count(open_store(path, chunks={}), BY)["stem/activation_count"].chunks is not None
     graphs = attribution_graphs(tree, BY)
     name = next(iter(graphs))

@@ -88,7 +88,7 @@ def _store_place(value: Any) -> Location:
     if not isinstance(value, str | Path | UPath):
         raise ValueError("must be a path or an address")
     place = location(checked_name(value))
-    if not isinstance(place, Path) and not place.name:
+    if not isinstance(place, Path) and len(place.parts) < 2:
         raise ValueError(f"names a whole bucket; give a folder in it, as in {str(place).rstrip('/')}/store.zarr")
     return place
 
