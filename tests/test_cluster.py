@@ -14,6 +14,7 @@ import dask
 import pytest
 import torch
 from distributed import Client, LocalCluster, Worker
+from distributed.comm.core import CommClosedError
 from distributed.scheduler import KilledWorker
 from distributed.security import Security
 
@@ -21,9 +22,9 @@ from summit_dask.facts.config import ClusterOptions, RunConfig
 from summit_dask.facts.errors import ClusterError, NumericalError, StoreError
 from summit_dask.facts.location import storage_options, use_storage_options
 from summit_dask.stages.cluster import Cluster, _local, cluster, n_workers, resources
-from summit_dask.stages.extract import measure
+from summit_dask.stages.extract import ExtractorPlugin, measure
 from summit_dask.stages.tasks import finished, result_of
-from summit_dask.stages.workers import device_of, prepare_process
+from summit_dask.stages.workers import device_of, installed, prepare_process
 from summit_dask.store.store import Store
 from tests.networks import tiny_config, write_images
 
@@ -294,3 +295,12 @@ def test_what_dies_during_a_run_is_named_without_a_traceback(
         assert text in said
     marks = Store.open(config.out).read("partitions/fingerprint") != 0
     assert marks.any() and not marks.all()
+
+
+def test_a_scheduler_that_dies_after_the_work_is_done_changes_nothing() -> None:
+    client, plugin = Mock(spec=Client), Mock(spec=ExtractorPlugin)
+    plugin.name = "extractor"
+    client.unregister_worker_plugin.side_effect = CommClosedError("the scheduler is gone")
+    with installed(client, plugin, "m:M") as name:
+        assert name == "extractor"
+    client.unregister_worker_plugin.assert_called_once_with("extractor")

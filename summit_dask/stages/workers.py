@@ -6,7 +6,7 @@ Modules never travel in the task graph.
 import socket
 from collections.abc import Iterator
 from concurrent.futures import CancelledError
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 import torch
@@ -87,8 +87,10 @@ def installed(client: Client, plugin: NetworkPlugin, model: str) -> Iterator[str
     except Exception as error:
         raise ClusterError(f"A worker could not build the network {model}: {error}. {_NEEDED}") from error
     yield plugin.name
-    # After a failure the cluster may be gone, and asking it would only keep the user waiting.
-    client.unregister_worker_plugin(plugin.name)
+    # After a failure the cluster may be gone, and asking it would only keep the user waiting. If it goes just now, all
+    # that it was for is done; what else needs it will say so.
+    with suppress(CommClosedError, CancelledError):
+        client.unregister_worker_plugin(plugin.name)
 
 
 def plugin_of(name: str, kind: type[PluginKind]) -> PluginKind:
