@@ -1,13 +1,16 @@
 """Where the images of a store are, as `images` reads them, and whether they are still those that were measured.
 
 size        of every image that is a file of its own on this machine
-checksum    of those whose file was written after the store was laid out: a copied data set is no other one
+checksum    of those whose file was written after the store was laid out, a thousand at most: a copied data set is no
+            other one, and isn't read whole by every run
 """
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +25,11 @@ from summit_dask.store.store import Store
 
 CHECKSUM = "images/checksum"
 
-#: Images that are read at a time, and files that are asked for at a time: one on a network takes a while to answer.
-_BATCH, _ASKED = 64, 32
+#: Images that are read at a time, and in all.
+_BATCH, _MOST_READ = 64, 1000
+
+#: Files that are asked for at a time, as one on a network takes a while to answer; and by a thread in a row.
+_ASKED, _EACH = 32, 256
 
 
 @dataclass(frozen=True)
@@ -69,7 +75,8 @@ def changed_images(store: Store) -> list[int]:
             resized.append(index)
         elif status and status.st_mtime > laid_out:
             younger.append(index)
-    return sorted([*resized, *_rewritten(store, files, younger)])
+    some = younger[:: ceil(len(younger) / _MOST_READ) or 1]
+    return sorted([*resized, *_rewritten(store, files, some)])
 
 
 def _is_done(store: Store) -> NDArray[np.bool_]:
@@ -86,7 +93,12 @@ def _looked_at(places: Iterable[Location]) -> dict[Location, os.stat_result | No
     """Size and time of each file of this machine that is there; many images may share one."""
     once = list(dict.fromkeys(places))
     with ThreadPoolExecutor(_ASKED) as pool:
-        return dict(zip(once, pool.map(_status, once), strict=True))
+        found = pool.map(_statuses, [once[start : start + _EACH] for start in range(0, len(once), _EACH)])
+        return dict(zip(once, chain.from_iterable(found), strict=True))
+
+
+def _statuses(places: Sequence[Location]) -> list[os.stat_result | None]:
+    return [_status(place) for place in places]
 
 
 def _status(place: Location) -> os.stat_result | None:
