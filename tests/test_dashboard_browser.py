@@ -1,8 +1,6 @@
 """The dashboard in a real browser: what is drawn, and what pointing, clicking, typing and going back do."""
 
-import os
 import re
-import shutil
 import socket
 import subprocess
 import sys
@@ -14,26 +12,11 @@ from pathlib import Path
 import pytest
 
 from dashboard.data import StoreData
+from tests.chromium import launched, sync_api
 from tests.pairs import add_pair
 from tests.stores import AWKWARD_NAMES, add_evidence, make_store, skip_layer_graph
 
 pytestmark = pytest.mark.browser
-sync_api = pytest.importorskip("playwright.sync_api")
-
-CHROMIUM = os.environ.get("SUMMIT_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-if not CHROMIUM:
-    why = "no Chromium found, so nothing of the dashboard was tried in a browser; install it or set SUMMIT_CHROMIUM"
-    pytest.skip(why, allow_module_level=True)
-
-ARGUMENTS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 LOCAL = ("http://127.0.0.1:", "ws://127.0.0.1:", "data:", "blob:")
 GRAPH = ".stage[data-drawn]"
 
@@ -116,10 +99,8 @@ def _wait(address: str, seconds: float = 60) -> None:
 
 @pytest.fixture(scope="module")
 def browser() -> "Iterator[sync_api.Browser]":
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
+    with launched() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture

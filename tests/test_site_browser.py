@@ -12,11 +12,10 @@ import pytest
 from dashboard.site.write import open_source, write_class_page, write_site
 from summit_dask import open_store
 from summit_dask.notebook import show
+from tests.chromium import launched, sync_api
 from tests.stores import AWKWARD_NAMES, make_store, skip_layer_graph
-from tests.test_dashboard_browser import ARGUMENTS, CHROMIUM
 
 pytestmark = pytest.mark.browser
-sync_api = pytest.importorskip("playwright.sync_api")
 
 GRAPH = ".stage[data-drawn]"
 HTML_NAME = AWKWARD_NAMES[0]
@@ -50,10 +49,8 @@ def served(folder: Path) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def browser() -> "Iterator[sync_api.Browser]":
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
+    with launched() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture
