@@ -4,7 +4,8 @@
                                     ├─ moments of every pair of layers ── summed over the partitions
     store b, the same images ───────┘
 
-Each store is read once. What is held is a number for every two channels: 240 MB for two networks of 5500.
+Where both stores hold the images in one order, each is read once. What is held is a number for every two channels:
+240 MB for two networks of 5500.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
