@@ -9,6 +9,7 @@ from dashboard.evidence import Evidence, Share, evidence_of, is_renewed, why_unt
 from dashboard.selection import STORED, Selection
 from dashboard.shown import measures
 from dashboard.shown.proof import channels_of
+from summit_dask.facts import wording
 
 #: A smaller share is told as none.
 LEAST = 0.005
@@ -81,7 +82,7 @@ def between(share: Share) -> str:
 def meaning(evidence: Evidence, class_index: int) -> str:
     """What the sentence's words and numbers mean, as paragraphs."""
     own = evidence.share("necessity", class_index, "graph")
-    tested = f"{evidence.number('n_tested', class_index):,} images tested it. {INTERVAL} Here: {between(own)}."
+    tested = f"{wording.images(evidence.number('n_tested', class_index))} tested it. {INTERVAL} Here: {between(own)}."
     parts = [MARGIN, HALVES, REPLACED[evidence.settings.ablation], tested, chance(evidence, class_index)]
     return "\n\n".join(parts)
 

@@ -100,7 +100,7 @@ def bars_of(counts: NDArray[Any], channels: Sequence[int]) -> list[Bar]:
 
 def counted_classes(n: int) -> str:
     """A number of classes in words."""
-    return "1 class" if n == 1 else f"{n:,} classes"
+    return wording.counted(int(n), "class", "classes")
 
 
 def kind_name(kind: str) -> str:

@@ -10,6 +10,7 @@ from dashboard.data import StoreData, open_data
 from dashboard.kept import kept_with_store
 from dashboard.plain import notice
 from dashboard.shown.graphs import node_picture
+from summit_dask.facts import wording
 from summit_dask.facts.errors import SummitError
 from summit_dask.facts.layergraph import Channel
 from summit_dask.store.places import stores_in
@@ -43,7 +44,7 @@ def fires_together(data: StoreData, layer: str) -> None:
         own = found.channels.loc[found.channels["community"] == number, "channel"].tolist()
         shown = own[:N_CHANNELS]
         more = f", {len(shown)} of them shown" if len(shown) < len(own) else ""
-        st.text(f"{', '.join(row.classes) or 'No class uses them'}: {len(own)} channels{more}")
+        st.text(f"{', '.join(row.classes) or 'No class uses them'}: {wording.counted(len(own), 'channel')}{more}")
         items = [_item(data, Channel(layer, index), "") for index in shown]
         components.gallery(f"community {number}", f"Community {number}", items, 84, _opener(layer, shown))
 

@@ -72,7 +72,10 @@ def _channel_chosen() -> None:
 
 
 def _heading(data: StoreData, channel: Channel, users: pd.DataFrame) -> None:
-    facts = [("Used by", f"{len(users)} of {data.n_classes} classes"), ("Images", f"{int(users['count'].sum()):,}")]
+    facts = [
+        ("Used by", f"{len(users):,} of {counted_classes(data.n_classes)}"),
+        ("Images", f"{int(users['count'].sum()):,}"),
+    ]
     reasons = [
         exclusion.reason
         for exclusion in data.options.excluded
@@ -161,8 +164,8 @@ def _users(data: StoreData, channel: Channel, users: pd.DataFrame) -> None:
 
 
 def _user_bar(row: Any) -> components.Bar:
-    total = f" of {row.images:,}" if row.images else ""
-    return components.Bar(row.label, row.count, f"{row.label}: {row.count:,}{total} images use it")
+    of = f"{row.count:,} of {wording.images(row.images)}" if row.images else wording.images(row.count)
+    return components.Bar(row.label, row.count, f"{row.label}: {of} {'uses' if row.count == 1 else 'use'} it")
 
 
 def _neighbours(data: StoreData, channel: Channel, class_index: int, wanted: Selection) -> None:

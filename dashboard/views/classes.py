@@ -83,7 +83,7 @@ def _images(data: StoreData, wanted: Selection, class_index: int, taken_for: int
         selection_mode="multi-row",
     )
     if len(table) > ROWS:
-        st.caption(f"The first {ROWS} of {len(table):,} images.")
+        st.caption(f"The first {ROWS} of {wording.images(len(table))}.")
     st.session_state["misclassified"] = wanted.misclassified
     st.toggle(
         "Take all misclassified images of this table",

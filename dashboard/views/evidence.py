@@ -14,6 +14,7 @@ from dashboard.plain import heading
 from dashboard.selection import Selection
 from dashboard.shown import badge, figures, measures, oneclass, proof
 from dashboard.shown.graphs import node_picture
+from summit_dask.facts import wording
 from summit_dask.facts.layergraph import Channel
 from summit_dask.facts.pairs import Pair
 
@@ -92,7 +93,7 @@ def _by_layer(evidence: Evidence, index: int) -> None:
     n = evidence.number("n_tested_by_layer", index)
     st.caption(
         "The graph's channels taken away from one layer alone, or as many random ones. 100 % is what is lost without "
-        f"the whole layer; {n:,} images tested single layers."
+        f"the whole layer; {wording.images(n)} tested single layers."
     )
 
 

@@ -15,7 +15,7 @@ from dashboard.kept import kept_with_store
 from dashboard.parts import in_words, maker
 from dashboard.shown import figures
 from dashboard.shown.fault import explained
-from summit_dask.facts import schema
+from summit_dask.facts import schema, wording
 from summit_dask.facts.location import Location
 from summit_dask.facts.pairs import PAIRS
 from summit_dask.facts.stages import STAGES, Stage
@@ -80,7 +80,8 @@ def _evidence(data: StoreData) -> Iterator[tuple[str, str, str]]:
 
 def _partitions(data: StoreData) -> None:
     done = _partitions_done(data)
-    of = f"{done.sum()} of {len(done)} partitions of {data.store.header.partition_size} images are done"
+    each = wording.images(data.store.header.partition_size)
+    of = f"{done.sum():,} of {wording.counted(len(done), 'partition')} of {each} done"
     st.progress(float(done.mean()), of)
 
 

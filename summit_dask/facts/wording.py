@@ -7,7 +7,12 @@ from summit_dask.facts.layergraph import Convolution, Hop, Layer, LayerGraph
 
 def images(n: int) -> str:
     """A number of images: ``1 image``, ``1,281,167 images``."""
-    return "1 image" if n == 1 else f"{n:,} images"
+    return counted(n, "image")
+
+
+def counted(n: int, one: str, many: str = "") -> str:
+    """A number of things: ``1 class``, ``1,000 classes``; `many` where that isn't `one` with an s."""
+    return f"{n:,} {one if n == 1 else many or f'{one}s'}"
 
 
 def times(*numbers: int) -> str:

@@ -4,6 +4,7 @@ import { svg, SVG } from "./dom";
 import { Margins } from "./margins";
 import type { Model } from "./model";
 import type { Scene } from "./scene";
+import { counted } from "./words";
 
 const MARGIN = 24;
 const TITLE = 64; // title and caption
@@ -47,8 +48,8 @@ export function asSvg(scene: Scene): SVGSVGElement {
 function caption(model: Model): string {
   const { pair, images, measure } = model.data;
   const there = model.data.nodes.filter((_, n) => model.isThere(n)).length;
-  const of = pair ? pair.labels.map((label, k) => (pair.images[k] ? `${label}: ${pair.images[k]} images` : label)) : [images ? `${images} images` : ""];
-  const parts = [`${there} channels`, `${model.edges.length} edges by ${measure}`, ...of];
+  const of = pair ? pair.labels.map((label, k) => (pair.images[k] ? `${label}: ${counted(pair.images[k], "image")}` : label)) : [images ? counted(images, "image") : ""];
+  const parts = [counted(there, "channel"), `${counted(model.edges.length, "edge")} by ${measure}`, ...of];
   return parts.filter(Boolean).join(" · ");
 }
 

@@ -1,6 +1,7 @@
 // The list of classes; only the rows in view are in the document, so a thousand scroll as ten do.
 import type { ClassTable, Sort } from "./classtable";
 import { el, percent, svg } from "./dom";
+import { counted } from "./words";
 
 const ROW = 46;
 const SPARE = 4;
@@ -44,7 +45,6 @@ export class ClassList {
     this.sort = el(
       "select",
       { onchange: () => (this.reorder(true), this.tell()), attributes: { "aria-label": "Order of the classes" } },
-      ...SORTS.map(([value, text]) => el("option", { value }, text)),
     );
     this.scroller.append(this.space);
     this.scroller.onscroll = () => this.draw();
@@ -71,14 +71,20 @@ export class ClassList {
     const before = this.table?.data;
     const { sort, search, selected, layer, store } = table.data;
     this.table = table;
-    // What is being typed is not overwritten by the answer to an earlier word.
-    if (this.given.sort !== sort) this.sort.value = this.given.sort = sort;
+    // What is being typed or chosen is not overwritten by the answer to an earlier word.
+    this.sort.title = table.similarity ? "" : table.data.why.similarity;
+    this.offer(this.given.sort !== sort ? (this.given.sort = sort) : this.sort.value);
     if (this.given.search !== search) this.search.value = this.given.search = search;
-    for (const option of this.sort.options) option.disabled = !table.canSort(option.value as Sort);
-    this.sort.options[0].title = table.data.why.similarity;
     const moved = !before || before.selected !== selected || before.layer !== layer || before.store !== store;
     this.pinned.replaceChildren(this.row(selected, "pinned-row"));
     this.reorder(moved);
+  }
+
+  /** The orders that the store has data for, one of them chosen. */
+  private offer(sort: string): void {
+    const known = SORTS.filter(([value]) => this.table.canSort(value));
+    this.sort.replaceChildren(...known.map(([value, text]) => el("option", { value }, text)));
+    this.sort.value = known.some(([value]) => value === sort) ? sort : "name";
   }
 
   private reorder(toTop: boolean): void {
@@ -86,7 +92,7 @@ export class ClassList {
     this.order = all.filter((c) => c !== this.table.data.selected);
     this.space.style.height = `${this.order.length * ROW}px`;
     const some = this.search.value ? `${all.length} of ` : "";
-    this.found.textContent = [`${some}${this.table.size} classes`, this.table.data.basis].filter(Boolean).join(" · ");
+    this.found.textContent = [`${some}${counted(this.table.size, "class", "classes")}`, this.table.data.basis].filter(Boolean).join(" · ");
     if (toTop) this.scroller.scrollTop = 0;
     this.active = -1;
     this.scroller.removeAttribute("aria-activedescendant");

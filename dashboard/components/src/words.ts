@@ -38,6 +38,15 @@ export function shortened(name: string): string {
 }
 
 /** "1 image", "1,300 images". */
-export function images(n: number): string {
-  return n === 1 ? "1 image" : `${n.toLocaleString("en")} images`;
+export const images = (n: number) => counted(n, "image");
+
+/** "1 class", "12 classes". */
+export function counted(n: number, one: string, many = `${one}s`): string {
+  return `${n.toLocaleString("en")} ${n === 1 ? one : many}`;
+}
+
+/** "1 image uses it", "3 of 1,300 images use it"; without the number of all where that isn't known, 0. */
+export function usedBy(count: number, all: number): string {
+  if (!all) return `${images(count)} ${count === 1 ? "uses" : "use"} it`;
+  return `${count.toLocaleString("en")} of ${images(all)} ${count === 1 ? "uses" : "use"} it`;
 }

@@ -1,5 +1,6 @@
 // One channel: what it looks for, which classes use it, what it is made of and what it feeds.
 import { el } from "../dom";
+import { images, usedBy } from "../words";
 import { distribution } from "./charts";
 import { sourceRow, tile, type ChannelData, type Data, type GraphPart, type PictureData } from "./data";
 import { choosePair } from "./explore";
@@ -52,7 +53,7 @@ export function channelPage({ data, go }: Context): Page {
   function top(layer: number, channel: number, facts: ChannelData): HTMLElement[] {
     const slot = kept(factsSlot());
     const used: [string, string][] = [
-      ["Used by", `${facts.n_classes} of ${site.names.length} classes`],
+      ["Used by", `${facts.n_classes.toLocaleString("en")} of ${countedClasses(site.names.length)}`],
       ["Images", facts.n_images.toLocaleString("en")],
     ];
     slot.show({ title: `${site.layers[layer].name} · channel ${channel}`, level: 2, note: facts.note, facts: used, histogram: null });
@@ -112,8 +113,7 @@ export function channelPage({ data, go }: Context): Page {
     const pinned = { layer: site.layers[layer].name, channel };
     const slot = kept(barsSlot(({ bar }) => go({ page: "explore", class: site.folders[facts.top[bar][0]], pinned })));
     const bars = facts.top.map(([c, count]) => {
-      const total = data.images[c] ? ` of ${data.images[c].toLocaleString("en")}` : "";
-      return { name: site.names[c], value: count, label: `${site.names[c]}: ${count.toLocaleString("en")}${total} images use it` };
+      return { name: site.names[c], value: count, label: `${site.names[c]}: ${usedBy(count, data.images[c])}` };
     });
     slot.show({ charts: [{ title: "", bars }], full: facts.top[0][1], wide: true });
     return [title, remark("A click opens the graph of the class."), slot.element];
@@ -130,7 +130,7 @@ export function channelPage({ data, go }: Context): Page {
     if (!found) return [];
     const alone = el("input", { type: "checkbox", checked: wanted.alone, onchange: () => go({ alone: alone.checked }) });
     const row = (rows: ChannelData["neighbours"][string]["sources"], seen: (PictureData | null)[], label: string) => {
-      const texts = rows.map(([l, , n, classes]) => [site.layers[l].name, `${n.toLocaleString("en")} images`, ...(wanted.alone ? [] : [countedClasses(classes)])].join("\n"));
+      const texts = rows.map(([l, , n, classes]) => [site.layers[l].name, images(n), ...(wanted.alone ? [] : [countedClasses(classes)])].join("\n"));
       return [remark(label), channels(label, rows.map(([l, k]): Place => [l, k]), texts, seen)];
     };
     return [

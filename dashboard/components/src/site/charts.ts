@@ -1,5 +1,6 @@
 // Charts of a few numbers, as drawings with a sentence for whoever can't see them.
 import { el, svg } from "../dom";
+import { counted } from "../words";
 
 // Okabe and Ito's colours, which the colour-blind can tell apart; as many as a chart has lines.
 const COLOURS = ["#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7"];
@@ -37,7 +38,7 @@ export function stacked(rows: { layer: string; kind: string; channels: number }[
     kinds.forEach((kind, k) => {
       const n = rows.find((row) => row.layer === layer && row.kind === kind)?.channels ?? 0;
       const bar = svg("rect", { x, y, width: n * scale, height: 16, fill: KINDS[k % KINDS.length] });
-      bar.append(svg("title", {}, `${layer}: ${n} channels ${kind}`));
+      bar.append(svg("title", {}, `${layer}: ${counted(n, "channel")} ${kind}`));
       drawing.append(bar);
       x += n * scale;
     });

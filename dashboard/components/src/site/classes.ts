@@ -1,6 +1,7 @@
 // One class: how well it is recognised, what it is taken for, its least probable images, and its graph.
 import { el } from "../dom";
 import { publish } from "../shelf";
+import { counted } from "../words";
 import type { Predictions } from "./data";
 import { drawn } from "./drawing";
 import { choosePair, sentence } from "./explore";
@@ -73,7 +74,7 @@ export function classPage({ data, go, wanted: now }: Context): Page {
       correct > 0,
       ...predicted.flatMap(([answer, p]) => [names[answer], p]),
     ]);
-    const some = rows.length < total ? `The first ${rows.length} of ${total.toLocaleString("en")} images. ` : "";
+    const some = rows.length < total ? `The first ${rows.length} of ${counted(total, "image")}. ` : "";
     return [table(columns, cells, "images.csv"), remark(`${some}The graph of some of them is what the dashboard works out; a site holds the graphs of classes.`)];
   }
 

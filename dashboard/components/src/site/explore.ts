@@ -1,6 +1,7 @@
 // Explore: which classes are alike, what the network uses to recognise one, and how it connects.
 import { el } from "../dom";
 import { publish } from "../shelf";
+import { images } from "../words";
 import { isSingle } from "./chunks";
 import type { ClassData } from "./data";
 import { drawn } from "./drawing";
@@ -107,7 +108,7 @@ function chart(title: string, counts: [number, number][]) {
   const bars = counts.map(([channel, count]) => ({
     name: String(channel),
     value: count,
-    label: `channel ${channel}, used by ${count.toLocaleString("en")} images`,
+    label: `channel ${channel}, used by ${images(count)}`,
   }));
   return { title, bars };
 }

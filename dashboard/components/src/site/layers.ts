@@ -1,5 +1,6 @@
 // Layers: how the classes share a layer's channels, and what changes from layer to layer.
 import { el } from "../dom";
+import { images } from "../words";
 import { columns, lines, stacked, type Line } from "./charts";
 import type { Counts, LoadedLayer, PictureData } from "./data";
 import { barsSlot, gallerySlot, heatmapSlot, type Item } from "./parts";
@@ -62,7 +63,7 @@ export function layersPage({ data, go }: Context): Page {
     const best = largest(values, TOP);
     if (!best.length) return [heading(text), remark("None.")];
     const slot = kept(barsSlot(({ bar }) => open(best[bar])));
-    const bars = best.map((k) => ({ name: String(k), value: values[k], label: `channel ${k}, used by ${values[k].toLocaleString("en")} images` }));
+    const bars = best.map((k) => ({ name: String(k), value: values[k], label: `channel ${k}, used by ${images(values[k])}` }));
     slot.show({ charts: [{ title: "", bars }], full: values[best[0]], wide: true });
     return [heading(text), slot.element];
   }

@@ -2,6 +2,7 @@
 import { el } from "../dom";
 import { percent } from "../dom";
 import { unpack } from "../packed";
+import { counted } from "../words";
 import type { Selection } from "./address";
 import type { Data } from "./data";
 
@@ -57,7 +58,7 @@ export function classFacts(data: Data, c: number, more: [string, string][] = [])
 }
 
 export function countedClasses(n: number): string {
-  return n === 1 ? "1 class" : `${n.toLocaleString("en")} classes`;
+  return counted(n, "class", "classes");
 }
 
 /** Indices of the n largest values above 0, descending, ties to the lower index. */
