@@ -8,6 +8,7 @@
     attribution_graphs a tree and a column        -> the attribution graph of each group of images
     across             several trees              -> how each class changes from one to the next
     match              two trees                  -> channels and layers of two networks that answer alike
+    classes_with       a tree and a path          -> classes whose graphs hold an edge, or a path
     communities        a tree                     -> channels that fire together
     strategies         a tree and a class         -> its images, parted by the channels that they use
     show               a tree and a class         -> the graph, drawn in a notebook
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from summit_dask.questions.compare import compare
     from summit_dask.questions.groupgraphs import attribution_graphs
     from summit_dask.questions.groups import count
+    from summit_dask.questions.holders import classes_with
     from summit_dask.questions.match import match
     from summit_dask.questions.query import attribution_graph
     from summit_dask.questions.together import communities, strategies
@@ -42,6 +44,7 @@ __all__ = [
     "across",
     "attribution_graph",
     "attribution_graphs",
+    "classes_with",
     "communities",
     "compare",
     "count",
@@ -61,6 +64,7 @@ _HOME = {
     "across": "questions.across",
     "attribution_graph": "questions.query",
     "attribution_graphs": "questions.groupgraphs",
+    "classes_with": "questions.holders",
     "communities": "questions.together",
     "compare": "questions.compare",
     "count": "questions.groups",
