@@ -6,11 +6,19 @@ from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
+from dashboard.data import StoreData
+from dashboard.selection import Selection
+from dashboard.shown import pairs
+from dashboard.shown.sides import sides
 from dashboard.site.write import open_source, write_class_page, write_site
+from dashboard.versus import Versus
 from summit_dask import open_store
+from summit_dask.facts.layergraph import Channel
 from summit_dask.notebook import show
 from tests.chromium import launched, sync_api
 from tests.stores import AWKWARD_NAMES, make_store, skip_layer_graph
@@ -124,9 +132,9 @@ def test_the_keyboard_finds_classes_and_channels(served: str, page: "sync_api.Pa
     opened(page, served)
     page.keyboard.press("/")
     page.keyboard.type("img src")
-    assert page.locator("#hits .hit").all_text_contents() == [HTML_NAME]
-    page.keyboard.press("Escape")
-    page.keyboard.press("Control+a")
+    assert page.locator("#hits .hit > span").all_text_contents() == [HTML_NAME]
+    page.keyboard.press("Shift+Enter")
+    page.wait_for_url("**vs=class%3An00000000")
     page.keyboard.type("mixed2 4")
     page.keyboard.press("Enter")
     page.get_by_role("heading", name="mixed2 · channel 4").wait_for()
@@ -136,12 +144,13 @@ def test_the_keyboard_finds_classes_and_channels(served: str, page: "sync_api.Pa
 
 
 def test_what_the_address_names_in_vain_is_told(served: str, page: "sync_api.Page") -> None:
-    opened(page, f"{served}#/channel?class=nobody&layer=none&channel=99&p=0.2")
+    opened(page, f"{served}#/channel?class=nobody&layer=none&channel=99&p=0.2&vs=class:nobody")
     told = page.locator(".notice").all_text_contents()
     assert told[0] == f"There is no class 'nobody' in this site; this is {HTML_NAME}."
     assert told[1] == "There is no layer 'none' in this site; this is mixed3."
     assert told[2] == "mixed3 has the channels 0 to 9; channel 99 does not exist."
-    assert "the dashboard does that" in told[3]
+    assert told[3].startswith("There is no class 'nobody' in this site to compare with")
+    assert "the dashboard does that" in told[4]
 
 
 def test_the_graph_and_its_tables_are_saved(folder: Path, page: "sync_api.Page") -> None:
@@ -155,6 +164,88 @@ def test_the_graph_and_its_tables_are_saved(folder: Path, page: "sync_api.Page")
     assert "&lt;img src=x" in texts["SVG"] and "data:image/webp;base64," in texts["SVG"]
     assert len(texts["nodes.csv"].splitlines()) == 1 + page.locator(".node").count()
     assert texts["edges.csv"].startswith("source_layer,source_channel,target_layer,target_channel,influence,identity\n")
+
+
+def test_two_classes_are_drawn_as_the_dashboard_draws_them(folder: Path, served: str, page: "sync_api.Page") -> None:
+    data = StoreData(folder.parent / "store")
+    a, b, pinned = "n00000001", "n00000002", _unheld(data, 1, 2)
+    wanted = Selection(class_=a, vs=Versus("class", b), pinned=pinned)
+    assert wanted.vs
+    drawn = pairs.drawing(data, *sides(data, wanted, wanted.vs, 1), data.usual_pair, pinned)
+    opened(page, f"{served}#/?{urlencode(wanted.to_query(), doseq=True)}")
+    page.locator(".unheld").wait_for()
+    files = page.evaluate("[...summitDaskExtras.values()].pop().files.map((file) => file.text)")
+    assert files == [file["text"] for file in pairs.files(drawn)]  # nodes, edges, who holds them, counts
+    assert _in_rows(page) == _zoned(drawn)
+    told = page.locator(".differs tbody td").all_text_contents()
+    known = [
+        (f"{row['layer']} · {row['channel']}", *(f"{100 * n / 5:.0f} %" for n in row["counts"]))
+        for row in drawn["pair"]["differs"]
+    ]
+    assert list(zip(*(told[k::3] for k in range(3)), strict=True)) == known
+    unclear = [row["clear"] for row in drawn["pair"]["differs"]].count(False)
+    assert 0 < page.locator(".differs .unclear").count() == unclear
+    similarity = [f"{value:.2f}" for value in drawn["pair"]["similarity"]]
+    assert page.locator(".likeness text").all_text_contents() == similarity
+
+
+def _unheld(data: StoreData, *classes: int) -> Channel:
+    """A channel that none of some classes' graphs hold."""
+    held = {channel for c in classes for channel in data.graph(c).nodes(data.layer_graph)}  # type: ignore[union-attr]
+    return next(channel for k in range(16) if (channel := Channel("mixed2", k)) not in held)
+
+
+def _in_rows(page: "sync_api.Page") -> list[list[int]]:
+    """The numbers of a drawing's nodes as they stand, from the top row down and from left to right."""
+    places = page.locator(".node").evaluate_all(
+        "nodes => nodes.map((g) => [g.dataset.node, ...g.getAttribute('transform').match(/[-\\d.]+/g)].map(Number))"
+    )
+    heights = sorted({y for _, _, y in places})
+    return [[n for _, n in sorted((x, n) for n, x, y in places if y == height)] for height in heights]
+
+
+def _zoned(drawn: dict[str, Any]) -> list[list[int]]:
+    """The same as they should stand: what A alone holds, what both or neither hold, what B alone holds."""
+    zones = ("a",), ("both", "neither"), ("b",)
+    held = drawn["pair"]["held"]
+    return [[n for zone in zones for n in row["nodes"] if held[n] in zone] for row in drawn["rows"]]
+
+
+def test_a_class_is_compared_from_the_list_and_from_the_pages_links(served: str, page: "sync_api.Page") -> None:
+    opened(page, served)
+    page.locator(".space .row .vs").first.click()
+    page.wait_for_url("**vs=class**")
+    page.locator(".zone.both").wait_for()
+    own, other = (page.locator(".facts .value").nth(k).inner_text() for k in (-2, -1))
+    page.locator(".versus summary").click()
+    page.get_by_role("button", name="Swap A and B").click()
+    page.locator(".facts .value", has_text=own).last.wait_for()
+    assert page.locator(".facts .value").nth(-2).inner_text() == other
+    page.get_by_role("link", name="Explore").click()
+    page.wait_for_url(lambda url: "vs=" not in url)
+    page.get_by_role("link", name="Compare").click()
+    page.locator("a[aria-current]", has_text="Compare").wait_for()
+    page.locator(".versus summary").click()
+    page.get_by_role("button", name="End the comparison").click()
+    page.locator("a[aria-current]", has_text="Explore").wait_for()
+    assert page.locator(".zone").count() == 0
+
+
+def test_a_pinned_channel_stays_pinned_in_another_class(folder: Path, served: str, page: "sync_api.Page") -> None:
+    data = StoreData(folder.parent / "store")
+    pinned = _unheld(data, 2)
+    counts = data.counts(pinned.layer)
+    assert counts is not None
+    opened(page, f"{served}#/?class=n00000001&pin_layer={pinned.layer}&pin_channel={pinned.index}")
+    page.locator(".row[data-class='2'] .name").click()
+    page.wait_for_url("**class=n00000002**")
+    count = counts[2, pinned.index]
+    page.locator(
+        ".unheld", has_text=f"{pinned.index}: used by {count} of 5 images ({20 * count} %), not selected"
+    ).wait_for()
+    assert page.locator(".node:visible[aria-pressed=true]").count() == 0
+    page.get_by_role("button", name="Show anyway").click()
+    page.locator(".node:visible[aria-pressed=true]").wait_for()
 
 
 def test_links_lead_to_pages_that_are_there(served: str, page: "sync_api.Page") -> None:

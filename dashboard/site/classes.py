@@ -1,16 +1,17 @@
-"""What belongs to a class: its graphs with the sources of their nodes, the channels it uses most, its predictions."""
+"""What belongs to a class: its graphs with the sources of their nodes, how often it uses each channel, predictions."""
 
 from collections.abc import Hashable, Mapping
+from dataclasses import fields
 from typing import Any
 
 from dashboard.evidence import evidence_of, marks_of
 from dashboard.selection import STORED
-from dashboard.shown import badge, graphs, images, likeness
+from dashboard.shown import badge, graphs, images
+from dashboard.shown.union import keys
+from dashboard.site.files import deflated, narrow
 from dashboard.site.source import Source, rounded
-from summit_dask.arrays.graph.attribution import ClassGraph
+from summit_dask.arrays.graph.attribution import ClassGraph, Marks
 from summit_dask.facts.pairs import Pair
-
-TOP = 5
 
 #: Images of a class, those of lowest probability first; of 1300 a class the table alone would outweigh all else.
 MOST_IMAGES = 50
@@ -21,7 +22,7 @@ def class_facts(source: Source, number: int) -> dict[str, Any]:
     place = int(source.classes[number])
     return {
         "graphs": {pair.name: _graph(source, place, pair) for pair in source.data.pairs},
-        "top": _top(source, number),
+        "counts": {nodes: deflated(narrow(counts[number])) for nodes, counts in source.used.items()},
         "predictions": _predictions(source, place),
     }
 
@@ -30,20 +31,34 @@ def _graph(source: Source, place: int, pair: Pair) -> dict[str, Any]:
     data = source.data
     graph = data.graph(place, STORED, pair)
     assert graph is not None, "asked for the pairs that the store has"
-    marks = marks_of(data, place, pair)
-    drawn = graphs.drawing(data, graph, 0, "", pair, marks, pictured=False)
-    known = drawn["marks"]
+    nodes = (graph.node_layer, graph.node_channel, graph.node_count, rounded(graph.node_score, 6))
     return {
-        "rows": [row["nodes"] for row in drawn["rows"]],
         "nodes": [
-            [source.index_of_layer[n["layer"]], n["channel"], n["count"], *rounded([n["score"]], 6), n["called"]]
-            for n in drawn["nodes"]
+            [int(layer), int(channel), int(count), score] for layer, channel, count, score in zip(*nodes, strict=True)
         ],
-        "edges": [[s, t, influence, int(identity)] for s, t, influence, identity in drawn["edges"]],
-        "marks": known and {name: [v if v is None else round(v, 4) for v in column] for name, column in known.items()},
+        "edges": _edges(graph),
+        "marks": _marks(marks_of(data, place, pair)),
         "badge": _badge(source, place, pair),
         **_sources(source, place, graph, pair),
     }
+
+
+def _edges(graph: ClassGraph) -> list[list[int]]:
+    """Places of both ends among the nodes, influence, and whether it is an identity."""
+    place = {key: k for k, key in enumerate(keys(graph.node_layer, graph.node_channel))}
+    ends = [
+        [place[key] for key in keys(layer, channel)]
+        for layer, channel in (
+            (graph.edge_source_layer, graph.edge_source_channel),
+            (graph.edge_target_layer, graph.edge_target_channel),
+        )
+    ]
+    columns = (*ends, graph.edge_influence.tolist(), graph.edge_identity.astype(int).tolist())
+    return [list(edge) for edge in zip(*columns, strict=True)]
+
+
+def _marks(marks: Marks | None) -> dict[str, list[Any]] | None:
+    return None if marks is None else {field.name: rounded(getattr(marks, field.name)) for field in fields(marks)}
 
 
 def _badge(source: Source, place: int, pair: Pair) -> dict[str, str] | None:
@@ -72,13 +87,6 @@ def _sources(source: Source, place: int, graph: ClassGraph, pair: Pair) -> dict[
 def _row(source: Source, row: dict[str, Any]) -> list[Any]:
     own = [source.index_of_layer[row["layer"]], row["channel"], row["influence"]]
     return [*own, _row(source, row["through"])] if row["through"] else own
-
-
-def _top(source: Source, number: int) -> list[Any]:
-    """Of each layer, top first, the channels that most images of the class use."""
-    rows = {name: counts[number] for name, counts in reversed(source.counts.items())}
-    best = {name: likeness.largest(row, TOP) for name, row in rows.items()}
-    return [[source.index_of_layer[name], [[k, int(rows[name][k])] for k in best[name]]] for name in rows]
 
 
 def _predictions(source: Source, place: int) -> dict[str, Any] | None:

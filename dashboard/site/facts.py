@@ -9,6 +9,7 @@ from dashboard.shown import sharing
 from dashboard.shown.about import run_facts
 from dashboard.shown.classtable import packed, relative
 from dashboard.site.source import Source
+from summit_dask.arrays.similarity import similarity
 from summit_dask.arrays.usage import usage
 from summit_dask.facts.layergraph import Channel, Layer
 from summit_dask.facts.wording import notes_in_words
@@ -40,9 +41,10 @@ def site_facts(source: Source, title: str, credit: str, pictured: frozenset[Chan
         "histograms": None if histograms is None else packed(relative(histograms[source.classes])),
         "layers": [_layer(source, layer, pictured) for layer in source.layers],
         "pairs": [
-            {"name": p.name, "words": p.words, "edges": p.edges, "largest": data.largest_node_count(p)}
-            for p in data.pairs
+            {**p._asdict(), "name": p.name, "words": p.words, "largest": data.largest_node_count(p)} for p in data.pairs
         ],
+        "called": [[source.index_of_layer[c.layer], c.index, *data.called(c)] for c in data.named],
+        "nearest": _nearest(source),
         "basis": "similarity by the graphs' channels" if data.counts_are_partial else "",
         "partial": data.counts_are_partial,
         "has": {
@@ -74,6 +76,16 @@ def _layer(source: Source, layer: Layer, pictured: frozenset[Channel]) -> dict[s
         "pictures": sorted(channel.index for channel in pictured if channel.layer == layer.name),
         "notes": notes_in_words(source.data.layer_graph, layer.name) if layer in source.data.layers else "",
     }
+
+
+def _nearest(source: Source) -> list[int]:
+    """Of each class the one most like it in the top layer; -1 where there is no other."""
+    n = len(source.classes)
+    if n < 2:
+        return [-1] * n
+    like = similarity(next(reversed(source.counts.values()))) if source.counts else np.ones((n, n))
+    np.fill_diagonal(like, -1)
+    return [int(c) for c in like.argmax(axis=1)]
 
 
 def _used(source: Source) -> list[dict[str, Any]]:

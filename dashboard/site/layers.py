@@ -7,7 +7,7 @@ import numpy as np
 from dashboard.shown import likeness, sharing
 from dashboard.shown.classtable import packed
 from dashboard.shown.likeness import Matrix
-from dashboard.site.files import deflated
+from dashboard.site.files import deflated, narrow
 from dashboard.site.source import Source
 from summit_dask.arrays.usage import most_shared, most_specific, usage
 
@@ -36,9 +36,3 @@ def _shared(source: Source, counts: Matrix) -> dict[str, Any]:
         "shared": [[k, int(classes[k])] for k in most_shared(use, TOP)],
         "specific": [[k, int(classes[k]), int(most[k])] for k in most_specific(use, TOP)],
     }
-
-
-def narrow(counts: Matrix) -> np.ndarray[Any, Any]:
-    """In as few bytes as the largest count needs."""
-    largest = int(counts.max(initial=0))
-    return counts.astype(np.uint8 if largest < 2**8 else np.uint16 if largest < 2**16 else np.int32)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from dashboard.data import StoreData
 from dashboard.shown.likeness import Matrix
 from summit_dask.facts.layergraph import Channel, Layer
+from summit_dask.facts.pairs import Nodes
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,17 @@ class Source:
         """A of the classes, (class, channel), by visible layer; only where the store has it."""
         known = {layer.name: self.data.counts(layer.name) for layer in self.data.layers}
         return {name: counts[self.classes] for name, counts in known.items() if counts is not None}
+
+    @cached_property
+    def used(self) -> dict[Nodes, Matrix]:
+        """Counts of all channels, (class, channel), layer after layer, by each measure of nodes that graphs are of."""
+        result = {}
+        for nodes in dict.fromkeys(pair.nodes for pair in self.data.pairs):
+            of_layers = [self.data.counts(layer.name, nodes) for layer in self.data.layers]
+            known = [counts for counts in of_layers if counts is not None]
+            if known and len(known) == len(of_layers):
+                result[nodes] = np.concatenate(known, axis=1)[self.classes]
+        return result
 
     @cached_property
     def graph_channels(self) -> frozenset[Channel]:

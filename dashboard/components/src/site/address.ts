@@ -24,11 +24,13 @@ export interface Selection {
   view: View;
   alone: boolean; // on the page of a channel: the neighbours in the class's graph alone
   pair: string | null; // what the graphs are measured by
+  vs: string | null; // the class that this one is held against
   computed: boolean; // whether it asks for what only the dashboard can work out
 }
 
 const SORTS = ["similarity", "best", "worst", "name", "images"];
-const COMPUTED = ["p", "mass", "out_layer", "keep_excluded", "misclassified", "vs"];
+const COMPUTED = ["p", "mass", "out_layer", "keep_excluded", "misclassified"];
+const CLASS = "class:"; // of all that "vs" can say, what a site has
 const USUAL: View = { least_count: 0, width: 1, height: 1, scale: "class", only_effective: false };
 
 /** Reading never fails: what can't be understood counts as not said. */
@@ -38,6 +40,8 @@ export function read(hash: string): Selection {
   const pinned = whole(said.get("pin_channel"));
   const layer = said.get("pin_layer");
   const sort = said.get("sort") ?? "";
+  const vs = said.get("vs");
+  const isClass = vs !== null && vs.startsWith(CLASS) && vs !== CLASS;
   return {
     page: PAGES.find(([name]) => name === path)?.[0] ?? "explore",
     class: said.get("class"),
@@ -55,7 +59,8 @@ export function read(hash: string): Selection {
     },
     alone: said.get("alone") === "1",
     pair: said.get("graphs"),
-    computed: COMPUTED.some((name) => said.has(name)),
+    vs: isClass ? vs.slice(CLASS.length) : null,
+    computed: COMPUTED.some((name) => said.has(name)) || (vs !== null && !isClass),
   };
 }
 
@@ -79,6 +84,7 @@ export function write(wanted: Selection): string {
   say("only_effective", wanted.view.only_effective && 1);
   say("alone", wanted.alone && 1);
   say("graphs", wanted.pair);
+  say("vs", wanted.vs !== null && `${CLASS}${wanted.vs}`);
   const query = said.toString();
   return `#/${wanted.page === "explore" ? "" : wanted.page}${query && `?${query}`}`;
 }

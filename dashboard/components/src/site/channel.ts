@@ -2,13 +2,11 @@
 import { el } from "../dom";
 import { images, usedBy } from "../words";
 import { distribution } from "./charts";
-import { sourceRow, tile, type ChannelData, type Data, type GraphPart, type PictureData } from "./data";
+import { sourceRow, tile, type ChannelData, type Data, type GraphPart, type PictureData, type Place } from "./data";
 import { choosePair } from "./explore";
 import { barsSlot, factsSlot, gallerySlot, type Item } from "./parts";
 import { table } from "./table";
-import { choice, countedClasses, heading, remark, type Context, type Page, type Wanted } from "./view";
-
-type Place = [layer: number, channel: number];
+import { choice, countedClasses, heading, largest, remark, type Context, type Page, type Wanted } from "./view";
 
 export function channelPage({ data, go }: Context): Page {
   const { site } = data;
@@ -168,12 +166,11 @@ export function channelPage({ data, go }: Context): Page {
 
 /** The channel of the address; where it says none, the one that most images of the class use. */
 async function chosen(data: Data, wanted: Wanted): Promise<number> {
-  const { channels } = data.site.layers[data.indexOf(wanted.layer)];
-  if (wanted.channel !== null) return Math.min(wanted.channel, channels - 1);
-  const own = await data.cls(wanted.cls);
-  return own.top.find(([layer]) => layer === data.indexOf(wanted.layer))?.[1][0]?.[0] ?? 0;
+  const layer = data.indexOf(wanted.layer);
+  if (wanted.channel !== null) return Math.min(wanted.channel, data.site.layers[layer].channels - 1);
+  const used = await data.used(wanted.cls, data.site.pairs[0]?.name);
+  return largest(used.of(layer) ?? [], 1)[0] ?? 0;
 }
-
 
 /** Neighbours of a channel in the graph of one class, strongest first. */
 function inGraph(part: GraphPart | undefined, layer: number, channel: number): ChannelData["neighbours"][string] | undefined {

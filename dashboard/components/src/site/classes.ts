@@ -33,7 +33,7 @@ export function classPage({ data, go, wanted: now }: Context): Page {
     const synset: [string, string][] = site.synsets[wanted.cls] ? [["Synset", site.synsets[wanted.cls]]] : [];
     facts.show(classFacts(data, wanted.cls, [["Folder", site.folders[wanted.cls]], ...synset]));
     choices.replaceChildren(
-      choice("Class", site.names, wanted.cls, (c) => go({ class: site.folders[c], pinned: null })),
+      choice("Class", site.names, wanted.cls, (c) => go({ class: site.folders[c] })),
       ...choosePair(site.pairs, wanted, go),
     );
     seen.replaceChildren(own.predictions ? predictions(own.predictions, wanted) : remark("There are no predictions of single images of this class."));

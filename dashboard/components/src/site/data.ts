@@ -26,7 +26,9 @@ export interface SiteData {
   bins: number;
   histograms: Packed | null;
   layers: LayerFacts[]; // all of the network, input side first
-  pairs: { name: string; words: string; edges: string; largest: number }[];
+  pairs: { name: string; words: string; nodes: string; edges: string; largest: number }[];
+  called: [layer: number, channel: number, name: string, note: string][]; // what people call channels
+  nearest: number[]; // of each class, the one to compare it with first; -1: there is no other
   basis: string;
   partial: boolean; // whether only the channels of graphs have counts
   has: { counts: boolean; embedding: boolean; pictures: boolean; examples: boolean; predictions: boolean };
@@ -45,16 +47,19 @@ export interface LayerData {
   specific: [channel: number, classes: number, most: number][];
 }
 
+type Integers = Uint8Array | Uint16Array | Int32Array;
+
 export interface Deflated {
   dtype: "uint8" | "uint16" | "int32";
   deflate: string;
 }
 
+export type Place = [layer: number, channel: number];
+
 type Source = [layer: number, channel: number, influence: number, through?: [number, number, number]];
 
 export interface GraphPart {
-  rows: number[][]; // top row first
-  nodes: [layer: number, channel: number, count: number, score: number, called: string][];
+  nodes: [layer: number, channel: number, count: number, score: number][];
   edges: [source: number, target: number, influence: number, identity: number][];
   marks: Marks | null;
   badge: { sentence: string; meaning: string } | null;
@@ -65,7 +70,7 @@ export interface GraphPart {
 
 export interface ClassData {
   graphs: Record<string, GraphPart>;
-  top: [layer: number, counts: [channel: number, count: number][]][];
+  counts: Record<string, Deflated>; // by what nodes are measured by: of all channels, layer after layer
   predictions: Predictions | null;
 }
 
@@ -134,6 +139,30 @@ export class Counts {
   }
 }
 
+/** How many images of a class use each channel. */
+export class Used {
+  private readonly parts = new Map<number, Integers>();
+
+  constructor(values: Integers | null, layers: LayerFacts[]) {
+    let at = 0;
+    layers.forEach((layer, k) => {
+      if (values && layer.shown) this.parts.set(k, values.subarray(at, (at += layer.channels)));
+    });
+  }
+
+  /** Of a layer, by its place; null where that isn't known. */
+  of(layer: number): Integers | null {
+    return this.parts.get(layer) ?? null;
+  }
+
+  /** The largest of any layer. */
+  largest(): number {
+    let most = 1;
+    for (const part of this.parts.values()) for (const n of part) most = Math.max(most, n);
+    return most;
+  }
+}
+
 export interface LoadedLayer extends Omit<LayerData, "counts" | "places"> {
   counts: Counts | null;
   places: Numbers | null;
@@ -158,6 +187,17 @@ export class Data {
 
   cls(c: number): Promise<ClassData> {
     return chunk(`class/${c}`);
+  }
+
+  /** How many images of a class use each channel, by what a pair of measures counts. */
+  async used(c: number, pair: string): Promise<Used> {
+    const { counts } = await this.cls(c);
+    const nodes = this.site.pairs.find((known) => known.name === pair)?.nodes ?? "activation";
+    return new Used(counts[nodes] ? await inflated(counts[nodes]) : null, this.site.layers);
+  }
+
+  called(layer: number, channel: number): string {
+    return this.site.called.find(([l, k]) => l === layer && k === channel)?.[2] ?? "";
   }
 
   layer(name: string): Promise<LoadedLayer> {
@@ -214,7 +254,7 @@ export function sourceRow(site: SiteData, [layer, channel, influence, through]: 
   return { layer: name, channel, influence, hidden, through: by ?? null };
 }
 
-async function inflated({ dtype, deflate }: Deflated): Promise<ArrayLike<number>> {
+async function inflated({ dtype, deflate }: Deflated): Promise<Integers> {
   const bytes = Uint8Array.from(atob(deflate), (c) => c.charCodeAt(0));
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
   const buffer = await new Response(stream).arrayBuffer();

@@ -1,9 +1,14 @@
-// A class's graph as the graph component takes it, and what belongs to it: pictures, sources, files.
-import type { GraphData, Channel } from "../model";
+// Graphs as the graph component takes them, and what belongs to them: pictures, sources, files. One class's graph:
+//
+//   file of the class ── united ── rows, nodes, edges ── component
+//
+// Two classes' (pair.ts) go the same way.
+import type { GraphData, GraphNode, Channel } from "../model";
 import type { Extras } from "../shelf";
 import { isSingle } from "./chunks";
-import { details, sourceRow, type Data, type GraphPart, type PictureData } from "./data";
+import { details, sourceRow, type Data, type GraphPart, type PictureData, type Place } from "./data";
 import { csv } from "./table";
+import { rows, united, type Union } from "./union";
 import type { Wanted } from "./view";
 
 export interface Drawn {
@@ -11,65 +16,100 @@ export interface Drawn {
   extras: Extras;
 }
 
-/** Everything that a graph shows; `pins` says whether a click pins a node or opens its page. */
+/** Everything that a class's graph shows; `pins` says whether a click pins a node or opens its page. */
 export async function drawn(data: Data, wanted: Wanted, part: GraphPart, pins: boolean): Promise<Drawn> {
-  const found = await data.manyPictures(part.nodes.map(([layer, channel]) => [layer, channel]));
-  const id = `${wanted.cls} ${wanted.pair} ${pins}`;
-  const graph = graphData(data, wanted, part, found);
-  return { data: { ...graph, id, pins, opens: !isSingle() }, extras: extrasOf(data, wanted, part, found, id) };
+  const { site } = data;
+  const union = united([part], pins ? pinnedPlace(data, wanted) : []);
+  const [pictures, used] = await Promise.all([picturesOf(data, union), data.used(wanted.cls, wanted.pair)]);
+  const name = site.names[wanted.cls];
+  const id = `${wanted.cls} ${wanted.pair} ${pins} ${unheld(union)}`;
+  const nodes = union.nodes.map(({ layer, channel, held, count }, n) =>
+    graphNode(data, union, n, held[0] ? count[0] : (used.of(layer)?.[channel] ?? 0), name, pictures[n]),
+  );
+  const graph: GraphData = {
+    ...common(data, wanted, union, pins),
+    id,
+    title: `Attribution graph of ${name}`,
+    nodes,
+    edges: union.edges.map(({ source, target, influence, identity }) => [source, target, influence[0], identity]),
+    images: data.images[wanted.cls],
+    marks: part.marks,
+    note: part.nodes.length ? "" : "This class's graph is empty: none of its counts can be ranked.",
+  };
+  const files = [
+    { name: "nodes.csv", type: "text/csv", text: nodeTable(graph, part) },
+    { name: "edges.csv", type: "text/csv", text: edgeTable(graph, part) },
+  ];
+  const pinned = pins ? pinnedOf(data, wanted, union, (n) => sourcesOf(data, union, part, 0, n)) : undefined;
+  return { data: graph, extras: { id, details: cards(data, union, pictures), files, ...(pinned && { pinned }) } };
 }
 
-function graphData(data: Data, wanted: Wanted, part: GraphPart, found: (PictureData | null)[]): Omit<GraphData, "id" | "pins" | "opens"> {
-  const { site } = data;
-  const visible = site.layers.filter((layer) => !layer.hidden).reverse();
-  const pair = site.pairs.find((known) => known.name === wanted.pair)!;
-  const name = site.names[wanted.cls];
+/** What every drawing has. */
+export function common(data: Data, wanted: Wanted, union: Union, pins: boolean) {
+  const pair = data.site.pairs.find((known) => known.name === wanted.pair)!;
+  const { largest, edges: measure } = pair;
+  return { rows: rows(union, data.site), largest, measure, view: wanted.view, pins, pinned: wanted.pinned, opens: !isSingle() };
+}
+
+export function graphNode(data: Data, { nodes }: Union, n: number, count: number, name: string, seen: PictureData | null): GraphNode {
+  const { layer, channel, score, held } = nodes[n];
+  const { name: layerName, of_class } = data.site.layers[layer];
   return {
-    title: `Attribution graph of ${name}`,
-    rows: part.rows.map((nodes, r) => ({ layer: visible[r].name, nodes })),
-    nodes: part.nodes.map(([layer, channel, count, score, called], n) => ({
-      layer: site.layers[layer].name,
-      channel,
-      name: site.layers[layer].of_class ? name : "",
-      called,
-      count,
-      score,
-      picture: found[n]?.channel ?? null,
-    })),
-    edges: part.edges,
-    images: data.images[wanted.cls],
-    largest: pair.largest,
-    measure: pair.edges,
-    marks: part.marks,
-    view: wanted.view,
-    pinned: wanted.pinned,
-    note: part.nodes.length ? "" : "This class's graph is empty: none of its counts can be ranked.",
+    layer: layerName,
+    channel,
+    name: of_class ? name : "",
+    called: data.called(layer, channel),
+    count,
+    score,
+    picture: seen?.channel ?? null,
+    absent: !held.includes(true),
   };
 }
 
-function extrasOf(data: Data, wanted: Wanted, part: GraphPart, found: (PictureData | null)[], id: string): Extras {
-  const channels = part.nodes.map(([layer, channel]): Channel => ({ layer: data.site.layers[layer].name, channel }));
-  const cards = channels.map((channel, n) => ({ ...channel, ...details(found[n]) }));
-  const files = [
-    { name: "nodes.csv", type: "text/csv", text: nodeTable(channels, part) },
-    { name: "edges.csv", type: "text/csv", text: edgeTable(channels, part) },
-  ];
-  const n = wanted.pinned ? channels.findIndex((c) => c.layer === wanted.pinned!.layer && c.channel === wanted.pinned!.channel) : -1;
-  return { id, details: cards, files, ...(n >= 0 && { pinned: pinnedOf(data, part, n, cards[n]) }) };
+/** The pinned channel, which has a place even if no graph holds it. */
+export function pinnedPlace({ site }: Data, { pinned }: Wanted): Place[] {
+  const layer = pinned ? site.layers.findIndex((known) => known.name === pinned.layer) : -1;
+  return layer < 0 ? [] : [[layer, pinned!.channel]];
 }
 
-function pinnedOf<Card>(data: Data, part: GraphPart, n: number, card: Card) {
-  const rows = (sources: GraphPart["sources"]) => (sources[n] ?? []).map((source) => sourceRow(data.site, source));
-  const lowest = part.nodes[n][0] === part.nodes.reduce((least, [layer]) => Math.min(least, layer), Infinity);
-  const note = part.sources[n].length || !lowest ? part.note : "This is the lowest layer of the graph.";
-  return { ...card, sources: rows(part.sources), lowering: rows(part.lowering), note };
+/** The pinned channel where no graph holds it: the drawing has a place for it for that reason alone. */
+export function unheld({ nodes }: Union): string {
+  return [...nodes.keys()].filter((n) => !nodes[n].held.includes(true)).join(",");
 }
 
-function nodeTable(channels: Channel[], part: GraphPart): string {
-  const marks = part.marks;
+export function picturesOf(data: Data, { nodes }: Union): Promise<(PictureData | null)[]> {
+  return data.manyPictures(nodes.map(({ layer, channel }) => [layer, channel]));
+}
+
+export function cards(data: Data, { nodes }: Union, pictures: (PictureData | null)[]) {
+  return nodes.map(({ layer, channel }, n) => ({ layer: data.site.layers[layer].name, channel, ...details(pictures[n]) }));
+}
+
+/** Of the pinned channel: its card, and what `found` adds. */
+export function pinnedOf<Found>(data: Data, { pinned }: Wanted, union: Union, found: (n: number) => Found) {
+  const n = union.nodes.findIndex(({ layer, channel }) => pinned && data.site.layers[layer].name === pinned.layer && channel === pinned.channel);
+  return n < 0 ? undefined : { ...pinned!, ...details(null), ...found(n) };
+}
+
+const FEW = "This graph doesn't hold the channel; a site has the sources of the channels in graphs.";
+
+/** Sources of a node for one of the united graphs, and what is to be said of them. */
+export function sourcesOf({ site }: Data, { nodes }: Union, part: GraphPart, g: number, n: number) {
+  const at = nodes[n].at[g];
+  const of = (sources: GraphPart["sources"]) => (at < 0 ? [] : (sources[at] ?? [])).map((source) => sourceRow(site, source));
+  const lowest = nodes[n].layer === Math.min(...nodes.map(({ layer }) => layer));
+  const note = lowest ? "This is the lowest layer of the graph." : at < 0 ? FEW : part.note;
+  return { sources: of(part.sources), lowering: of(part.lowering), note };
+}
+
+export function ends({ nodes, edges }: Pick<GraphData, "nodes" | "edges">): [Channel, Channel][] {
+  return edges.map(([source, target]) => [nodes[source], nodes[target]]);
+}
+
+function nodeTable({ nodes, marks }: GraphData, part: GraphPart): string {
   const rows = part.nodes.map(([, , count, score], n) => [
-    channels[n].layer,
-    channels[n].channel,
+    nodes[n].layer,
+    nodes[n].channel,
     count,
     score,
     ...(marks ? [marks.node_stability[n]] : []),
@@ -77,17 +117,12 @@ function nodeTable(channels: Channel[], part: GraphPart): string {
   return csv(["layer", "channel", "count", "score", ...(marks ? ["stability"] : [])], rows);
 }
 
-function edgeTable(channels: Channel[], part: GraphPart): string {
-  const marks = part.marks;
-  const rows = part.edges.map(([source, target, influence, identity], e) => [
-    channels[source].layer,
-    channels[source].channel,
-    channels[target].layer,
-    channels[target].channel,
-    influence,
-    identity > 0,
-    ...(marks ? [marks.edge_stability[e], marks.edge_effect[e]] : []),
-  ]);
+function edgeTable(graph: GraphData, { marks }: GraphPart): string {
+  const rows = ends(graph).map(([source, target], e) => {
+    const [, , influence, identity] = graph.edges[e];
+    const said = marks ? [marks.edge_stability[e], marks.edge_effect[e]] : [];
+    return [source.layer, source.channel, target.layer, target.channel, influence, identity > 0, ...said];
+  });
   const columns = ["source_layer", "source_channel", "target_layer", "target_channel", "influence", "identity"];
   return csv([...columns, ...(marks ? ["stability", "effect"] : [])], rows);
 }

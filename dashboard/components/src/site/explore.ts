@@ -3,14 +3,25 @@ import { el } from "../dom";
 import { publish } from "../shelf";
 import { images } from "../words";
 import { isSingle } from "./chunks";
-import type { ClassData } from "./data";
+import type { Used } from "./data";
 import { drawn } from "./drawing";
+import { drawnPair } from "./pair";
 import { barsSlot, classesSlot, factsSlot, graphSlot } from "./parts";
-import { choice, classFacts, heading, remark, type Context, type Page, type Wanted } from "./view";
+import { versus } from "./versus";
+import { choice, classFacts, heading, largest, remark, type Context, type Page, type Wanted } from "./view";
 
-export function explore({ data, go }: Context): Page {
+const TOP = 5;
+
+interface Top {
+  layer: string;
+  channels: number[];
+  counts: number[];
+}
+
+export function explore(context: Context): Page {
+  const { data, go, wanted: now } = context;
   const { site } = data;
-  let top: ClassData["top"] = [];
+  let top: Top[] = [];
   const facts = factsSlot();
   const graph = graphSlot({
     pin: (pinned) => go({ pinned }),
@@ -21,17 +32,18 @@ export function explore({ data, go }: Context): Page {
     },
   });
   const classes = classesSlot({
-    select: (c) => go({ class: site.folders[c], pinned: null }),
+    select: (c) => go({ class: site.folders[c], vs: now().against === c ? null : now().vs }),
+    versus: (c) => go({ vs: site.folders[c] }),
     layer: (layer) => go({ layer }),
     list: ({ sort, search }) => go({ sort, search }),
   });
   const bars = barsSlot(({ chart, bar }) => {
-    const [layer, counts] = top[chart];
-    go({ page: "channel", layer: site.layers[layer].name, channel: counts[bar][0] });
+    go({ page: "channel", layer: top[chart].layer, channel: top[chart].channels[bar] });
   });
   const pairs = el("div");
   const badge = el("div");
-  const head = el("div", { className: "head" }, facts.element, pairs);
+  const against = isSingle() || site.names.length < 2 ? null : versus(context);
+  const head = el("div", { className: "head" }, facts.element, against && against.element, pairs);
   const absent = el("div", { className: "notice", hidden: true }, site.why.graphs);
   const used = el("div", {}, heading("Channels that most images of this class use"), bars.element);
   const left = isSingle() ? null : el("div", { className: "left" }, classes.element);
@@ -41,26 +53,46 @@ export function explore({ data, go }: Context): Page {
   async function show(wanted: Wanted, isStale: () => boolean): Promise<void> {
     const own = await data.cls(wanted.cls);
     const part = own.graphs[wanted.pair];
-    const found = part && (await drawn(data, wanted, part, true));
+    const found = part && (await (wanted.against === null ? drawn(data, wanted, part, true) : pairOf(wanted, wanted.against)));
     if (isStale()) return;
-    facts.show(classFacts(data, wanted.cls));
+    facts.show(classFacts(data, wanted.cls, sides(wanted)));
+    against?.show(wanted);
     pairs.replaceChildren(...choosePair(data.site.pairs, wanted, go));
     absent.hidden = !!found;
     graph.element.hidden = !found;
-    badge.replaceChildren(...(part?.badge ? [sentence(part.badge)] : []));
+    badge.replaceChildren(...(part?.badge && wanted.against === null ? [sentence(part.badge)] : []));
     if (found) {
       publish(found.extras);
       graph.show(found.data);
     }
     if (isSingle()) return;
-    top = own.top;
-    used.hidden = !top.length;
-    bars.show({ charts: top.map(([layer, counts]) => chart(site.layers[layer].name, counts)), full: fullest(wanted, top), wide: false });
+    showTop(wanted, await data.used(wanted.cls, site.pairs[0]?.name));
     await showClasses(wanted, isStale);
   }
 
-  function fullest(wanted: Wanted, shown: ClassData["top"]): number {
-    return Math.max(data.images[wanted.cls], ...shown.map(([, counts]) => counts[0]?.[1] ?? 1));
+  async function pairOf(wanted: Wanted, other: number) {
+    return drawnPair(data, wanted, other, await data.cls(wanted.cls), await data.cls(other));
+  }
+
+  /** What is A and what is B. */
+  function sides(wanted: Wanted): [string, string][] {
+    if (wanted.against === null) return [];
+    const said = (c: number) => (data.images[c] ? `${site.names[c]} (${images(data.images[c])})` : site.names[c]);
+    return [
+      ["A", said(wanted.cls)],
+      ["B", said(wanted.against)],
+    ];
+  }
+
+  function showTop(wanted: Wanted, of: Used): void {
+    top = [...site.layers.keys()].reverse().flatMap((layer) => {
+      const counts = of.of(layer);
+      const channels = largest(counts ?? [], TOP);
+      return counts ? [{ layer: site.layers[layer].name, channels, counts: channels.map((k) => counts[k]) }] : [];
+    });
+    used.hidden = !top.length;
+    const full = Math.max(data.images[wanted.cls], ...top.map(({ counts }) => counts[0] ?? 1));
+    bars.show({ charts: top.map(chart), full, wide: false });
   }
 
   async function showClasses(wanted: Wanted, isStale: () => boolean): Promise<void> {
@@ -79,6 +111,7 @@ export function explore({ data, go }: Context): Page {
       places: layer.places,
       similarity,
       selected: wanted.cls,
+      against: wanted.against,
       sort: similarity || wanted.sort !== "similarity" ? wanted.sort : "name",
       search: wanted.search,
       basis: site.basis,
@@ -104,11 +137,11 @@ export function sentence(badge: { sentence: string; meaning: string }): HTMLElem
   return el("details", { className: "badge" }, el("summary", {}, badge.sentence), ...meaning);
 }
 
-function chart(title: string, counts: [number, number][]) {
-  const bars = counts.map(([channel, count]) => ({
+function chart({ layer, channels, counts }: Top) {
+  const bars = channels.map((channel, k) => ({
     name: String(channel),
-    value: count,
-    label: `channel ${channel}, used by ${images(count)}`,
+    value: counts[k],
+    label: `channel ${channel}, used by ${images(counts[k])}`,
   }));
-  return { title, bars };
+  return { title: layer, bars };
 }

@@ -22,7 +22,7 @@ const MAKERS: Record<PageName, (context: Context) => Page> = {
 };
 
 const ABSENT =
-  "The address asks for what has to be worked out, as another share or mass, images alone or a comparison: the dashboard does that, a site holds the graphs as they were stored.";
+  "The address asks for what has to be worked out, as another share or mass or a graph of some images: the dashboard does that, a site holds the graphs as they were stored.";
 
 /** A selection as far as it exists, the first class and top layer where none is said; and what it names in vain. */
 function within(given: Selection, { site, layers }: Data): [Wanted, string[]] {
@@ -41,8 +41,12 @@ function within(given: Selection, { site, layers }: Data): [Wanted, string[]] {
   if (given.pair !== null && pair?.name !== given.pair) missing.push(`This site has no graphs called '${given.pair}'.`);
   if (given.page === "channel" && given.channel !== null && given.channel >= layer.channels)
     missing.push(`${layer.name} has the channels 0 to ${layer.channels - 1}; channel ${given.channel} does not exist.`);
+  const other = given.vs === null ? -1 : site.folders.indexOf(given.vs);
+  if (given.vs !== null && other < 0) missing.push(`There is no class '${given.vs}' in this site to compare with; the class is shown alone.`);
+  const size = site.layers.find((known) => known.name === given.pinned?.layer)?.channels ?? 0;
+  const pinned = given.pinned && given.pinned.channel < size ? given.pinned : null;
   if (given.computed) missing.push(ABSENT);
-  return [{ ...given, cls, layer: layer.name, pair: pair?.name ?? "" }, missing];
+  return [{ ...given, cls, layer: layer.name, pair: pair?.name ?? "", against: other < 0 ? null : other, pinned }, missing];
 }
 
 class Site {
@@ -106,13 +110,19 @@ class Site {
   }
 
   private showLinks(given: Selection): void {
-    const links = PAGES.map(([page, title]) => {
-      const link = el("a", { href: write({ ...given, page, computed: false }) }, title);
-      if (page === given.page) link.setAttribute("aria-current", "page");
-      return link;
-    });
+    const compares = given.page === "explore" && given.vs !== null;
+    const links = PAGES.map(([page, title]) => link(title, { ...given, page, vs: null }, page === given.page && !compares));
+    const [wanted] = within(given, this.data);
+    const other = wanted.against ?? this.data.site.nearest[wanted.cls];
+    if (other >= 0) links.push(link("Compare", { ...given, page: "explore", vs: this.data.site.folders[other] }, compares));
     this.nav.replaceChildren(...links);
   }
+}
+
+function link(title: string, to: Selection, here: boolean): HTMLElement {
+  const element = el("a", { href: write({ ...to, computed: false }) }, title);
+  if (here) element.setAttribute("aria-current", "page");
+  return element;
 }
 
 async function start(): Promise<void> {

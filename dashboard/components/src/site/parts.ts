@@ -46,6 +46,7 @@ export const graphSlot = (events: {
 
 export const classesSlot = (events: {
   select(c: number): void;
+  versus(c: number): void;
   layer(name: string): void;
   list(given: { sort: Sort; search: string }): void;
 }) => new Slot(classes, classesCss, events);

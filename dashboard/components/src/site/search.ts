@@ -8,6 +8,7 @@ const MOST = 12;
 interface Hit {
   text: string;
   changes: Partial<Selection>;
+  versus?: Partial<Selection>; // what compares with it
 }
 
 export function search(data: Data, go: (changes: Partial<Selection>) => void): HTMLElement {
@@ -23,20 +24,20 @@ export function search(data: Data, go: (changes: Partial<Selection>) => void): H
   const draw = () => {
     list.hidden = !found.length;
     input.setAttribute("aria-expanded", String(found.length > 0));
-    list.replaceChildren(...found.map((hit, k) => option(hit.text, k === at, () => take(hit))));
+    list.replaceChildren(...found.map((hit, k) => option(hit, k === at, take)));
   };
   const close = () => ((found = []), draw());
-  const take = (hit: Hit) => {
+  const take = (changes: Partial<Selection>) => {
     input.value = "";
     close();
-    go(hit.changes);
+    go(changes);
   };
   input.oninput = () => ((found = hits(data, input.value)), (at = 0), draw());
   input.onblur = () => setTimeout(close, 200); // a click on a hit comes first
   input.onkeydown = (event) => {
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
     if (step && found.length) at = (at + step + found.length) % found.length;
-    else if (event.key === "Enter" && found[at]) return take(found[at]);
+    else if (event.key === "Enter" && found[at]) return take((event.shiftKey && found[at].versus) || found[at].changes);
     else if (event.key === "Escape") return close();
     else return;
     event.preventDefault();
@@ -51,8 +52,12 @@ export function search(data: Data, go: (changes: Partial<Selection>) => void): H
   return el("div", { className: "search", title: "The key / leads here" }, input, list);
 }
 
-function option(text: string, active: boolean, onclick: () => void): HTMLElement {
-  return el("div", { className: active ? "hit active" : "hit", onclick, attributes: { role: "option", "aria-selected": String(active) } }, text);
+function option({ text, changes, versus }: Hit, active: boolean, take: (changes: Partial<Selection>) => void): HTMLElement {
+  const compare = versus && el("button", { type: "button", className: "plain", tabIndex: -1, title: `Compare with ${text} (Shift and Enter)` }, "vs");
+  const attributes = { role: "option", "aria-selected": String(active) };
+  const element = el("div", { className: active ? "hit active" : "hit", attributes }, el("span", {}, text), compare);
+  element.onclick = ({ target }) => take(compare && target === compare ? versus : changes);
+  return element;
 }
 
 function hits(data: Data, given: string): Hit[] {
@@ -64,13 +69,24 @@ function hits(data: Data, given: string): Hit[] {
 function classes({ site }: Data, words: string[]): Hit[] {
   const fits = (c: number) => words.every((word) => [site.names[c], site.folders[c]].some((text) => text.toLocaleLowerCase().includes(word)));
   const found = [...site.names.keys()].filter(fits).slice(0, MOST);
-  return found.map((c) => ({ text: site.names[c], changes: { class: site.folders[c], pinned: null } }));
+  return found.map((c) => {
+    const folder = site.folders[c];
+    return { text: site.names[c], changes: { class: folder }, ...(site.names.length > 1 && { versus: { page: "explore", vs: folder } }) };
+  });
 }
 
+/** By layer and number, or by what people call them. */
 function channels(data: Data, words: string[]): Hit[] {
+  const { site } = data;
+  const hit = (layer: string, channel: number, name: string): Hit => ({
+    text: `${layer} · channel ${channel}${name && ` · ${name}`}`,
+    changes: { page: "channel", layer, channel },
+  });
+  const isIn = (text: string) => (word: string) => text.toLocaleLowerCase().includes(word);
+  const called = site.called.filter(([, , name]) => words.every(isIn(name))).map(([layer, channel, name]) => hit(site.layers[layer].name, channel, name));
   const number = words.find((word) => /^\d{1,6}$/.test(word));
   const rest = words.filter((word) => word !== number);
-  if (!rest.length || number === undefined) return [];
-  const layers = data.layers.filter((layer) => Number(number) < layer.channels && rest.every((word) => layer.name.toLocaleLowerCase().includes(word)));
-  return layers.map(({ name }) => ({ text: `${name} · channel ${Number(number)}`, changes: { page: "channel", layer: name, channel: Number(number) } }));
+  if (!rest.length || number === undefined) return called;
+  const layers = data.layers.filter((layer) => Number(number) < layer.channels && rest.every(isIn(layer.name)));
+  return [...called, ...layers.map(({ name }) => hit(name, Number(number), data.called(data.indexOf(name), Number(number))))];
 }

@@ -11,6 +11,7 @@ export interface Wanted extends Selection {
   cls: number;
   layer: string;
   pair: string;
+  against: number | null; // the class that this one is held against
 }
 
 export interface Context {
