@@ -44,8 +44,8 @@ from summit_dask.measure.extractor import Extractor
 from summit_dask.measure.partition import Partition, extract_partition
 from summit_dask.network.load import find_network, load_network
 from summit_dask.network.trace import trace_network
-from summit_dask.stages.originals import ImageFiles
 from summit_dask.store.counts import Read, read_images, readable_classes
+from summit_dask.store.imagefiles import ImageFiles
 from summit_dask.store.store import Store
 
 Weights = NDArray[np.int32]  # (sample, image)

@@ -366,6 +366,10 @@ class StoreData:
             if i >= 0
         ]
 
+    def example_thumbnail(self, layer: str, place: int) -> bytes:
+        """The thumbnail of one of a layer's examples, by its place among all of them, channel after channel."""
+        return self._encoded(f"examples/{layer}/thumbnail", place, 1)[0]
+
     def _encoded(self, stem: str, first: int, n: int) -> list[bytes]:
         """Some neighbouring encoded pictures, read together."""
         offsets = self.read(f"{stem}_offset")[first : first + n + 1]

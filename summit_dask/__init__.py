@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from summit_dask.questions.holders import classes_with
     from summit_dask.questions.match import match
     from summit_dask.questions.query import attribution_graph
-    from summit_dask.questions.together import communities, strategies
+    from summit_dask.questions.strategies import strategies
+    from summit_dask.questions.together import communities
     from summit_dask.stages.pipeline import run
     from summit_dask.store.tree import layer_graph_of, open_store
 
@@ -73,7 +74,7 @@ _HOME = {
     "open_store": "store.tree",
     "run": "stages.pipeline",
     "show": "notebook",
-    "strategies": "questions.together",
+    "strategies": "questions.strategies",
 }
 
 

@@ -11,7 +11,7 @@ from dashboard.selection import Reselection, Selection
 from dashboard.shown import graphs, pairs
 from dashboard.shown.sides import Side, sides
 from dashboard.versus import Versus
-from summit_dask import attribution_graph, compare, open_store
+from summit_dask import attribution_graph, compare, open_store, strategies
 from summit_dask.facts.errors import StoreIncompleteError, StoreMismatchError
 from summit_dask.facts.layergraph import Channel
 from tests.pages import component_of, components_of, facts_of, open_page
@@ -67,6 +67,41 @@ def test_groups_of_images_share_none(data: StoreData) -> None:
     rows = np.isin(np.arange(30), own[[0, 2]])
     expected = attribution_graph(open_store(data.path), images=rows)
     assert chosen.graph.nodes(data.layer_graph) == list(expected.nodes)
+
+
+def test_one_image_of_any_class_stands_against_a_class(data: StoreData) -> None:
+    own, other = (int(np.flatnonzero(data.images_of(k) & data.is_read)[0]) for k in (1, 2))
+    for image, label in ((own, data.facts(1).label), (other, data.facts(2).label)):
+        a, b = _compared(data, vs=Versus("image", images=(image,)))
+        assert (a.label, a.n_images, b.n_images) == (data.facts(1).label, 5, 1)
+        assert b.label == f"{image:04d}.jpg ({label})" and b.name == label
+        rows = np.arange(30) == image
+        assert b.graph.nodes(data.layer_graph) == list(attribution_graph(open_store(data.path), images=rows).nodes)
+    with pytest.raises(StoreMismatchError, match=r"0011\.jpg could not be read, so nothing is known of it"):
+        _compared(data, vs=Versus("image", images=(11,)))
+
+
+def test_a_strategy_stands_against_the_class_s_other_images(tmp_path: Path) -> None:
+    make_store(tmp_path / "store", n_classes=2, images_per_class=12, parts=("values", "matrices", "graphs"))
+    data = StoreData(tmp_path / "store")
+    found = strategies(open_store(data.path), A)
+    others, own = _compared(data, vs=Versus("strategy", "2"))
+    assert own.n_images == found.images(1).sum() and others.n_images + own.n_images == 11
+    expected = attribution_graph(open_store(data.path), images=found.images(1))
+    assert own.graph.nodes(data.layer_graph) == list(expected.nodes)
+    assert own.label == f"strategy 2 of {data.facts(1).label}"
+    with pytest.raises(StoreMismatchError, match="has no strategy 9, so there is nothing to compare"):
+        _compared(data, vs=Versus("strategy", "9"))
+
+
+@pytest.mark.parametrize("text", ["image:7", "strategy:2", "images:3.8.12", "wrong", "class:a:b"])
+def test_b_is_spelled_as_it_is_read(text: str) -> None:
+    assert str(Versus.read(text)) == text
+
+
+@pytest.mark.parametrize("text", ["image", "image:3.4", "image:x", "strategy:", "strategy:-1", "wrong:3"])
+def test_what_is_no_b_is_not_said(text: str) -> None:
+    assert Versus.read(text) is None
 
 
 def test_what_can_t_be_compared_is_said(

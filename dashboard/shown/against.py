@@ -18,8 +18,8 @@ from summit_dask.facts import wording
 from summit_dask.facts.errors import SummitError
 from summit_dask.store.places import stores_in
 
-#: Classes that have a button of their own, of each kind.
-MOST = 4
+#: Classes that have a button of their own, of each kind; images to choose from.
+MOST, MOST_LISTED = 4, 500
 
 
 def facts(a: Side, b: Side) -> list[tuple[str, str]]:
@@ -136,7 +136,30 @@ def _groups(data: StoreData, wanted: Selection, class_index: int) -> None:
     why = "" if n_right and n_wrong else f"All images of this class are {'right' if n_right else 'wrong'}."
     with st.container(horizontal=True, gap="small"):
         _button(f"Its wrong images ({n_wrong:,}) against its right ones ({n_right:,})", Versus("wrong"), why)
-    remark("Ticked images: choose them on the page Class.")
+    _one_image(data, class_index)
+    remark("Ticked images, and images that use the same channels: choose them on the page Class.")
+
+
+def _one_image(data: StoreData, class_index: int) -> None:
+    told = _images(data, class_index)
+    st.session_state["vs image"] = None
+    st.selectbox(
+        "One of its images",
+        [*told],
+        key="vs image",
+        placeholder="One of its images, least probable first",
+        label_visibility="collapsed",
+        format_func=told.__getitem__,
+        on_change=lambda: _choose(Versus("image", images=(st.session_state["vs image"],))),
+    )
+
+
+@kept_with_store(16)
+def _images(data: StoreData, class_index: int) -> dict[int, str]:
+    """The class's least probable images, each with its file and what it was taken for."""
+    table = images.of_class(data, class_index).head(MOST_LISTED)
+    rows = zip(table["image"], table["file"], table["prediction 1"], table["probability 1"], strict=True)
+    return {image: f"{file.rpartition('/')[2]}: {name}, {share:.0%}" for image, file, name, share in rows}
 
 
 @kept_with_store(1)

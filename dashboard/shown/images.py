@@ -47,6 +47,11 @@ def of_class(data: StoreData, class_index: int, taken_for: int | None = None) ->
     return readable.sort_values(["probability", "image"]).reset_index(drop=True)
 
 
+def file_name(data: StoreData, image: int) -> str:
+    """What an image's file is called, without its folders."""
+    return str(data.read("images/path")[image]).rpartition("/")[2]
+
+
 def output_names(data: StoreData) -> list[str]:
     """Name of each of the network's outputs, with its synset where several share the name; unnamed: which it is."""
     synsets = [str(synset) for synset in data.read("outputs/synset")]

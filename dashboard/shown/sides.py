@@ -3,8 +3,9 @@
 A               B
 class           another class
 class           the same class in another store
+class           one image, of this class or another
 right images    wrong images
-other images    images that were chosen
+other images    images that were chosen, or those of one strategy
 graph made anew graph as it was stored
 """
 
@@ -19,8 +20,8 @@ from dashboard import session
 from dashboard.data import StoreData, open_data
 from dashboard.evidence import marks_of
 from dashboard.selection import STORED, Reselection, Selection
-from dashboard.shown import images, measures
-from dashboard.versus import Versus
+from dashboard.shown import images, measures, strategies
+from dashboard.versus import PARTED, Versus
 from summit_dask.arrays.graph.attribution import ClassGraph, Marks
 from summit_dask.arrays.graph.edges import ClassCounts
 from summit_dask.facts.errors import StoreIncompleteError, StoreMismatchError
@@ -76,11 +77,13 @@ def sides(data: StoreData, wanted: Selection, vs: Versus, class_index: int) -> t
         If one side has no images or no graph, or a store lacks what it would be made from; says what to do.
     """
     pair, how = measures.shown(data, wanted), wanted.how
-    if vs.kind in ("right", "wrong", "images"):
+    if vs.kind in PARTED:
         return _groups(data, vs, class_index, pair, how)
     own = _class_side(data, class_index, pair, how)
     if vs.kind == "class":
         return own, _class_side(data, data.index_of[vs.name], pair, how)
+    if vs.kind == "image":
+        return own, _image(data, vs.images[0], pair, how)
     if vs.kind == "store":
         return own, _elsewhere(data, vs.name, class_index, pair, how)
     stored = _class_side(data, class_index, pair, STORED)
@@ -135,18 +138,39 @@ def _groups(data: StoreData, vs: Versus, class_index: int, pair: Pair, how: Rese
     if why := why_no_groups(data, pair):
         raise StoreIncompleteError(why)
     own = np.flatnonzero(data.images_of(class_index) & data.is_read)
-    in_b = np.isin(own, vs.images) if vs.kind == "images" else data.is_correct[own] == (vs.kind == "right")
-    words = {"right": ("wrong", "right"), "wrong": ("right", "wrong"), "images": ("other", "chosen")}[vs.kind]
+    in_b, words = _chosen(data, vs, class_index, own)
     label = data.facts(class_index).label
     groups = (own[~in_b], own[in_b])
     for group, word in zip(groups, words, strict=True):
         if not len(group):
-            raise StoreMismatchError(f"{label} has no {word} images, so there is nothing to compare; choose another B.")
+            raise StoreMismatchError(f"{label} has no {word}, so there is nothing to compare; choose another B.")
     a, b = (
-        _group(data, group, label, f"{label}, {word} images", pair, how)
-        for group, word in zip(groups, words, strict=True)
+        _group(data, group, label, f"{word} of {label}", pair, how) for group, word in zip(groups, words, strict=True)
     )
     return a, b
+
+
+def _chosen(
+    data: StoreData, vs: Versus, class_index: int, own: NDArray[np.int64]
+) -> tuple[NDArray[np.bool_], tuple[str, str]]:
+    """Which of a class's images are B's, and what those of A and of B are called."""
+    if vs.kind == "images":
+        return np.isin(own, vs.images), ("other images", "chosen images")
+    if vs.kind == "strategy":
+        found = strategies.found(data, class_index)
+        return found.images(int(vs.name) - 1)[own], ("other images", f"strategy {vs.name}")
+    words = ("wrong images", "right images") if vs.kind == "right" else ("right images", "wrong images")
+    return data.is_correct[own] == (vs.kind == "right"), words
+
+
+def _image(data: StoreData, image: int, pair: Pair, how: Reselection) -> Side:
+    """One image, whatever its class."""
+    if why := why_no_groups(data, pair):
+        raise StoreIncompleteError(why)
+    label, file = data.label_of_image(image), images.file_name(data, image)
+    if not data.is_read[image]:
+        raise StoreMismatchError(f"{file} could not be read, so nothing is known of it; choose another image as B.")
+    return _group(data, np.array([image]), label, f"{file} ({label})", pair, how)
 
 
 def _group(data: StoreData, group: NDArray[np.int64], name: str, label: str, pair: Pair, how: Reselection) -> Side:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pandas as pd
 import streamlit as st
 
 from dashboard import components, session
@@ -9,14 +10,17 @@ from dashboard.data import StoreData
 from dashboard.evidence import marks_of
 from dashboard.plain import notice
 from dashboard.selection import STORED, VIEW, Selection
-from dashboard.shown import graphs, images, measures, oneclass
-from dashboard.versus import MOST_IMAGES, Versus
+from dashboard.shown import graphs, images, measures, oneclass, photographs, strategies
+from dashboard.versus import MOST_IMAGES, Kind, Versus
 from summit_dask.arrays.graph.attribution import ClassGraph, Marks
 from summit_dask.facts import wording
 from summit_dask.facts.errors import SummitError
 from summit_dask.facts.pairs import Pair
 
 ROWS = 500
+
+#: Pixels of a table's row.
+ROW = 35
 
 
 def show() -> None:
@@ -35,6 +39,7 @@ def show() -> None:
         taken_for = _confusions(data, class_index)
     with right:
         chosen = _images(data, wanted, class_index, taken_for)
+    strategies.show(data, class_index)
     _graphs(data, wanted, class_index, chosen)
 
 
@@ -73,11 +78,12 @@ def _other_class(data: StoreData, output: int) -> None:
 def _images(data: StoreData, wanted: Selection, class_index: int, taken_for: int | None) -> list[int]:
     st.subheader("Its images, least probable first", anchor=False)
     table = images.of_class(data, class_index, taken_for)
+    _photographs(data, table.head(photographs.MOST))
     shown = table.head(ROWS).rename(columns={"probability": "probability of the class"})
     event: Any = st.dataframe(
         shown.drop(columns="image"),
         hide_index=True,
-        height=330,
+        height=min(330, ROW * (len(shown) + 1) + 3),
         key=f"images {class_index} {taken_for}",
         on_select="rerun",
         selection_mode="multi-row",
@@ -93,6 +99,15 @@ def _images(data: StoreData, wanted: Selection, class_index: int, taken_for: int
     if wanted.misclassified:
         return [int(k) for k in table["image"][~table["correct"]]]
     return [int(table["image"].iloc[k]) for k in event.selection.rows]
+
+
+def _photographs(data: StoreData, table: pd.DataFrame) -> None:
+    """Images of a class as pictures, each with what it was taken for."""
+    files = [images.file_name(data, image) for image in table["image"]]
+    taken = zip(table["correct"], table["prediction 1"], table["probability 1"], strict=True)
+    titles = [f"{'right' if is_right else name}, {probability:.0%}" for is_right, name, probability in taken]
+    photographs.gallery(data, "photographs", "Images of the class", table["image"].tolist(), titles, files)
+    st.caption("With what each was taken for; a click holds an image against the class, in Explore.")
 
 
 def _graphs(data: StoreData, wanted: Selection, class_index: int, chosen: list[int]) -> None:
@@ -126,9 +141,16 @@ def _part(data: StoreData, wanted: Selection, chosen: list[int], pair: Pair) -> 
         notice(str(error))
         return
     _graph(data, wanted, "part", graph, len(chosen), f"{data.stamp} {chosen} {pair.name}")
-    if len(chosen) <= MOST_IMAGES:
-        against = Versus("images", images=tuple(sorted(chosen)))
-        st.button("Compare with its other images", on_click=lambda: session.go("explore", vs=against))
+    _compare(chosen)
+
+
+def _compare(chosen: list[int]) -> None:
+    if len(chosen) > MOST_IMAGES:
+        return
+    kind: Kind = "image" if len(chosen) == 1 else "images"
+    against = Versus(kind, images=tuple(sorted(chosen)))
+    label = f"Compare with {'its class' if kind == 'image' else 'its other images'}"
+    st.button(label, key="compare chosen", on_click=lambda: session.go("explore", vs=against))
 
 
 def _view(view: Any) -> None:

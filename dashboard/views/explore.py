@@ -96,8 +96,9 @@ def _classes(data: StoreData, wanted: Selection, class_index: int) -> None:
 
 
 def _kept(vs: Versus | None, folder: str) -> Versus | None:
-    """What another class is held against: what the last one was, but for images of that one, and for itself."""
-    return None if vs and (vs.kind == "images" or vs.name == folder) else vs
+    """What another class is held against: what the last one was, but for some images of that one, and for itself."""
+    is_bound = vs is not None and vs.kind in ("images", "strategy")
+    return None if vs and (is_bound or vs == Versus("class", folder)) else vs
 
 
 def _graph(data: StoreData, wanted: Selection, drawn: dict[str, Any], identity: str) -> None:

@@ -13,7 +13,7 @@ from dashboard import components, session
 from dashboard.data import StoreData, open_data
 from dashboard.kept import kept_with_store
 from dashboard.parts import in_words, maker
-from dashboard.shown import figures
+from dashboard.shown import figures, photographs
 from dashboard.shown.fault import explained
 from summit_dask.facts import schema, wording
 from summit_dask.facts.location import Location
@@ -26,6 +26,9 @@ from summit_dask.store.progress import size
 
 #: Seconds between two looks at a run that may be going on.
 REFRESH = 3
+
+#: Unreadable images that are tried again, to be shown.
+MOST_TRIED = 24
 
 
 def show() -> None:
@@ -226,6 +229,25 @@ def _unreadable(data: StoreData) -> None:
     if not len(rows):
         st.caption("None.")
         return
-    files = [str(path) for path in data.read("images/path")[rows]]
-    reasons = [str(reason) for reason in data.read("images/reason")[rows]]
-    st.dataframe(pd.DataFrame({"file": files, "reason": reasons}), hide_index=True)
+    tried = [photographs.photograph(data, image).picture for image in rows[:MOST_TRIED].tolist()]
+    st.dataframe(
+        pd.DataFrame(
+            {
+                "picture": tried + [None] * (len(rows) - len(tried)),
+                "file": [str(path) for path in data.read("images/path")[rows]],
+                "reason": [str(reason) for reason in data.read("images/reason")[rows]],
+            }
+        ),
+        hide_index=True,
+        column_config={"picture": st.column_config.ImageColumn(width="small")},
+    )
+    st.caption(_readable_now(data, len(tried), sum(picture is not None for picture in tried)))
+
+
+def _readable_now(data: StoreData, n_tried: int, n_readable: int) -> str:
+    if not n_readable:
+        return f"Tried again just now: none of {wording.images(n_tried)} can be opened here."
+    return (
+        f"{n_readable:,} of {wording.images(n_tried)} tried again just now can be opened here; "
+        f"'summit-dask extract {data.path.name} --retry-unreadable' measures them."
+    )

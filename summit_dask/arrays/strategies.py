@@ -1,6 +1,8 @@
 """Images of a class parted by what they use: those that use the same channels belong together.
 
-used (image, channel) of each layer ── cosine distance, mean over layers ── average linkage ── 2 to 4 groups
+used (image, channel) of each layer ── cosine distance, mean over layers ── Ward's linkage ── 2 to 4 groups
+
+Ward's linkage, as average linkage takes single images off one after the other: outliers, not ways to see a class.
 """
 
 from collections.abc import Sequence
@@ -42,7 +44,8 @@ def cluster_images(
     """
     apart = np.mean([1 - similarity(layer.astype(np.int64)) for layer in used], axis=0)
     np.fill_diagonal(apart, 0.0)
-    joined = linkage(squareform(apart, checks=False), "average")
+    # Ward's linkage takes Euclidean distances: rows of length 1 are apart by the square root of twice this.
+    joined = linkage(squareform(np.sqrt(2 * np.maximum(apart, 0.0)), checks=False), "ward")
     tried = [fcluster(joined, n, "maxclust") for n in range(FEWEST, min(MOST, len(apart) - 1) + 1)]
     parted = [groups for groups in tried if len(np.unique(groups)) >= FEWEST]
     if not parted:  # all use the same

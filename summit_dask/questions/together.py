@@ -1,7 +1,6 @@
-"""Channels that fire together, and images of a class that use the same ones: groups found in stored values alone.
+"""Channels that fire together: groups found in stored values alone.
 
 maxima of channels over images ── correlation ── the strongest of each channel ── Louvain ── communities
-channels that a class's images use ── distance ── average linkage ── strategies
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,17 +11,14 @@ import networkx as nx
 import numpy as np
 import pandas as pd
 import xarray as xr
-from jaxtyping import Bool, Int64
+from jaxtyping import Int64
 from numpy.typing import NDArray
 
 from summit_dask.arrays.correlation import Centred, Moments, correlation, moments_of
-from summit_dask.arrays.strategies import cluster_images
 from summit_dask.facts import schema
-from summit_dask.facts.errors import ConfigError
 from summit_dask.facts.layergraph import Channel, LayerGraph
-from summit_dask.questions.query import find_class
-from summit_dask.store.counts import Read, used_channels
-from summit_dask.store.tree import layer_graph_of, reader_of, run_of
+from summit_dask.store.counts import Read
+from summit_dask.store.tree import layer_graph_of, reader_of
 
 #: Of each channel, the correlations that join it to others: the strongest in each layer, and none below the least.
 N_NEIGHBOURS, LEAST = 5, 0.3
@@ -163,67 +159,3 @@ def _named(read: Read, channels: Sequence[Channel]) -> list[str]:
     names = read("classes/name", slice(None))
     order = np.argsort(-shares, kind="stable")[:N_NAMES]
     return [str(names[index]) for index in order if shares[index] > 0]
-
-
-@dataclass(frozen=True, eq=False)
-class Strategies:
-    """Ways in which a network recognises a class.
-
-    Attributes
-    ----------
-    strategy
-        Of each of the store's images, by size of the strategy from 0 on; -1 for other classes' and unreadable ones.
-    is_odd
-        Images that are nearer to another strategy than to their own.
-    """
-
-    strategy: Int64[np.ndarray, " image"]
-    is_odd: Bool[np.ndarray, " image"]
-
-    def images(self, number: int) -> Bool[np.ndarray, " image"]:
-        """Those of one strategy, as `attribution_graph(tree, images=)` takes them."""
-        chosen: Bool[np.ndarray, " image"] = self.strategy == number
-        return chosen
-
-
-#: Images that can be told apart in at least two ways.
-FEWEST = 6
-
-
-def strategies(tree: xr.DataTree, class_name: str) -> Strategies:
-    """Part a class's images by the channels that they use, into two to four groups, as many as part them best.
-
-    Raises
-    ------
-    ClassNotFoundError
-        If the class doesn't exist or its name is not unique.
-    ConfigError
-        If it has fewer than six readable images.
-    StoreIncompleteError
-        If the store holds no values of single images.
-
-    Examples
-    --------
-    With the path of a finished store of 90 images of three classes:
-
-    >>> from summit_dask import attribution_graph, open_store
-    >>> tree = open_store(path)
-    >>> found = strategies(tree, "bee")
-    >>> int((found.strategy >= 0).sum())
-    30
-    >>> attribution_graph(tree, images=found.images(0)).number_of_edges() > 0
-    True
-    """
-    read, options = reader_of(tree), run_of(tree).config
-    index = find_class(tree, class_name)
-    rows = (read("images/class_index", slice(None)) == index) & (read("images/status", slice(None)) == schema.READ)
-    if rows.sum() < FEWEST:
-        raise ConfigError(
-            f"{class_name!r} has {int(rows.sum())} readable images, too few to part by the channels that they use; at "
-            f"least {FEWEST} are needed."
-        )
-    layers = used_channels(read, layer_graph_of(tree), rows, options.mass, options.excluded_by_layer(), options.pair)
-    own, odd = cluster_images([used for _, used in layers])
-    strategy, is_odd = np.full(len(rows), -1), np.zeros(len(rows), bool)
-    strategy[rows], is_odd[rows] = own, odd
-    return Strategies(strategy, is_odd)

@@ -38,10 +38,10 @@ from summit_dask.measure.evidence import (
 from summit_dask.measure.partial import PartialNetwork
 from summit_dask.measure.partition import Partition
 from summit_dask.measure.sources import SourceTester
-from summit_dask.stages.originals import ImageFiles
 from summit_dask.store.counts import read_images
 from summit_dask.store.evidence import Settings
 from summit_dask.store.graphs import ReadWhole, read_graph
+from summit_dask.store.imagefiles import ImageFiles
 from summit_dask.store.store import Store
 
 #: What random numbers are for; those for different things must not be the same.

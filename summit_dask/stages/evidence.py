@@ -47,12 +47,12 @@ from summit_dask.stages.classevidence import (
     class_truth,
 )
 from summit_dask.stages.cluster import Cluster, Connect, cluster, n_workers, resources
-from summit_dask.stages.originals import ImageFiles
 from summit_dask.stages.tasks import finished, result_of
 from summit_dask.stages.workers import NetworkPlugin, device_of, installed, plugin_of, prepare_process
 from summit_dask.store.counts import node_counts
 from summit_dask.store.evidence import NUMBERS, Settings, group_of, is_tested, stored_settings
 from summit_dask.store.graphs import read_graphs
+from summit_dask.store.imagefiles import ImageFiles
 from summit_dask.store.progress import Progress, duration, say
 from summit_dask.store.status import fingerprints
 from summit_dask.store.store import Store

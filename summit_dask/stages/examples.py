@@ -18,9 +18,9 @@ from summit_dask.facts.preprocessing import Preprocessing
 from summit_dask.images.decode import open_image
 from summit_dask.images.files import Reader, size_of
 from summit_dask.stages.cluster import Cluster, Connect
-from summit_dask.stages.originals import ImageFiles
 from summit_dask.stages.tasks import computed
 from summit_dask.store.counts import readable_classes
+from summit_dask.store.imagefiles import ImageFiles
 from summit_dask.store.progress import Progress, say
 from summit_dask.store.status import fingerprints
 from summit_dask.store.store import Store

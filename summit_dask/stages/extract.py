@@ -18,11 +18,11 @@ from summit_dask.measure.memory import said_of_worker
 from summit_dask.measure.partition import Partition, extract_partition
 from summit_dask.network.build import built
 from summit_dask.stages.cluster import Cluster, Connect, resources
-from summit_dask.stages.originals import ImageFiles
 from summit_dask.stages.tasks import WorkersDiedError, finished
 from summit_dask.stages.workers import NetworkPlugin, device_of, installed, plugin_of, prepare_process
 from summit_dask.store.durable import flush
 from summit_dask.store.extend import joined, measured
+from summit_dask.store.imagefiles import ImageFiles
 from summit_dask.store.progress import Progress, duration, say
 from summit_dask.store.status import fingerprints
 from summit_dask.store.store import Store

@@ -1,4 +1,4 @@
-"""Where the images of a store are, as `images` reads them, and whether they are still those that were measured.
+"""Whether the images of a store are still those that were measured.
 
 size        of every image that is a file of its own on this machine
 checksum    of those whose file was written after the store was laid out, a thousand at most: a copied data set is no
@@ -6,13 +6,11 @@ checksum    of those whose file was written after the store was laid out, a thou
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from itertools import chain
 from math import ceil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +18,8 @@ from numpy.typing import NDArray
 from summit_dask.facts import schema
 from summit_dask.facts.files import HEAD, folder
 from summit_dask.facts.location import Location
-from summit_dask.images.files import ImageFile, Part, Reader, Row, checksum_of, image_file
+from summit_dask.images.files import ImageFile, Part, Reader, Row, checksum_of
+from summit_dask.store.imagefiles import ImageFiles
 from summit_dask.store.store import Store
 
 CHECKSUM = "images/checksum"
@@ -32,38 +31,10 @@ _BATCH, _MOST_READ = 64, 1000
 _ASKED, _EACH = 32, 256
 
 
-@dataclass(frozen=True)
-class ImageFiles:
-    """Some of a store's images: the folder or address that their paths start from, paths, and places in shards."""
-
-    root: Location
-    paths: NDArray[Any]
-    offsets: NDArray[np.int64]
-    lengths: NDArray[np.int64]
-
-    @classmethod
-    def of(cls, store: Store, read: Callable[[str], NDArray[Any]]) -> "ImageFiles":
-        """Those of which `read` gives the values at an address."""
-        paths = read("images/path")
-        if not store.has("images/shard_offset"):  # laid out when there were no shards
-            nowhere = np.full(len(paths), -1)
-            return cls(store.images_root, paths, nowhere, nowhere)
-        return cls(store.images_root, paths, read("images/shard_offset"), read("images/shard_length"))
-
-    def file(self, index: int) -> ImageFile:
-        """One of them."""
-        return image_file(self.root, str(self.paths[index]), int(self.offsets[index]), int(self.lengths[index]))
-
-    def all(self) -> list[ImageFile]:
-        """All of them, in their order."""
-        return [self.file(index) for index in range(len(self.paths))]
-
-
 def changed_images(store: Store) -> list[int]:
     """Places of measured images whose files are others now, ascending; what lies at addresses is not looked at."""
     files = ImageFiles.of(store, store.read)
-    sizes = store.read("images/file_size")
-    measured = np.flatnonzero((store.read("images/status") == schema.READ) & _is_done(store) & (sizes > 0))
+    measured = np.flatnonzero((store.read("images/status") == schema.READ) & _is_done(store) & (files.sizes > 0))
     own = {index: files.file(index) for index in measured.tolist()}
     found = _looked_at(map(_file_of, own.values()))
     laid_out = folder(store.path).written(f"images/{HEAD}")
@@ -71,7 +42,7 @@ def changed_images(store: Store) -> list[int]:
     younger: list[int] = []
     for index, file in own.items():
         status = found[_file_of(file)]
-        if status and isinstance(file, Path) and status.st_size != sizes[index]:
+        if status and isinstance(file, Path) and status.st_size != files.sizes[index]:
             resized.append(index)
         elif status and status.st_mtime > laid_out:
             younger.append(index)
