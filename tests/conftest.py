@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import dask
 import pytest
 from distributed import Client, LocalCluster
 
@@ -26,10 +27,11 @@ def shared_data() -> Path:
 @pytest.fixture(scope="session")
 def client() -> Iterator[Client]:
     """One worker in this process."""
-    with (
-        LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address="127.0.0.1:0") as local,
-        Client(local) as client,
-    ):
+    from summit_dask.stages.cluster import LOCAL
+
+    with dask.config.set(LOCAL):
+        local = LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address="127.0.0.1:0")
+    with local, Client(local) as client:
         yield client
 
 

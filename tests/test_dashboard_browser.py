@@ -563,7 +563,7 @@ def test_groups_and_classes_are_compared_in_few_clicks(address: str, page: "sync
     page.wait_for_selector(".scene.pair")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.long)])
 def test_deep_links_and_both_themes(address: str, browser: "sync_api.Browser", scheme: str) -> None:
     page = browser.new_page(viewport={"width": 1720, "height": 900}, color_scheme=scheme)
     page.goto(f"{address}/channel?layer=mixed2&channel=3")

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from types import SimpleNamespace
 from typing import Any
 
 import numba
@@ -103,7 +104,6 @@ def test_umap_survives_layers_that_tell_nothing_apart(n_classes: int) -> None:
         assert np.isfinite(place).all()
 
 
-@pytest.mark.filterwarnings("ignore:Tensorflow not installed")
 def test_umap_is_asked_as_the_design_says(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
@@ -114,7 +114,7 @@ def test_umap_is_asked_as_the_design_says(monkeypatch: pytest.MonkeyPatch) -> No
         def fit_transform(self, counts: Any) -> Any:
             return np.zeros((len(counts), 2))
 
-    monkeypatch.setattr("umap.UMAP", Recorder)
+    monkeypatch.setitem(sys.modules, "umap", SimpleNamespace(UMAP=Recorder))  # importing the real one compiles for long
     embed_layers({"a": grouped_counts(16)}, 7)
     embed_layers({"a": grouped_counts(15)}, 7)  # too few for UMAP
     assert asked == [{"n_neighbors": 15, "min_dist": 0.1, "metric": "cosine", "random_state": 7, "n_jobs": 1}]

@@ -47,6 +47,7 @@ def test_inceptionv1_has_the_published_sizes() -> None:
         assert (layer.window.stride[0] * layer.height, layer.window.stride[1] * layer.width) == (224, 224)
 
 
+@pytest.mark.long
 def test_published_graphs_keep_their_rules(real_store: Path) -> None:
     """What the data's README says is true of all 1000, on the tables of all classes at once."""
     tree = open_store(real_store)

@@ -85,7 +85,7 @@ def opened(page: "sync_api.Page", address: str) -> None:
     page.wait_for_selector("main[data-shown]")
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("theme", ["light", pytest.param("dark", marks=pytest.mark.long)])
 def test_every_page_is_drawn_from_a_server_and_from_a_folder(
     theme: str, folder: Path, served: str, page: "sync_api.Page"
 ) -> None:

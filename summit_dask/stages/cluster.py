@@ -29,8 +29,10 @@ from summit_dask.store.progress import duration, say
 GPU = "GPU"
 CONNECT_SECONDS = 15
 
-#: Dask's settings for a local cluster: starting may be slow, and nobody looks at profiles, which cost time.
+#: Dask's settings for a local cluster: starting may be slow, nobody looks at profiles, which cost time, and a machine
+#: that has slept for a while has lost no worker (when one dies, its nanny knows).
 LOCAL = {
+    "distributed.scheduler.worker-ttl": None,
     "distributed.worker.memory.terminate": False,
     "distributed.comm.timeouts.connect": "60s",
     "distributed.worker.profile.enabled": False,
