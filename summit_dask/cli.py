@@ -441,8 +441,16 @@ def _sent_again(dropped: "sys.UnraisableHookArgs") -> None:
         sys.__unraisablehook__(dropped)
         return
     number = signal.SIGTERM if issubclass(dropped.exc_type, _Terminated) else signal.SIGINT
+    threading.Timer(_AGAIN_SECONDS, _send, [number]).start()
+
+
+def _send(number: signal.Signals) -> None:
+    """Send this process a signal; to its main thread where that can be said, which wakes it where it waits."""
     main = threading.main_thread().ident
-    threading.Timer(_AGAIN_SECONDS, signal.pthread_kill, [main, number]).start()  # wakes it where it waits
+    if hasattr(signal, "pthread_kill") and main is not None:
+        signal.pthread_kill(main, number)
+    else:  # Windows
+        signal.raise_signal(number)
 
 
 def _deafen() -> None:

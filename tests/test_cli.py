@@ -628,6 +628,16 @@ def test_an_interruption_that_python_drops_is_sent_again(
         signal.signal(number, before)
 
 
+def test_a_system_that_can_not_choose_the_thread_has_the_signal_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(signal, "pthread_kill")
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            cli._send(signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def test_ctrl_c_is_answered_once(base: RunConfig, tmp_path: Path) -> None:
     """While the cluster starts, which may be deaf to it, and while it works."""
     out = tmp_path / "store.zarr"
