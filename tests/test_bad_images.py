@@ -2,6 +2,7 @@
 
 import io
 import os
+import socket
 import struct
 import zlib
 from collections.abc import Callable, Iterator
@@ -146,6 +147,34 @@ def test_a_file_that_this_user_may_not_read_is_unreadable(tmp_path: Path) -> Non
     (tmp_path / "x.png").chmod(0)
     with nobody(), pytest.raises(PermissionError, match="Permission denied"):
         decode(IMAGENET, tmp_path / "x.png")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_what_is_no_file_is_left_out_with_its_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever opens a pipe waits for a writer, and a device has no end."""
+    folder = tmp_path / "ant"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    os.mkfifo("pipe.png")
+    Path("zero.png").symlink_to("/dev/zero")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind("socket.png")  # of a name that is short enough
+    images = read_image_set(tmp_path)
+    kinds = {"pipe.png": "a named pipe", "socket.png": "a socket", "zero.png": "a device"}
+    assert reasons_of(tmp_path, images) == {name: f"OSError: it is {kind}, not a file" for name, kind in kinds.items()}
+    with pytest.raises(DatasetError, match=r"'ant/pipe\.png': .*/ant/pipe\.png: it is a named pipe, not a file\.$"):
+        check_readable(images)
+    (folder / "whole.png").write_bytes(PNG)
+    check_readable(read_image_set(tmp_path))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+@pytest.mark.parametrize("name", ["list.csv", "list.parquet", "train.tar", ""])
+def test_a_list_or_shard_that_is_a_pipe_is_refused(name: str, tmp_path: Path) -> None:
+    """Given itself, or as one of a folder's shards."""
+    os.mkfifo(tmp_path / (name or "train-0.tar"))
+    with pytest.raises(DatasetError, match=r"(list|train).* can't be read: it is a named pipe, not a file\."):
+        read_image_set(tmp_path / name)
 
 
 def test_one_image_is_a_set_and_a_class_without_one_is_none(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from PIL.ImageFile import ImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from summit_dask.facts.preprocessing import Preprocessing
+from summit_dask.images.files import opened
 
 BITS_PER_SAMPLE = 258
 PHOTOMETRIC_INTERPRETATION = 262
@@ -43,11 +44,13 @@ def open_image(preprocessing: Preprocessing, content: Path | bytes) -> Image.Ima
     ------
     ValueError
         If the picture has too many pixels, or values that don't fit the range of the file's kind.
+    OSError
+        If it is no file, but a pipe, a socket or a device.
     Exception
         Whatever Pillow raises for a file that it can't read.
     """
     # Given a path, Pillow maps uncompressed files into memory and scrambles those that it turns.
-    with content.open("rb") if isinstance(content, Path) else BytesIO(content) as file, _opened(file) as image:
+    with opened(content) if isinstance(content, Path) else BytesIO(content) as file, _opened(file) as image:
         white = _white(image)
         negative = _is_negative(image)
         deep_colour = white is None and any(";16" in str(tile) for tile in image.tile)

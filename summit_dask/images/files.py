@@ -6,10 +6,12 @@ a Part of a shard          read; neighbours in the shard as one piece
 a Row of a Parquet file    read on from the row before (see `rows`)
 """
 
+import stat
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from io import BufferedReader
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -25,6 +27,15 @@ PARQUET = (".parquet", ".pq")
 
 #: Bytes between two images of a shard that are rather read than skipped.
 GAP = 1 << 16
+
+#: What is no file, though a name leads to it.
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
 
 #: Bytes of a file that are held at a time.
 _PIECE = 1 << 20
@@ -86,10 +97,37 @@ def checksum_of(content: Content) -> int:
         return zlib.crc32(content)
     checksum = 0
     if isinstance(content, Path):
-        with suppress(OSError), content.open("rb") as file:
+        with suppress(OSError), opened(content) as file:
             while piece := file.read(_PIECE):
                 checksum = zlib.crc32(piece, checksum)
     return checksum
+
+
+def check_file(file: Location) -> None:
+    """See that what has the name of a file is one: whoever opens a pipe waits, and a device may have no end.
+
+    Raises
+    ------
+    OSError
+        If it isn't there, or of another kind; says which.
+    """
+    if not isinstance(file, Path):
+        return
+    mode = file.stat().st_mode
+    if not stat.S_ISREG(mode):
+        raise OSError(f"it is {_KINDS.get(stat.S_IFMT(mode), 'of an unknown kind')}, not a file")
+
+
+def opened(file: Path) -> BufferedReader:
+    """A file of this machine, to read.
+
+    Raises
+    ------
+    OSError
+        If it can't be opened, or is none.
+    """
+    check_file(file)
+    return file.open("rb")
 
 
 def place_of(file: ImageFile) -> str:

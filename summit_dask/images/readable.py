@@ -8,7 +8,7 @@ from PIL import Image, UnidentifiedImageError
 
 from summit_dask.facts.errors import DatasetError
 from summit_dask.facts.location import Location
-from summit_dask.images.files import ImageFile, is_remote, place_of, read_image, size_of
+from summit_dask.images.files import ImageFile, is_remote, opened, place_of, read_image, size_of
 from summit_dask.images.manifest import exists
 from summit_dask.images.sources import ImageSet
 
@@ -45,7 +45,7 @@ def _fault(file: ImageFile) -> str:
     place = place_of(file)
     try:
         content = read_image(file)
-        with Image.open(content if isinstance(content, Path) else BytesIO(content)):
+        with opened(content) if isinstance(content, Path) else BytesIO(content) as picture, Image.open(picture):
             return ""
     except UnidentifiedImageError:
         return f"{place} ({size_of(content)} bytes) holds no picture that Pillow can read"

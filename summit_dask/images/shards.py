@@ -27,7 +27,7 @@ from summit_dask.facts.errors import DatasetError
 from summit_dask.facts.location import Location
 from summit_dask.facts.names import composed
 from summit_dask.images.classes import PARTS
-from summit_dask.images.files import PARQUET
+from summit_dask.images.files import PARQUET, check_file
 from summit_dask.images.folder import LITTER, Unused, ending_of
 from summit_dask.images.patterns import is_pattern, matching
 from summit_dask.images.rows import bytes_of, find_columns, labels_of, parquet_file
@@ -170,6 +170,7 @@ def list_shards(shards: Sequence[Location]) -> Listing:
 
 def _listed(shard: Location) -> Listing:
     try:
+        check_file(shard)
         return _READERS[ending_of(shard.name)](shard)
     except DatasetError:
         raise

@@ -15,7 +15,7 @@ from summit_dask.facts.errors import DatasetError
 from summit_dask.facts.location import Location, location
 from summit_dask.facts.names import in_order
 from summit_dask.images.duplicates import Duplicates, find_duplicates
-from summit_dask.images.files import ImageFile, image_file, is_remote
+from summit_dask.images.files import ImageFile, check_file, image_file, is_remote
 from summit_dask.images.folder import Unused, counted, extensions, scan
 from summit_dask.images.manifest import read_manifest
 from summit_dask.images.patterns import is_pattern
@@ -128,7 +128,17 @@ def _reached(source: Location | str) -> Location:
         raise DatasetError(
             f"{source} can't be reached: {error}. Check --images, and --storage-options for what it takes to get there."
         ) from error
+    if isinstance(place, Path) and place.exists() and not place.is_dir():
+        _check_list(place)
     return place.resolve() if isinstance(place, Path) else place
+
+
+def _check_list(place: Path) -> None:
+    """A manifest or a shard is read more than once, so it can't come through a pipe."""
+    try:
+        check_file(place)
+    except OSError as error:
+        raise DatasetError(f"{place} can't be read: {error}. Give --images a file that holds the same.") from error
 
 
 class _Found(NamedTuple):
