@@ -174,6 +174,27 @@ def test_an_empty_file_holds_no_options(tmp_path: Path) -> None:
     assert read_yaml(tmp_path / "run.yaml") == {}
 
 
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("mass: 0.1\nk: 3\nmass: 0.2\n", "'mass' stands twice, in lines 1 and 3; keep one"),
+        ("excluded:\n- layer: a\n  channels: [1]\n  layer: b\n", "'layer' stands twice, in lines 2 and 4"),
+        ("{mass: 0.1, 'mass': 0.2}", "'mass' stands twice, in lines 1 and 1"),
+    ],
+)
+def test_a_key_that_stands_twice_is_refused(tmp_path: Path, text: str, match: str) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=rf"run\.yaml is not YAML: {match}"):
+        read_yaml(path)
+
+
+def test_a_key_that_a_merged_table_has_too_stands_once(tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text("mean: &grey {a: 1}\nstd: {<<: *grey, a: 2}\n")
+    assert read_yaml(path)["std"] == {"a": 2}
+
+
 def test_fingerprints_depend_on_the_facts_alone() -> None:
     facts = {"b": [1, 2.5, None], "a": {"x": "ü", "path": Path("a/b")}}
     code = (

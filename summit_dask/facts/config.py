@@ -330,16 +330,31 @@ class RunConfig(ClusterOptions, ResultOptions):
     )
 
 
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that stands twice in a table, of which YAML's own reader silently takes the last."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        """Called by YAML's parser."""
+        node = super().compose_mapping_node(anchor)
+        lines: dict[str, int] = {}
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            line = key.start_mark.line + 1
+            if key.value in lines:
+                raise yaml.YAMLError(f"{key.value!r} stands twice, in lines {lines[key.value]} and {line}; keep one.")
+            lines[key.value] = line
+        return node
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """Options from a YAML file, not checked yet; relative paths start where the command runs.
 
     Raises
     ------
     ConfigError
-        If there is no such file, it isn't YAML, or not a table of options.
+        If there is no such file, it isn't YAML, a key stands twice, or it is not a table of options.
     """
     try:
-        options = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        options = yaml.load(path.read_text(encoding="utf-8"), _Loader) or {}
     except OSError as error:
         raise ConfigError(f"Can't read the configuration {path}: {error.strerror}.") from error
     except (yaml.YAMLError, ValueError, AttributeError, RecursionError) as error:  # as of a date in a 13th month
