@@ -22,7 +22,7 @@ from summit_dask.facts.config import ClusterOptions, RunConfig
 from summit_dask.facts.errors import ClusterError, NumericalError, StoreError
 from summit_dask.facts.location import storage_options, use_storage_options
 from summit_dask.stages.cluster import Cluster, _local, cluster, n_workers, resources
-from summit_dask.stages.extract import ExtractorPlugin, measure
+from summit_dask.stages.extract import ExtractorPlugin, _saying_what_would_fit, measure
 from summit_dask.stages.tasks import finished, result_of
 from summit_dask.stages.workers import device_of, installed, prepare_process
 from summit_dask.store.store import Store
@@ -100,10 +100,10 @@ def test_a_death_by_memory_names_the_partition_and_what_the_worker_had(
     monkeypatch.setattr("summit_dask.stages.tasks.as_completed", lambda futures: waiting)
     monkeypatch.setattr(client, "map", lambda *_, **__: [dead])
     monkeypatch.setattr(client, "cancel", lambda futures: None)
-    with pytest.raises(ClusterError) as error:
+    with pytest.raises(ClusterError) as error, _saying_what_would_fit(store):
         measure(store, Cluster(client, 60.0), [2], 0, "plugin")
     assert "on partition 2: 4 in all, the last one tcp://10.0.0.7:1 with 200 MB of memory" in str(error.value)
-    assert "With a batch of 8 images a worker takes about 0.6 GB. In what it had, not even one" in str(error.value)
+    assert "With a batch of 8 images a worker takes about 1.1 GB. In what it had, not even one" in str(error.value)
 
 
 def test_a_gpu_is_asked_for_only_where_a_worker_has_one(client: Client) -> None:

@@ -10,13 +10,19 @@ from torch import fx
 from summit_dask.facts.errors import DeviceMemoryError
 from summit_dask.network.traced import Step, TracedNetwork
 
-#: Share of the free memory that may be used: the libraries' own working space is not counted, nor are gaps.
+#: Share of a GPU's free memory that may be used: the libraries' own working space is not counted, nor are gaps.
 _USABLE = 0.7
+
+#: The same of a worker, which keeps what it has freed (measured: 0.51 of what it took beside the process).
+_USABLE_BY_WORKER = 0.5
+
+#: Share of a worker's limit above which Dask's nanny kills it.
+_ALLOWED = 0.95
 
 _FLOAT = 4
 
-#: Bytes of a worker before it has a network: Python, torch, the compiled kernels.
-_PROCESS = 600e6
+#: Bytes of a worker before it has a network: Python, torch, the compiled kernels (measured with torch 2.15).
+_PROCESS = 1.05e9
 
 #: Numbers that are held at a time of each source, target and image: a sum, and what is added to it.
 _HELD = 3
@@ -50,7 +56,7 @@ def _remedy(network: TracedNetwork, free: int) -> str:
     return _smaller(fitting)
 
 
-def said_of_worker(network: TracedNetwork, memory: int, values: int) -> str:
+def said_of_worker(network: TracedNetwork, memory: int, values: int, backward: bool = False) -> str:
     """Which batch fits into a worker of so much memory, as a sentence.
 
     Parameters
@@ -59,13 +65,17 @@ def said_of_worker(network: TracedNetwork, memory: int, values: int) -> str:
         Bytes that the worker may take in all; 0: not known.
     values
         Bytes of what is kept of a partition.
+    backward
+        Whether there is a backward pass, for which all of the forward pass' values are kept.
     """
-    each = (_peak_of_values(network.module) + _largest_step(network)) / network.batch_size
-    needed = (_weights(network) + each * network.batch_size) / _USABLE + _PROCESS + values
+    held = _sum_of_values(network.module) if backward else _peak_of_values(network.module)
+    batch = held + _largest_step(network)
+    needed = ((_weights(network) + batch) / _USABLE_BY_WORKER + _PROCESS + values) / _ALLOWED
     text = f"With a batch of {network.batch_size} images a worker takes about {needed / 1e9:.1f} GB."
     if not memory or needed <= memory:
         return text
-    fitting = batch_that_fits(network, int(memory - _PROCESS - values))
+    room = _USABLE_BY_WORKER * (_ALLOWED * memory - _PROCESS - values) - _weights(network)
+    fitting = _images_in(room, batch, network)
     return f"{text} In what it had, " + (_smaller(fitting) if fitting > 0 else "not even one image should fit.")
 
 
@@ -77,10 +87,14 @@ def _smaller(fitting: int) -> str:
 
 
 def batch_that_fits(network: TracedNetwork, free: int) -> int:
-    """Number of images that should fit beside the weights, roughly; less than `batch_size`."""
-    room = max(0.0, _USABLE * free - _weights(network))
-    each = (_peak_of_values(network.module) + _largest_step(network)) / network.batch_size
-    return min(int(room / each), network.batch_size - 1)
+    """Number of images that should fit beside the weights on a GPU, roughly; less than `batch_size`."""
+    batch = _peak_of_values(network.module) + _largest_step(network)
+    return _images_in(_USABLE * free - _weights(network), batch, network)
+
+
+def _images_in(room: float, batch: int, network: TracedNetwork) -> int:
+    """Images of which the values take so many bytes, by those of a whole batch; less than that."""
+    return min(int(max(0.0, room) * network.batch_size / batch), network.batch_size - 1)
 
 
 def _weights(network: TracedNetwork) -> int:
@@ -94,7 +108,7 @@ def _bytes_of(tensors: Iterable[torch.Tensor]) -> int:
 
 def _peak_of_values(module: fx.GraphModule) -> int:
     """Most bytes that values take together, each from where it is computed to where it is last needed."""
-    sizes = {node: prod(node.meta["val"].shape) * _FLOAT for node in module.graph.nodes if _is_value(node)}
+    sizes = _bytes_of_values(module)
     last = {used: node for node in module.graph.nodes for used in node.all_input_nodes}  # later users overwrite
     ends: dict[fx.Node, int] = {}
     for node, end in last.items():
@@ -105,6 +119,15 @@ def _peak_of_values(module: fx.GraphModule) -> int:
         peak = max(peak, held)
         held -= ends.get(node, 0)
     return peak
+
+
+def _sum_of_values(module: fx.GraphModule) -> int:
+    """Bytes that all values take together."""
+    return sum(_bytes_of_values(module).values())
+
+
+def _bytes_of_values(module: fx.GraphModule) -> dict[fx.Node, int]:
+    return {node: prod(node.meta["val"].shape) * _FLOAT for node in module.graph.nodes if _is_value(node)}
 
 
 def _is_value(node: fx.Node) -> bool:

@@ -63,7 +63,7 @@ def cluster(options: ClusterOptions) -> Iterator[Connect]:
     ClusterError
         On connecting, if the cluster can't be started or reached, has too few workers, or other versions.
     """
-    with _silent_about_semaphores():
+    with silent_about_semaphores():
         prepare_workers(options)
     with ExitStack() as stack:
 
@@ -157,7 +157,7 @@ def _reason(error: BaseException) -> str:
 
 
 @contextmanager
-def _silent_about_semaphores() -> Iterator[None]:
+def silent_about_semaphores() -> Iterator[None]:
     """The process that keeps them is started in the block, and would complain of those that killed workers leave."""
     sys.warnoptions.append("ignore:resource_tracker:UserWarning")
     try:
@@ -274,6 +274,11 @@ def _workers(client: Client) -> Mapping[str, Any]:
         raise scheduler_went_away("the connection is lost")
     workers: Mapping[str, Any] = known["workers"]
     return workers
+
+
+def least_memory(client: Client) -> int:
+    """Bytes that the worker with the least of them may take; 0 where none has a limit."""
+    return min(filter(None, (int(worker.get("memory_limit") or 0) for worker in _workers(client).values())), default=0)
 
 
 def resources(client: Client, share: float = 1.0) -> dict[str, float]:

@@ -1,7 +1,8 @@
 """The extract stage: every partition of images is measured once, on Dask workers, and written as whole shards."""
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +48,8 @@ def extract(store: Store, options: ResultOptions, connect: Connect) -> None:
     if seconds > COMPILED_SECONDS:
         say(f"Compiled the kernels in {duration(seconds)}; they are kept on disk for the next time.")
     cluster = connect()
-    with installed(cluster.client, ExtractorPlugin(store.path, key), store.network.model) as plugin:
+    extractor = ExtractorPlugin(store.path, key)
+    with _saying_what_would_fit(store), installed(cluster.client, extractor, store.network.model) as plugin:
         unreadable = measure(store, cluster, todo, key, plugin)
     if unreadable:
         say(f"{unreadable} images could not be read and are left out; /images/reason says why.")
@@ -70,13 +72,18 @@ def measure(store: Store, cluster: Cluster, todo: Sequence[int], key: int, plugi
         client = cluster.client
         asked = resources(client, GPU_SHARE)
         futures = client.map(extract_task, todo, plugin_name=plugin, run=key, pure=False, resources=asked)
-        try:
-            for index, lost in finished(cluster, futures, todo, "partition"):
-                unreadable += lost
-                progress.add(sizes[index])
-        except WorkersDiedError as error:
-            raise ClusterError(f"{error} {_what_would_fit(store, error.memory)}") from error
+        for index, lost in finished(cluster, futures, todo, "partition"):
+            unreadable += lost
+            progress.add(sizes[index])
     return unreadable
+
+
+@contextmanager
+def _saying_what_would_fit(store: Store) -> Iterator[None]:
+    try:
+        yield
+    except WorkersDiedError as error:
+        raise ClusterError(f"{error} {_what_would_fit(store, error.memory)}") from error
 
 
 def _what_would_fit(store: Store, memory: int) -> str:
@@ -84,7 +91,7 @@ def _what_would_fit(store: Store, memory: int) -> str:
     options, header = store.header.run.config, store.header
     values = bytes_per_image(header.layer_graph, options) * header.partition_size
     network = built(store.network, options.batch_size, store.path)
-    return said_of_worker(network, memory, int(values))
+    return said_of_worker(network, memory, int(values), backward=options.relevance)
 
 
 class ExtractorPlugin(NetworkPlugin):

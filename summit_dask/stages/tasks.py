@@ -112,17 +112,24 @@ def computed(cluster: Cluster, tasks: Sequence[Delayed]) -> list[Any]:
 
 
 class WorkersDiedError(ClusterError):
-    """Workers died one after the other on the same task; what a worker had of memory, in bytes (0: not known)."""
+    """Workers died, as for want of memory; `memory` is what one had, in bytes (0: not known)."""
 
-    def __init__(self, name: str, error: KilledWorker) -> None:
-        last = error.last_worker
-        self.memory = int(getattr(last, "memory_limit", 0))
-        had = f" with {size(self.memory)} of memory" if self.memory else ""
-        super().__init__(
-            f"Workers died again and again on {name}: {error.allowed_failures + 1} in all, the last one "
-            f"{last.address}{had}, which may have run out. Use fewer --workers on a machine, or give each more "
-            "(--memory-limit of 'dask worker'), then run the same command: finished partitions are kept."
-        )
+    def __init__(self, message: str, memory: int) -> None:
+        self.memory = memory
+        super().__init__(message)
+
+
+def _died_on(name: str, error: KilledWorker) -> WorkersDiedError:
+    """One worker after the other, on the same task."""
+    last = error.last_worker
+    memory = int(getattr(last, "memory_limit", 0))
+    had = f" with {size(memory)} of memory" if memory else ""
+    return WorkersDiedError(
+        f"Workers died again and again on {name}: {error.allowed_failures + 1} in all, the last one "
+        f"{last.address}{had}, which may have run out. Use fewer --workers on a machine, or give each more "
+        "(--memory-limit of 'dask worker'), then run the same command: finished partitions are kept.",
+        memory,
+    )
 
 
 def result_of(future: Any, seconds: float | None = None, name: str = "the same task") -> Any:
@@ -142,7 +149,7 @@ def result_of(future: Any, seconds: float | None = None, name: str = "the same t
     except (CancelledError, CommClosedError) as error:
         raise scheduler_went_away(error) from error
     except KilledWorker as error:
-        raise WorkersDiedError(name, error) from error
+        raise _died_on(name, error) from error
     except OSError as error:
         raise StoreError(
             f"Writing failed on a worker: {error}. Make room or restore access, then run the same command: "

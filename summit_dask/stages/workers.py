@@ -12,12 +12,15 @@ from typing import TypeVar
 import torch
 from distributed import Client, Worker, WorkerPlugin, get_worker
 from distributed.comm.core import CommClosedError
+from distributed.core import Status
 
 from summit_dask.facts.config import fingerprint
 from summit_dask.facts.errors import ClusterError, ModelError, StoreError, SummitError
 from summit_dask.facts.location import Location
 from summit_dask.facts.process import keep_freed_memory
-from summit_dask.stages.cluster import GPU
+from summit_dask.stages.cluster import GPU, least_memory
+from summit_dask.stages.tasks import WorkersDiedError
+from summit_dask.store.progress import size
 
 _NEEDED = "Workers need summit-dask and the same paths to the model, the weights, the images and the store."
 
@@ -33,6 +36,7 @@ class NetworkPlugin(WorkerPlugin):
 
     def setup(self, worker: Worker) -> None:
         """Called by Dask on each worker, also on those that come later."""
+        _never_pause(worker)
         try:
             self.prepare(worker)
         except (ModelError, StoreError, OSError) as error:
@@ -56,6 +60,13 @@ def prepare_process() -> None:
     keep_freed_memory()
 
 
+def _never_pause(worker: Worker) -> None:
+    """Dask would have a worker wait that holds 80 % of its limit: for ever, as memory that was freed is kept."""
+    worker.memory_manager.memory_pause_fraction = False
+    if worker.status == Status.paused:
+        worker.status = Status.running
+
+
 def device_of(worker: Worker) -> str:
     """The GPU of a worker that offers one as a resource, by its place on the machine; else the CPU."""
     if not (worker.state.total_resources.get(GPU) and torch.cuda.is_available()):
@@ -74,15 +85,18 @@ def installed(client: Client, plugin: NetworkPlugin, model: str) -> Iterator[str
     ClusterError
         What went wrong on a worker, or that one died.
     """
+    memory = least_memory(client)
     try:
         client.register_plugin(plugin)
     except SummitError:
         raise
     except (CommClosedError, CancelledError) as error:
-        raise ClusterError(
-            f"A worker was lost while it built the network {model} ({error}). Its memory limit may be too small for "
-            "the network (--memory-limit of 'dask worker'), or its job's time may be up; its log says more. Run the "
-            "same command again: finished partitions are kept."
+        had = f", {size(memory)}," if memory else ""
+        raise WorkersDiedError(
+            f"A worker was lost while it built and tried the network {model} ({error}). Its memory limit{had} may be "
+            "too small (--memory-limit of 'dask worker'), or its job's time may be up; its log says more. Run the same "
+            "command again: finished partitions are kept.",
+            memory,
         ) from error
     except Exception as error:
         raise ClusterError(f"A worker could not build the network {model}: {error}. {_NEEDED}") from error
