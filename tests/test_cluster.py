@@ -300,6 +300,7 @@ def test_what_dies_during_a_run_is_named_without_a_traceback(
 def test_a_scheduler_that_dies_after_the_work_is_done_changes_nothing() -> None:
     client, plugin = Mock(spec=Client), Mock(spec=ExtractorPlugin)
     plugin.name = "extractor"
+    client.scheduler_info.return_value = {"workers": {}}
     client.unregister_worker_plugin.side_effect = CommClosedError("the scheduler is gone")
     with installed(client, plugin, "m:M") as name:
         assert name == "extractor"

@@ -1,15 +1,12 @@
 """The long run: python -m tests.faults --kills 60 --seed 0."""
 
 import argparse
-import importlib
-import pkgutil
 import random
 import tempfile
 import time
 from collections import Counter
 from pathlib import Path
 
-import summit_dask
 from tests.faults.kills import ANSWERED, STAGES, Kill, Round, Setup, clear, undisturbed
 from tests.faults.machines import Machines
 from tests.networks import tiny_config, write_images
@@ -25,13 +22,6 @@ def tiny_setup(folder: Path, per_class: int = PER_CLASS) -> Setup:
     return Setup(config, -(-3 * per_class // 32))
 
 
-def import_all() -> None:
-    """What the processes would import, once, before they are forked off."""
-    for module in pkgutil.walk_packages(summit_dask.__path__, "summit_dask."):
-        if not module.name.endswith("__main__"):
-            importlib.import_module(module.name)
-
-
 def main() -> None:
     """Kill until there were enough kills; says what was found."""
     parser = argparse.ArgumentParser(description="Kill processes of runs at random moments; compare their stores.")
@@ -39,7 +29,6 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, help="default: a temporary one, kept if anything goes wrong")
     given = parser.parse_args()
-    import_all()
     folder = given.folder or Path(tempfile.mkdtemp(prefix="faults-"))
     setup = tiny_setup(folder / "things")
     machines = Machines(folder / "machines")

@@ -91,10 +91,10 @@ class Client:
 
     @property
     def workers(self) -> list[psutil.Process]:
-        """Of its local cluster."""
+        """Of its local cluster: children of its fork server."""
         with suppress(psutil.NoSuchProcess):
-            own = psutil.Process(self.process.pid).children(recursive=True)
-            return [child for child in own if "spawn_main" in " ".join(_command_line(child))]
+            own = psutil.Process(self.process.pid)
+            return sorted({*own.children(recursive=True)} - {*own.children()}, key=lambda process: process.pid)
         return []
 
     @property
@@ -108,12 +108,6 @@ class Client:
         self.process.kill()
         self.process.join()
         return self.process.exitcode or 0
-
-
-def _command_line(process: psutil.Process) -> list[str]:
-    with suppress(psutil.Error):
-        return process.cmdline()
-    return []
 
 
 @dataclass(frozen=True)
