@@ -4,7 +4,7 @@ Values are read when they are first asked for, and kept; what belongs to one cla
 What the store lacks is None here, and `why_absent` says in plain words what would make it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -39,14 +39,24 @@ from summit_dask.store.store import Store, located
 HISTOGRAM_BINS = 20
 
 
+@dataclass(frozen=True, eq=False)
+class Firing:
+    """Where in an image a channel fires: see the registry, group "examples"."""
+
+    centre: tuple[float, float]
+    share: float
+    map: NDArray[np.uint8]
+
+
 @dataclass(frozen=True)
 class Example:
-    """One of the images that excite a channel most."""
+    """One of the images that excite a channel most; where in it, unless an earlier version made the store."""
 
     image: int
     value: float
     box: tuple[int, int, int, int]
     thumbnail: bytes
+    firing: Firing | None
 
 
 @dataclass(frozen=True)
@@ -193,7 +203,10 @@ class StoreData:
         commands = " and ".join(
             dict.fromkeys(f"'summit-dask {maker(group, self.options.pair)}'" for group in self.outdated)
         )
-        return f"Made with other options than this store's present ones: {what}. Run {commands} to renew them."
+        return (
+            f"Made with other options than this store's present ones, or by an earlier version: {what}. Run "
+            f"{commands} to renew them."
+        )
 
     def why_absent(self, part: str) -> str:
         """What the store lacks and what makes it, in plain words."""
@@ -360,8 +373,9 @@ class StoreData:
         value = self.read(f"{group}/value")[channel.index]
         box = self.read(f"{group}/box")[channel.index]
         thumbnails = self._encoded(f"{group}/thumbnail", channel.index * len(image), len(image))
+        firing = self._firing(group, channel.index, len(image))
         return [
-            Example(int(i), float(value[k]), tuple(box[k].tolist()), thumbnails[k])
+            Example(int(i), float(value[k]), tuple(box[k].tolist()), thumbnails[k], firing[k])
             for k, i in enumerate(image)
             if i >= 0
         ]
@@ -369,6 +383,13 @@ class StoreData:
     def example_thumbnail(self, layer: str, place: int) -> bytes:
         """The thumbnail of one of a layer's examples, by its place among all of them, channel after channel."""
         return self._encoded(f"examples/{layer}/thumbnail", place, 1)[0]
+
+    def _firing(self, group: str, channel: int, n: int) -> Sequence[Firing | None]:
+        """Where a channel fires in its examples."""
+        if not self.store.has(f"{group}/map"):
+            return [None] * n
+        columns = (self.read(f"{group}/{name}")[channel] for name in ("centre", "share", "map"))
+        return [Firing((float(c[0]), float(c[1])), float(share), m) for c, share, m in zip(*columns, strict=True)]
 
     def _encoded(self, stem: str, first: int, n: int) -> list[bytes]:
         """Some neighbouring encoded pictures, read together."""

@@ -40,3 +40,29 @@ def likeness(maps: NDArray[np.floating[Any]]) -> list[float]:
         flat = picture.reshape(len(picture), -1)
         grams.append(np.array([[a @ b for b in flat] for a in flat]).ravel())
     return [float(a @ b / np.linalg.norm(a) / np.linalg.norm(b)) for i, a in enumerate(grams) for b in grams[i + 1 :]]
+
+
+def region(values: NDArray[np.floating[Any]], peak: tuple[int, int], reach: tuple[int, int]) -> set[tuple[int, int]]:
+    """Positions of at least half of the peak's value, reached from it step by step, none further away than `reach`."""
+    half = values[peak] / 2
+    found, waiting = {peak}, [peak]
+    while waiting:
+        y, x = waiting.pop()
+        for other in ((y + i, x + j) for i in (-1, 0, 1) for j in (-1, 0, 1)):
+            inside = all(
+                0 <= p < n and abs(p - own) <= r for p, n, own, r in zip(other, values.shape, peak, reach, strict=True)
+            )
+            if inside and other not in found and half > 0 and values[other] >= half:
+                found.add(other)
+                waiting.append(other)
+    return found
+
+
+def between(values: NDArray[np.floating[Any]], y: float, x: float) -> float:
+    """The value between positions, those at the border going on beyond it."""
+    y, x = (min(max(p, 0.0), n - 1.0) for p, n in zip((y, x), values.shape, strict=True))
+    total = 0.0
+    for i, row in enumerate(values):
+        for j, value in enumerate(row):
+            total += max(0.0, 1 - abs(y - i)) * max(0.0, 1 - abs(x - j)) * float(value)
+    return total

@@ -19,6 +19,7 @@ from scipy import sparse
 from summit_dask.arrays.evidence import CHOICES, KEPT, LAYER_CHOICES, N_DRAWS, RIVALS, SHARES, p_value
 from summit_dask.arrays.graph.attribution import ClassGraph, class_graph
 from summit_dask.arrays.graph.edges import ClassCounts
+from summit_dask.arrays.regions import GRID, TOP
 from summit_dask.facts import encoded, schema
 from summit_dask.facts.config import ResultOptions
 from summit_dask.facts.layergraph import Convolution, Hop, Layer, LayerGraph, Window
@@ -45,6 +46,9 @@ AWKWARD_NAMES = (
     "naïve # _café_ **bold** $x$ :tada: -> `b`",
 )
 RANKS = 10
+
+#: The map of an example: a hill off the middle.
+_HILL = np.rint(TOP * np.exp(-((np.mgrid[:GRID, :GRID] - [[[6]], [[9]]]) ** 2).sum(axis=0) / 20)).astype(np.uint8)
 FINGERPRINT = 7
 
 
@@ -342,6 +346,9 @@ def _write_examples(store: Store, made: Made, rng: np.random.Generator) -> None:
             "image_index": rng.integers(0, store.header.n_images, shape, dtype=np.int32),
             "value": np.sort(rng.gamma(2, 2, shape).astype(np.float32), axis=1)[:, ::-1],
             "box": np.broadcast_to(np.array([2, 3, 18, 19], np.int32), (*shape, 4)),
+            "centre": rng.random((*shape, 2), dtype=np.float32),
+            "share": rng.uniform(0.01, 0.5, shape).astype(np.float32),
+            "map": np.broadcast_to(_HILL, (*shape, GRID, GRID)),
             "thumbnail_bytes": data,
             "thumbnail_offset": offsets,
         }

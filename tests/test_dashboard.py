@@ -167,6 +167,10 @@ def test_pictures_and_examples_are_those_of_the_channel(data: StoreData) -> None
     assert [e.image for e in shown] == data.read("examples/mixed2/image_index")[3].tolist()
     assert [e.value for e in shown] == data.read("examples/mixed2/value")[3].tolist()
     assert shown[0].box == (2, 3, 18, 19)
+    firing = shown[2].firing
+    assert firing is not None and firing.share == data.read("examples/mixed2/share")[3, 2]
+    assert firing.map.tolist() == data.read("examples/mixed2/map")[3, 2].tolist()
+    assert list(firing.centre) == data.read("examples/mixed2/centre")[3, 2].tolist()
 
 
 def test_what_a_store_lacks_is_said(imported: Path) -> None:

@@ -1,5 +1,6 @@
 """The dashboard in a real browser: what is drawn, and what pointing, clicking, typing and going back do."""
 
+import math
 import re
 import socket
 import subprocess
@@ -137,7 +138,7 @@ def test_pointing_at_a_node_shows_its_card_and_its_neighbours(address: str, page
     page.wait_for_selector(".float .card")
     assert "images" in page.locator(".float .facts").inner_text()
     page.wait_for_selector(".float .examples img")
-    assert page.locator(".float .examples img").count() == 10
+    assert page.locator(".float .examples .outlined img").count() == 10
     assert page.locator("g.scene.marked").count() == 1
     page.mouse.move(5, 5)
     assert page.locator("g.scene.marked").count() == 0
@@ -383,6 +384,20 @@ def test_a_bar_opens_the_graph_of_its_class_with_the_channel_pinned(address: str
     bar.click()
     page.wait_for_url("**pin_channel=3**")
     page.locator(".pinned-row .name", has_text=label).wait_for()
+
+
+def test_an_outline_runs_where_the_map_is_half_of_its_maximum(address: str, page: "sync_api.Page") -> None:
+    """The stored map is a hill around row 6 and column 9 of 16, which is half as high at sqrt(20 ln 2) from there."""
+    page.goto(f"{address}/channel?layer=mixed2&channel=3")
+    line = page.locator(".outlined path.line").first
+    line.wait_for()
+    found = line.evaluate("path => { const b = path.getBBox(); return [b.x, b.y, b.x + b.width, b.y + b.height] }")
+    radius = (20 * math.log(2)) ** 0.5
+    expected = [100 * (middle + 0.5 + side) / 16 for side in (-radius, radius) for middle in (9, 6)]
+    assert found == pytest.approx(expected, abs=1)
+    assert page.locator(".outlined").count() == 10 and line.is_visible()
+    page.locator(".item", has=page.locator(".outlined")).first.hover()
+    assert not line.is_visible()
 
 
 def test_the_heat_map_tells_the_counts(address: str, store: Path, page: "sync_api.Page") -> None:

@@ -1,6 +1,7 @@
 """What the pages of the dashboard share: drawings, cards, files, tables of channels and images."""
 
 import base64
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,15 @@ import networkx as nx
 import numpy as np
 import pytest
 
-from dashboard.data import StoreData
+from dashboard.data import Example, Firing, StoreData
 from dashboard.selection import Selection
 from dashboard.shown import channels, graphs, images, likeness
 from dashboard.shown.classtable import class_table, packed, relative
+from dashboard.shown.examples import outline_of, shown_examples, where
+from summit_dask.arrays.regions import GRID
 from summit_dask.facts.layergraph import Channel
 from summit_dask.questions.query import attribution_graph
+from summit_dask.store.store import Store
 from summit_dask.store.tree import open_store
 from tests.stores import Made, make_store
 
@@ -90,7 +94,8 @@ def test_a_card_s_examples_say_their_class_and_value_or_are_numbered(data: Store
     shown = graphs.details(data, Channel("mixed2", 3))["examples"]
     first = data.examples(Channel("mixed2", 3))[0]
     label = data.classes["label"].iloc[first.image // 6]
-    assert len(shown) == 10 and shown[0]["label"] == f"{label}, {first.value:.3g}"
+    assert len(shown) == 10 and shown[0]["label"] == f"{label}, {first.value:.3g}, {where(first)}"
+    assert shown[0]["fires"] == shown_examples(data, Channel("mixed2", 3))[0].fires
     assert [e["label"] for e in graphs.details(StoreData(imported), Channel("mixed3a", 3))["examples"]] == ["example 1"]
 
 
@@ -268,12 +273,48 @@ def test_graph_of_some_images_is_made_from_their_values(data: StoreData) -> None
 
 def test_a_channel_s_examples(data: StoreData, imported: Path) -> None:
     stored = data.examples(Channel("mixed2", 3))[0]
-    first = channels.examples(data, Channel("mixed2", 3))[0]
-    assert first["picture"] == graphs.data_url(stored.thumbnail) and first["image"] == stored.image
-    assert first["title"] == data.classes["label"].iloc[stored.image // 6]
-    assert first["text"] == f"{stored.value:.3g}\nx 3–19, y 2–18"
-    shown = channels.examples(StoreData(imported), Channel("mixed3a", 3))
-    assert [(example_["title"], example_["image"]) for example_ in shown] == [("example 1", None)]
+    first = shown_examples(data, Channel("mixed2", 3))[0]
+    assert first.picture == stored.thumbnail and first.image == stored.image
+    assert first.title == data.classes["label"].iloc[stored.image // 6]
+    assert first.text == f"{stored.value:.3g}\n{where(stored)}"
+    assert first.fires is not None and stored.firing is not None and first.fires["shape"] == 1
+    packed = np.frombuffer(base64.b64decode(first.fires["map"]), np.uint8)
+    assert np.stack([packed >> 4, packed & 15], 1).ravel().tolist() == stored.firing.map.ravel().tolist()
+    shown = shown_examples(StoreData(imported), Channel("mixed3a", 3))
+    assert [(example_.title, example_.image, example_.fires) for example_ in shown] == [("example 1", None, None)]
+
+
+NO_MAP = np.zeros((GRID, GRID), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("firing", "words", "is_outlined"),
+    [
+        (Firing((0.2, 0.3), 0.18, NO_MAP), "upper left, 18 %", True),
+        (Firing((0.5, 0.5), 0.004, NO_MAP), "middle, less than 1 %", True),
+        (Firing((0.99, 1.0), 0.59, NO_MAP), "lower right, 59 %", True),
+        (Firing((0.4, 0.9), 0.006, NO_MAP), "right, 1 %", True),
+        (Firing((0.2, 0.2), 0.83, NO_MAP), "most of the picture, 83 %", True),
+        (Firing((0.5, 0.5), 1.0, NO_MAP), "the whole picture", True),
+        (Firing((0.5, 0.5), 0.0, NO_MAP), "does not fire", False),
+        (Firing((np.nan, np.nan), np.nan, NO_MAP), "", False),
+        (None, "x 3–23, y 2–12", False),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_where_a_channel_fires_is_said_in_words(firing: Firing | None, words: str, is_outlined: bool) -> None:
+    assert where(Example(0, 1.0, (2, 3, 12, 23), b"", firing)) == words
+    assert (outline_of(Example(0, 1.0, (2, 3, 12, 23), b"", firing)) or {}).get("shape") == (2 if is_outlined else None)
+
+
+def test_examples_of_an_earlier_version_show_what_they_did(complete: Path, tmp_path: Path) -> None:
+    shutil.copytree(complete, tmp_path / "store")
+    for name in ("centre", "share", "map"):
+        shutil.rmtree(tmp_path / "store" / "examples" / "mixed2" / name)
+    with Store.open(tmp_path / "store", writable=True).changing():
+        pass
+    first = shown_examples(StoreData(tmp_path / "store"), Channel("mixed2", 3))[0]
+    assert first.text.endswith("\nx 3–19, y 2–18") and first.fires is None
 
 
 def test_a_channel_s_pictures_are_named_in_words(data: StoreData) -> None:

@@ -2,7 +2,6 @@
 
 from io import BytesIO
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,10 +11,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from summit_dask.arrays.examples import Block, Strongest, merge, strongest, strongest_images
-from summit_dask.arrays.thumbnails import Crops, Geometry, cut_thumbnails, input_boxes, original_box, thumbnails
+from summit_dask.arrays.thumbnails import original_box, thumbnail
 from summit_dask.facts import encoded
 from summit_dask.facts.errors import StoreError
-from summit_dask.facts.layergraph import Box, Layer, Window
+from summit_dask.facts.layergraph import Box
 from summit_dask.facts.preprocessing import Preprocessing
 from tests import oracles_examples as oracle
 
@@ -60,13 +59,6 @@ def test_building_the_tree_reads_nothing() -> None:
         raise AssertionError("read while building")
 
     assert len(strongest_images(read, 20, 3).dask) < 20 * 2
-
-
-def test_boxes_follow_the_windows() -> None:
-    layer = Layer("a", 1, 4, 5, True, Window((7, 9), (4, 2), (-3, -1)))
-    positions = np.arange(20, dtype=np.int32).reshape(4, 5)
-    expected = [[layer.window.box(y, x) for x in range(5)] for y in range(4)]
-    np.testing.assert_array_equal(input_boxes(layer, positions), expected)
 
 
 @given(
@@ -120,62 +112,17 @@ def test_box_of_other_crop_modes(mode: Any, box: Any, expected: Any) -> None:
     assert original_box(Box(*box), (50, 100), Preprocessing(24, (20, 20), crop_mode=mode)) == expected
 
 
-@pytest.fixture
-def originals(tmp_path: Path) -> list[Path]:
-    """Three pictures, dark but for a white quarter (lower right), one that is none, one that is not there."""
+def test_a_thumbnail_shows_the_box() -> None:
     pixels = np.zeros((40, 60, 3), np.uint8)
     pixels[20:, 30:] = 255
-    paths = [tmp_path / f"{i}.png" for i in range(5)]
-    for path in paths[:3]:
-        Image.fromarray(pixels).save(path)
-    paths[3].write_bytes(b"no picture")
-    return paths
-
-
-class Opener:
-    """Opens by number and counts."""
-
-    def __init__(self, paths: list[Path]) -> None:
-        self.paths, self.opened = paths, list[int]()
-
-    def __call__(self, image: int) -> Image.Image:
-        self.opened.append(image)
-        with Image.open(self.paths[image]) as picture:
-            return picture.convert("RGB")
-
-
-def test_thumbnails(originals: list[Path]) -> None:
-    image = np.array([2, 0, -1, 3, 2, 4, 3], np.int32)
-    box = np.tile(np.array([20, 30, 40, 60], np.int32), (7, 1))
-    box[4] = 0, 0, 20, 10
-    opener = Opener(originals)
-    made = cut_thumbnails(Crops(image, box), opener, Geometry(Preprocessing(None, (40, 60)), 24))
-    assert opener.opened == [0, 2, 3, 4]
-    assert made.reasons == {"not a picture that Pillow can read": 1, "No such file or directory": 1}
-    assert made.jpeg[2] == b""
-    shown = [np.asarray(Image.open(BytesIO(data)).convert("L")) for data in made.jpeg if data]
-    assert [picture.shape for picture in shown] == [(16, 24), (16, 24), (24, 24), (24, 12), (24, 24), (24, 24)]
-    assert [int(picture.mean() / 100) for picture in shown] == [2, 2, 1, 0, 1, 1]
-    np.testing.assert_array_equal(made.box[[0, 4, 3, 2]], [box[0], box[4], [0] * 4, [0] * 4])
-
-
-def test_tasks_never_show(originals: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    rng = np.random.default_rng(1)
-    image = rng.integers(-1, 5, 30).astype(np.int32)
-    corner = rng.integers(0, 20, (30, 2))
-    crops = Crops(image, np.hstack([corner, corner + 15]).astype(np.int32))
-    geometry = Geometry(Preprocessing(50, (40, 40)), 24)
-    whole = cut_thumbnails(crops, Opener(originals), geometry)
-    monkeypatch.setattr("summit_dask.arrays.thumbnails._IMAGES_PER_TASK", 2)
-    parts = thumbnails(crops, Opener(originals), geometry).compute(scheduler="synchronous")
-    np.testing.assert_array_equal(parts.box, whole.box)
-    assert (parts.jpeg, parts.reasons) == (whole.jpeg, whole.reasons)
-
-
-def test_nothing_to_cut() -> None:
-    crops = Crops(np.full(3, -1, np.int32), np.zeros((3, 4), np.int32))
-    made = thumbnails(crops, Opener([]), Geometry(Preprocessing(None, (8, 8)))).compute(scheduler="synchronous")
-    assert made.jpeg == [b""] * 3
+    picture = Image.fromarray(pixels)
+    for box, size, mean in (
+        ((20, 30, 40, 60), (24, 16), 255),
+        ((0, 0, 20, 10), (12, 24), 0),
+        ((10, 20, 30, 40), (24, 24), 64),
+    ):
+        shown = Image.open(BytesIO(thumbnail(picture, Box(*box), 24)))
+        assert shown.size == size and np.asarray(shown).mean() == pytest.approx(mean, abs=2)
 
 
 @given(st.lists(st.binary(max_size=9), max_size=8))

@@ -98,7 +98,7 @@ def test_a_whole_run_on_tar_files_can_be_verified(
     for layer in store.layer_graph.with_maps:
         box = store.read(f"examples/{layer.name}/box")
         assert (box[..., 2:] > box[..., :2]).all()
-    one = Originals(store.path, 0, store.network.preprocessing)
+    one = Originals.of(store)
     (tmp_path / "tar" / "train-00000.tar").unlink()
     with pytest.raises(FileNotFoundError):
         one(0)

@@ -116,6 +116,7 @@ def test_examples_are_side_by_side_with_the_further_pictures(site: Path) -> None
     found = part(site, "picture/0/1")
     assert found["kinds"][:2] == ["its centre neuron", "against the channel"] and found["examples"]
     assert found["channel"].startswith("data:image/webp;base64,")
+    assert all(example["title"] and example["fires"]["map"] for example in found["examples"])
     with Image.open(site / found["tiles"]) as tiles:
         assert tiles.size == (TILE * len(found["kinds"] + found["examples"]), TILE)
 
@@ -132,7 +133,7 @@ def test_examples_are_left_out_unless_they_are_asked_for(complete: Path, importe
     seen = [
         part(tmp_path / "shown", f"picture/0/{k}")["examples"] for k in range(256) if _is_seen(tmp_path / "shown", k)
     ]
-    assert ["example 1"] in seen
+    assert [{"title": "example 1", "text": "", "fires": None}] in seen
 
 
 def _is_seen(folder: Path, channel: int) -> bool:

@@ -115,7 +115,7 @@ def test_a_class_is_chosen_pinned_and_found_again(served: str, page: "sync_api.P
     page.wait_for_url("**class=**")
     page.locator(".node:not([hidden])").nth(1).hover()
     page.wait_for_selector(".float .card .examples .tile")
-    assert page.locator(".float .examples .tile").count() == 10
+    assert page.locator(".float .examples .outlined .tile").count() == 10
     page.locator(".node:not([hidden])").nth(1).click()
     page.wait_for_selector(".side ol li")
     name = page.locator(".side .card .name").inner_text()

@@ -80,13 +80,14 @@ def facts(
 
 @dataclass(frozen=True)
 class Item:
-    """A picture of a gallery; `picture` is a data URL, None where there is none."""
+    """A picture of a gallery; `picture` is a data URL, None where there is none; `fires` as of `Shown`."""
 
     picture: str | None
     title: str
     text: str
     alt: str
     open: bool = False
+    fires: Mapping[str, Any] | None = None
 
 
 def gallery(

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from dashboard.components import Bar
 from dashboard.data import StoreData
 from dashboard.kept import kept_with_store
-from dashboard.shown.graphs import data_url, labelled_examples, shrunk
+from dashboard.shown.graphs import data_url, shrunk
 from summit_dask.facts import wording
 from summit_dask.facts.layergraph import Channel
 from summit_dask.facts.pairs import PAPERS, Pair
@@ -106,25 +106,3 @@ def counted_classes(n: int) -> str:
 def kind_name(kind: str) -> str:
     """A kind of picture in words."""
     return KINDS.get(kind) or f"version {int(kind.removeprefix('diversity-')) + 1}"
-
-
-def examples(data: StoreData, channel: Channel) -> list[dict[str, Any]]:
-    """The images that excite a channel most: picture, title, text, and the image (None where it isn't known)."""
-    stored = data.examples(channel)
-    if not stored:
-        labelled = labelled_examples(data, channel, data.pictures(channel))
-        return [{"picture": data_url(p), "title": label, "text": "", "image": None} for label, p in labelled]
-    return [
-        {
-            "picture": data_url(example.thumbnail) if example.thumbnail else None,
-            "title": data.label_of_image(example.image),
-            "text": f"{example.value:.3g}\n{_where(example.box)}",
-            "image": example.image,
-        }
-        for example in stored
-    ]
-
-
-def _where(box: tuple[int, int, int, int]) -> str:
-    top, left, bottom, right = box
-    return f"x {left}–{right}, y {top}–{bottom}"

@@ -13,6 +13,7 @@ from PIL import Image
 
 from dashboard.data import StoreData
 from dashboard.kept import kept_with_store
+from dashboard.shown.examples import shown_examples
 from dashboard.shown.union import Union, keys, united
 from summit_dask.arrays.graph.attribution import ClassGraph, Marks, to_networkx
 from summit_dask.arrays.graph.edges import ClassCounts, strongest_sources
@@ -112,8 +113,9 @@ def details(data: StoreData, channel: Channel) -> dict[str, Any]:
     pictures = data.pictures(channel)
     diversity = [pictures[kind] for kind in pictures if kind.startswith("diversity-")]
     examples = [
-        {"picture": data_url(shrunk(picture, CARD_PIXELS, CARD_BYTES)), "label": label}
-        for label, picture in labelled_examples(data, channel, pictures)
+        {"picture": data_url(shrunk(e.picture, CARD_PIXELS, CARD_BYTES)), "label": e.label, "fires": e.fires}
+        for e in shown_examples(data, channel)
+        if e.picture
     ]
     return {
         "layer": channel.layer,
@@ -130,14 +132,6 @@ def cards(data: StoreData, graph: ClassGraph) -> list[dict[str, Any]]:
     layers = data.layer_graph.layers
     nodes = zip(graph.node_layer[best].tolist(), graph.node_channel[best].tolist(), strict=True)
     return [details(data, Channel(layers[layer].name, channel)) for layer, channel in nodes]
-
-
-def labelled_examples(data: StoreData, channel: Channel, pictures: Mapping[str, bytes]) -> list[tuple[str, bytes]]:
-    """Examples with their class and value; those that were imported as pictures have only a number."""
-    stored = [(f"{data.label_of_image(e.image)}, {e.value:.3g}", e.thumbnail) for e in data.examples(channel)]
-    imported = [picture for kind, picture in pictures.items() if kind.startswith("dataset-p-")]
-    result = stored or [(f"example {n}", picture) for n, picture in enumerate(imported, 1)]
-    return [(label, picture) for label, picture in result if picture]
 
 
 def sources(

@@ -11,7 +11,8 @@ from typing import Any
 from PIL import Image, ImageOps
 
 from dashboard.shown.channels import kind_name
-from dashboard.shown.graphs import data_url, labelled_examples
+from dashboard.shown.examples import Shown, shown_examples
+from dashboard.shown.graphs import data_url
 from dashboard.site.source import Source
 from summit_dask.facts.layergraph import Channel
 
@@ -22,17 +23,17 @@ TILE, TILE_QUALITY = 64, 50
 
 @dataclass(frozen=True)
 class Pictures:
-    """What is to be seen of a channel; encoded pictures, `kinds` and `examples` with what they are."""
+    """What is to be seen of a channel; encoded pictures, `kinds` with what they are."""
 
     node: bytes
     is_example: bool
     kinds: Sequence[tuple[str, bytes]]
-    examples: Sequence[tuple[str, bytes]]
+    examples: Sequence[Shown]
 
     @property
     def tiles(self) -> list[bytes]:
         """The pictures that stand side by side."""
-        return [picture for _, picture in (*self.kinds, *self.examples)]
+        return [*(picture for _, picture in self.kinds), *(example.picture for example in self.examples)]
 
     def facts(self, tiles: str | None) -> dict[str, Any]:
         """The file of a channel's picture, and where its tiles are."""
@@ -40,7 +41,7 @@ class Pictures:
             "channel": data_url(_webp(_square(self.node, NODE), NODE_QUALITY)) if self.node else None,
             "is_example": self.is_example,
             "kinds": [kind for kind, _ in self.kinds],
-            "examples": [label for label, _ in self.examples],
+            "examples": [{"title": e.title, "text": e.text, "fires": e.fires} for e in self.examples],
             "tiles": tiles if self.tiles else None,
         }
 
@@ -57,12 +58,12 @@ def pictures_of(source: Source, channel: Channel) -> Pictures:
     stored = source.data.pictures(channel)
     made = {kind: picture for kind, picture in stored.items() if not kind.startswith("dataset-")}
     node = made.pop("channel", b"")
-    examples: list[tuple[str, bytes]] = []
+    examples: list[Shown] = []
     if source.examples and channel in source.graph_channels:
-        examples = labelled_examples(source.data, channel, stored)
+        examples = [example for example in shown_examples(source.data, channel) if example.picture]
     is_example = not node and bool(examples)
     return Pictures(
-        node=examples[0][1] if is_example else node,
+        node=examples[0].picture if is_example else node,
         is_example=is_example,
         kinds=[(kind_name(kind), picture) for kind, picture in made.items()],
         examples=examples,

@@ -12,7 +12,8 @@ from dashboard.plain import layer_notes, notice
 from dashboard.selection import STORED, Selection
 from dashboard.shown import channels, figures, images, likeness, measures, naming, together
 from dashboard.shown.channels import counted_classes
-from dashboard.shown.graphs import inhibitors, node_picture, sources
+from dashboard.shown.examples import shown_examples
+from dashboard.shown.graphs import data_url, inhibitors, node_picture, sources
 from summit_dask.facts import wording
 from summit_dask.facts.layergraph import Channel
 from summit_dask.facts.pairs import Pair
@@ -20,6 +21,10 @@ from summit_dask.facts.pairs import Pair
 MOST_CLASSES = 20
 MOST_ALIKE = 12
 BINS = 40
+OUTLINED = (
+    "The line runs where the channel is at half of its maximum: inside it fires. Below: how strongly, where in the "
+    "whole picture, and in how much of it. Point at a picture to see it without the line."
+)
 
 
 def show() -> None:
@@ -103,19 +108,28 @@ def _pictures(data: StoreData, channel: Channel) -> None:
 
 def _examples(data: StoreData, channel: Channel) -> None:
     st.subheader("Images that excite it most", anchor=False)
-    examples = channels.examples(data, channel)
+    examples = shown_examples(data, channel)
     if not examples:
         st.caption(data.why_absent("examples"))
         return
+    if any(example.fires for example in examples):
+        st.caption(OUTLINED)
     items = [
-        components.Item(e["picture"], e["title"], e["text"], f"Example: {e['title']}", e["image"] is not None)
+        components.Item(
+            picture=data_url(e.picture) if e.picture else None,
+            title=e.title,
+            text=e.text,
+            alt=f"Example: {e.title}",
+            open=e.image is not None,
+            fires=e.fires,
+        )
         for e in examples
     ]
     of_image = data.read("images/class_index")
     folders = data.classes["folder"]
 
     def opened(k: Any) -> None:
-        session.go("classes", class_=folders.iloc[int(of_image[examples[int(k)]["image"]])])
+        session.go("classes", class_=folders.iloc[int(of_image[examples[int(k)].image])])
 
     components.gallery("examples", "Examples", items, 112, opened)
 

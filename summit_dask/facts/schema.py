@@ -97,7 +97,7 @@ _NODE = ("node",)
 _EDGE = ("edge",)
 _CHANNEL = ("channel",)
 _EXAMPLE = ("channel", "rank")
-_BOX = "what the channel saw, in the original's pixels: top, left, bottom, right; the last two are outside"
+_BOX = "what the thumbnail shows, in the original's pixels: top, left, bottom, right; the last two are outside"
 _BYTES = "encoded pictures, one after the other (JPEG, PNG or WebP; see `encoded`)"
 
 
@@ -308,6 +308,29 @@ VARIABLES: tuple[Variable, ...] = (
     ),
     Variable("examples/{with_maps}", "value", _EXAMPLE, "float32", "the maximum of the feature map on that image"),
     Variable("examples/{with_maps}", "box", (*_EXAMPLE, "side"), "int32", _BOX, "pixel"),
+    Variable(
+        "examples/{with_maps}",
+        "centre",
+        (*_EXAMPLE, "axis"),
+        "float32",
+        "middle of where the channel fires, around its maximum: shares of the height and width that the network sees",
+        fill=_NONE,
+    ),
+    Variable(
+        "examples/{with_maps}",
+        "share",
+        _EXAMPLE,
+        "float32",
+        "positions at which the feature map is at least half of its maximum, of all; NaN: the image can't be opened",
+        fill=_NONE,
+    ),
+    Variable(
+        "examples/{with_maps}",
+        "map",
+        (*_EXAMPLE, "grid_y", "grid_x"),
+        "uint8",
+        "the feature map over the box, from 0 to 15, its maximum; from 8 on it is at least half of that",
+    ),
     Variable("examples/{with_maps}", "thumbnail_bytes", ("thumbnail_byte",), "uint8", _BYTES),
     Variable(
         "examples/{with_maps}",

@@ -50,6 +50,8 @@ class Stage:
         Whether each pair of measures has a group of its own inside, so that those of several stand side by side.
     on_cluster
         Whether it works on a cluster at all.
+    version
+        Of what it makes: raised when that becomes more or another, so that a run makes again what an earlier one made.
     """
 
     name: str
@@ -62,6 +64,7 @@ class Stage:
     by_partition: bool = False
     by_pair: bool = False
     on_cluster: bool = True
+    version: int = 1
 
     def made_with(self, options: GraphOptions) -> tuple[str, ...]:
         """The groups that it makes with some options, each finished and renewed by itself."""
@@ -109,8 +112,9 @@ STAGES: tuple[Stage, ...] = (
         groups={"examples": "examples of channels"},
         after="extract",
         options=ExampleOptions,
-        summary="find each channel's strongest images",
+        summary="find each channel's strongest images and where in them it fires",
         function="summit_dask.stages.examples:find_examples",
+        version=2,
     ),
     Stage(
         name="graphs",
@@ -171,5 +175,6 @@ def stage_fingerprints(extraction: int, options: ResultOptions, revision: int = 
         else:
             own = {name: plain[name] for name in stage.options.model_fields}
             again = {"revision": revision} if revision else {}
+            again |= {"version": stage.version} if stage.version > 1 else {}
             prints[stage.name] = fingerprint({"before": prints[stage.after], **again, **own})
     return prints

@@ -72,7 +72,17 @@ def decode(preprocessing: Preprocessing, content: Path | bytes) -> UInt8[np.ndar
     Exception
         Whatever Pillow raises for a file that it can't read.
     """
-    picture = open_image(preprocessing, content)
+    return fitted(preprocessing, open_image(preprocessing, content))
+
+
+def fitted(preprocessing: Preprocessing, picture: Image.Image) -> UInt8[np.ndarray, "height width colour"]:
+    """Pixels of an opened picture, resized and cropped.
+
+    Raises
+    ------
+    ValueError
+        If the picture has too many pixels when resized.
+    """
     (height, width), (top, left) = preprocessing.placement((picture.height, picture.width))
     _check_pixels((width, height), f" after resizing its {picture.width} x {picture.height}")
     resized = picture.resize((width, height), Image.Resampling[preprocessing.interpolation.upper()])

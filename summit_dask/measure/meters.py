@@ -122,7 +122,7 @@ class HostMeter(Meter):
         ]
 
     def _maps(self, tensor: Tensor, axis: int) -> HostMaps:
-        return _channels_first(tensor, axis).permute(0, 2, 3, 1).contiguous().numpy()
+        return channels_first(tensor, axis).permute(0, 2, 3, 1).contiguous().numpy()
 
     def _extremes(self, maps: HostMaps) -> Extremes:
         return channel_extremes(maps)
@@ -172,7 +172,7 @@ class DeviceMeter(Meter):
         self._reached = {pre: _index(pre.targets, device) for pre in pres}
 
     def _maps(self, tensor: Tensor, axis: int) -> DeviceMaps:
-        return _channels_first(tensor, axis)
+        return channels_first(tensor, axis)
 
     def _extremes(self, maps: DeviceMaps) -> DeviceExtremes:
         return device_extremes(maps)
@@ -252,7 +252,8 @@ def _index(channels: Channels, device: torch.device) -> Tensor:
     return torch.tensor(tuple(channels), device=device)
 
 
-def _channels_first(tensor: Tensor, axis: int) -> Float32[Tensor, "image channel height width"]:
+def channels_first(tensor: Tensor, axis: int) -> Float32[Tensor, "image channel height width"]:
+    """A value as maps; one without positions has maps of one."""
     if tensor.dim() == 2:
         return tensor[:, :, None, None]
     return tensor.movedim(axis, 1)

@@ -24,6 +24,7 @@ from summit_dask.facts.config import ResultOptions
 from summit_dask.facts.pairs import Pair
 from summit_dask.measure.extractor import Extractor
 from summit_dask.measure.partition import extract_partition
+from summit_dask.measure.viewing import ExampleViewer, Wanted
 from summit_dask.network.build import built, built_beside
 from summit_dask.network.completeness import check_completeness
 from summit_dask.questions.layers import wrong_of
@@ -35,6 +36,7 @@ from summit_dask.stages.classevidence import (
     class_images,
     class_stability,
 )
+from summit_dask.stages.examples import Originals
 from summit_dask.stages.extract import partition_of
 from summit_dask.stages.workers import prepare_process
 from summit_dask.store.counting import RANKED, USED, Count, kept
@@ -125,6 +127,48 @@ COMPARED: Mapping[str, Compare] = {
     "contributions/inhibitor_source": _nearly_all,
     "contributions/inhibitor_value": _near,
     "relevances/value": _near,
+}
+
+
+def examples(store: Store, n_images: int) -> Findings:
+    """Where channels fire in some of the images that excite them most, seen again."""
+    prepare_process()
+    options = store.header.run.config
+    viewer = ExampleViewer(built(store.network, options.batch_size), store.network.preprocessing)
+    indices = [store.read(f"examples/{layer.name}/image_index") for layer in store.layer_graph.with_maps]
+    images = np.unique(np.concatenate([index[index >= 0] for index in indices]))
+    some = images[np.linspace(0, len(images) - 1, min(n_images, len(images))).round().astype(np.int64)]
+    for place, (layer, index) in enumerate(zip(store.layer_graph.with_maps, indices, strict=True)):
+        channel, rank = np.nonzero(np.isin(index, some))
+        image = index[channel, rank]
+        position = store.read(f"activations/{layer.name}/position", np.isin(np.arange(store.header.n_images), some))
+        where = position[np.searchsorted(some, image), channel]
+        wanted = Wanted(image, np.full_like(image, place), channel.astype(np.int32), where)
+        seen, _ = viewer(wanted, Originals.of(store), options.thumbnail)
+        for name, near in VIEWED.items():
+            stored = store.read(f"examples/{layer.name}/{name}")[channel, rank]
+            problem = near(stored, getattr(seen, name))
+            yield problem and f"examples/{layer.name}/{name} {problem}"
+
+
+def _steps(stored: NDArray[Any], again: NDArray[Any]) -> str | None:
+    """Values beside the border of two steps may change sides."""
+    differing = float((np.abs(stored.astype(int) - again) > 1).mean()) if stored.size else 0.0
+    return None if differing <= SOURCES_DIFFERING else f"differs in {differing:.1%} of its values"
+
+
+def _nearly_all_near(stored: NDArray[Any], again: NDArray[Any]) -> str | None:
+    """A position beside half of the maximum may change sides, and move what depends on it."""
+    same = np.isclose(stored, again, rtol=0, atol=TOLERANCE, equal_nan=True)
+    return None if (~same).mean() <= SOURCES_DIFFERING else f"differs in {(~same).mean():.1%} of its values"
+
+
+#: How what was seen of an example is held against what is seen now.
+VIEWED: Mapping[str, Compare] = {
+    "box": _nearly_all,
+    "centre": _nearly_all_near,
+    "share": _nearly_all_near,
+    "map": _steps,
 }
 
 

@@ -163,8 +163,9 @@ def _embedding(store: Store, _: int) -> Findings:
         yield None if np.isfinite(store.read(address)).all() else f"{address} is not finite"
 
 
-def _examples(store: Store, _: int) -> Findings:
-    """The strongest images of some channels, found again; boxes and thumbnails belong to them."""
+def _examples(store: Store, n_images: int) -> Findings:
+    """The strongest images of some channels, found again, and where these fire in some; thumbnails belong to them."""
+    yield from recheck.examples(store, n_images)
     readable = store.read("images/status") == schema.READ
     for layer in store.layer_graph.with_maps:
         group = f"examples/{layer.name}"

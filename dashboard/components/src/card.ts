@@ -1,12 +1,13 @@
 // What is known of one channel, beside its node.
 import { el, percent, picture } from "./dom";
 import type { Channel, GraphNode, Model } from "./model";
+import { outlined, type Fires } from "./outline";
 import { images, inSamples } from "./words";
 
 export interface Details {
   picture: string | null;
   diversity: string[];
-  examples: { picture: string; label: string }[];
+  examples: { picture: string; label: string; fires?: Fires | null }[];
 }
 
 export interface SourceRow extends Channel {
@@ -78,6 +79,6 @@ function examples(details: Details): HTMLElement {
   return el(
     "div",
     { className: "examples" },
-    ...details.examples.map(({ picture: src, label }) => Object.assign(picture(src, label), { title: label })),
+    ...details.examples.map(({ picture: src, label, fires }) => Object.assign(outlined(picture(src, label), fires), { title: label })),
   );
 }

@@ -2,18 +2,19 @@
 import "./gallery.css";
 import { component, type Component } from "./component";
 import { el, picture } from "./dom";
+import { outlined, type Fires } from "./outline";
 
 interface GalleryData {
   label: string;
   size: number; // pixels
-  items: { picture: string | null; title: string; text: string; alt: string; open: boolean }[];
+  items: { picture: string | null; title: string; text: string; alt: string; open: boolean; fires?: Fires | null }[];
 }
 
 export default component<GalleryData, { update(component: Component<GalleryData>): void; remove(): void }>((root) => ({
   update: ({ data, setTriggerValue }) => {
     const items = data.items.map((item, k) => {
       const seen = item.picture
-        ? picture(item.picture, item.alt)
+        ? outlined(picture(item.picture, item.alt), item.fires)
         : el("div", { className: "none", title: "no picture", attributes: { "aria-label": item.alt } }, item.title);
       const content = [seen, el("span", { className: "title" }, item.title), el("span", { className: "text" }, item.text)];
       const properties = { title: [item.title, ...item.text.split("\n")].filter(Boolean).join(" · ") };

@@ -8,6 +8,9 @@ import { barsSlot, factsSlot, gallerySlot, type Item } from "./parts";
 import { table } from "./table";
 import { choice, countedClasses, heading, largest, remark, type Context, type Page, type Wanted } from "./view";
 
+const OUTLINED =
+  "The line runs where the channel is at half of its maximum: inside it fires. Below: how strongly, where in the whole picture, and in how much of it. Point at a picture to see it without the line.";
+
 export function channelPage({ data, go }: Context): Page {
   const { site } = data;
   const element = el("div", { className: "page" });
@@ -72,11 +75,11 @@ export function channelPage({ data, go }: Context): Page {
 
   function examples(seen: PictureData | null): HTMLElement[] {
     if (!site.has.examples) return [];
-    const items = (seen?.examples ?? []).map((label, k): Item => {
-      const [title, text] = label.match(/^(.*), ([^,]*)$/s)?.slice(1) ?? [label, ""];
-      return { picture: tile(seen!, seen!.kinds.length + k), title, text, alt: `Example: ${title}`, open: false };
+    const items = (seen?.examples ?? []).map(({ title, text, fires }, k): Item => {
+      return { picture: tile(seen!, seen!.kinds.length + k), title, text, alt: `Example: ${title}`, open: false, fires };
     });
-    return [heading("Images that excite it most"), gallery(items, "Examples", 112) ?? remark("This site holds examples of the channels in graphs alone."), ...(site.credit && items.length ? [remark(site.credit)] : [])];
+    const said = items.some((item) => item.fires) ? [remark(OUTLINED)] : [];
+    return [heading("Images that excite it most"), ...said, gallery(items, "Examples", 112) ?? remark("This site holds examples of the channels in graphs alone."), ...(site.credit && items.length ? [remark(site.credit)] : [])];
   }
 
   function alike(layer: number, facts: ChannelData, pictures: (PictureData | null)[]): HTMLElement[] {

@@ -1,6 +1,7 @@
 // What the site's files hold (dashboard/site writes them), and what follows from it.
 import type { Marks } from "../model";
 import type { Details, SourceRow } from "../card";
+import type { Fires } from "../outline";
 import { unpack, type Numbers, type Packed } from "../packed";
 import { chunk, fileOf } from "./chunks";
 
@@ -85,7 +86,7 @@ export interface PictureData {
   channel: string | null; // its node's picture
   is_example: boolean; // whether that is an example, for lack of a made one
   kinds: string[]; // what the further pictures are, the first tiles of the file
-  examples: string[]; // labels of the tiles behind them
+  examples: { title: string; text: string; fires: Fires | null }[]; // what the tiles behind them are
   tiles: string | null; // the file
 }
 
@@ -244,7 +245,11 @@ export function details(data: PictureData | null): Details {
   return {
     picture: null,
     diversity: versions.map((k) => tile(data, k)),
-    examples: data.examples.map((label, k) => ({ picture: tile(data, data.kinds.length + k), label })),
+    examples: data.examples.map(({ title, text, fires }, k) => ({
+      picture: tile(data, data.kinds.length + k),
+      label: [title, ...text.split("\n")].filter(Boolean).join(", "),
+      fires,
+    })),
   };
 }
 

@@ -13,6 +13,7 @@ import graph from "../graph";
 import heatmap from "../heatmap";
 import type { Sort } from "../classtable";
 import type { Channel, View } from "../model";
+import type { Fires } from "../outline";
 import { Slot } from "./slot";
 
 export interface Bar {
@@ -27,6 +28,7 @@ export interface Item {
   text: string;
   alt: string;
   open: boolean;
+  fires?: Fires | null;
 }
 
 export const factsSlot = () => new Slot(facts, factsCss);
