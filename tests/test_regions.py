@@ -1,11 +1,14 @@
 """Where channels fire: against flood fill and plain torch in float64; each image is opened and run once."""
 
+import shutil
 from collections import Counter
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from distributed import Client
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -15,13 +18,18 @@ from safetensors.torch import load_file
 from summit_dask.arrays.regions import GRID, TOP, on_grid, regions
 from summit_dask.arrays.thumbnails import original_box
 from summit_dask.facts.config import RunConfig
+from summit_dask.facts.errors import DatasetError
 from summit_dask.facts.layergraph import Box, Layer, Window
 from summit_dask.facts.preprocessing import Preprocessing
+from summit_dask.facts.stages import stage_named
 from summit_dask.measure.viewing import ExampleViewer, Seen, Wanted, rows_by_images
+from summit_dask.stages.pipeline import run_stages
+from summit_dask.store.status import pending_commands
 from summit_dask.store.store import Store
 from tests import oracles_examples as oracle
 from tests import traced
 from tests.networks import SIDE, TinyInception
+from tests.runs import connected, copied
 
 SPREAD = Window((32, 32), (0, 0), (0, 0))
 
@@ -199,3 +207,32 @@ def test_images_that_are_none_or_cannot_be_opened_have_no_region(viewer: Example
     assert [bool(data) for data in seen.thumbnail] == (~none).tolist()
     assert len({seen.thumbnail[row] for row in np.flatnonzero(lost)}) == 1
     assert not viewer(wanted.rows(np.flatnonzero(none)), Opener(0), 16)[1]
+
+
+def test_a_store_of_an_earlier_version_gets_its_regions(finished: RunConfig, client: Client, tmp_path: Path) -> None:
+    config = copied(finished, tmp_path)
+    names = [f"examples/{layer}/{name}" for layer in ("lower", "upper") for name in ("map", "share", "centre")]
+    store = Store.open(config.out, writable=True)
+    right = [store.read(name) for name in names]
+    with store.changing():
+        for name in names:
+            shutil.rmtree(config.out / name)
+        store.finish("examples", 1)
+        assert pending_commands(store) == ["reduce"]
+        run_stages(store, [stage_named("examples")], store.header.run.config, connected(client))
+    for name, values in zip(names, right, strict=True):
+        np.testing.assert_array_equal(store.read(name), values)
+
+
+def test_examples_stay_where_no_image_can_be_opened(finished: RunConfig, client: Client, tmp_path: Path) -> None:
+    config = copied(finished, tmp_path)
+    store = Store.open(config.out, writable=True)
+    gone = store.header.run.model_copy(update={"images_root": tmp_path / "nowhere"})
+    with store.changing():
+        store.update_run(gone)
+        options = gone.config.replaced(examples=3)
+        with pytest.raises(
+            DatasetError, match=r"None of the \d+ images .*No such file.* examples that .* stay as they are"
+        ):
+            run_stages(store, [stage_named("examples")], options, connected(client))
+    assert Store.open(config.out).read("examples/upper/map").shape[1] == 10
