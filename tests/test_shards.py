@@ -26,7 +26,7 @@ from summit_dask.images.readable import check_readable
 from summit_dask.images.shards import list_shards
 from summit_dask.images.sources import ImageSet, read_image_set
 from summit_dask.questions.verify import verify_store
-from summit_dask.stages.examples import Originals
+from summit_dask.stages.examples import originals
 from summit_dask.store.store import Store
 from tests import shards
 from tests.networks import SIDE, write_images
@@ -98,7 +98,7 @@ def test_a_whole_run_on_tar_files_can_be_verified(
     for layer in store.layer_graph.with_maps:
         box = store.read(f"examples/{layer.name}/box")
         assert (box[..., 2:] > box[..., :2]).all()
-    one = Originals.of(store)
+    one = originals(store)
     (tmp_path / "tar" / "train-00000.tar").unlink()
     with pytest.raises(FileNotFoundError):
         one(0)

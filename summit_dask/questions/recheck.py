@@ -36,7 +36,7 @@ from summit_dask.stages.classevidence import (
     class_images,
     class_stability,
 )
-from summit_dask.stages.examples import Originals
+from summit_dask.stages.examples import originals
 from summit_dask.stages.extract import partition_of
 from summit_dask.stages.workers import prepare_process
 from summit_dask.store.counting import RANKED, USED, Count, kept
@@ -144,7 +144,7 @@ def examples(store: Store, n_images: int) -> Findings:
         position = store.read(f"activations/{layer.name}/position", np.isin(np.arange(store.header.n_images), some))
         where = position[np.searchsorted(some, image), channel]
         wanted = Wanted(image, np.full_like(image, place), channel.astype(np.int32), where)
-        seen, _ = viewer(wanted, Originals.of(store), options.thumbnail)
+        seen, _ = viewer(wanted, originals(store), options.thumbnail)
         for name, near in VIEWED.items():
             stored = store.read(f"examples/{layer.name}/{name}")[channel, rank]
             problem = near(stored, getattr(seen, name))

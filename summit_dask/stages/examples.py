@@ -6,11 +6,10 @@ maxima of all images ── k strongest of each channel ── by image ── w
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from distributed import Worker
-from numpy.typing import NDArray
-from PIL import Image
 
 from summit_dask.arrays.examples import Block, Strongest, strongest_images
 from summit_dask.arrays.regions import GRID
@@ -19,10 +18,8 @@ from summit_dask.facts.config import ResultOptions
 from summit_dask.facts.errors import DatasetError
 from summit_dask.facts.layergraph import Layer
 from summit_dask.facts.location import Location
-from summit_dask.facts.preprocessing import Preprocessing
-from summit_dask.images.decode import open_image
-from summit_dask.images.files import Reader, size_of
-from summit_dask.measure.viewing import ExampleViewer, Seen, Wanted, rows_by_images
+from summit_dask.images.files import Reader
+from summit_dask.measure.viewing import ExampleViewer, OpenImage, Seen, Wanted, rows_by_images
 from summit_dask.network.build import built
 from summit_dask.stages.cluster import Cluster, Connect, resources
 from summit_dask.stages.tasks import computed, finished
@@ -55,38 +52,10 @@ class MaximaReader:
             yield Block(value, position, classes, rows.start)
 
 
-@dataclass(frozen=True)
-class Originals:
+def originals(store: Store) -> OpenImage:
     """Opens images by their index in the store, as long as they are the files that were extracted."""
-
-    preprocessing: Preprocessing
-    reader: Reader
-    files: ImageFiles
-    sizes: NDArray[np.int64]
-
-    @classmethod
-    def of(cls, store: Store) -> "Originals":
-        """Those of a store."""
-        return cls(
-            store.network.preprocessing, Reader(), ImageFiles.of(store, store.read), store.read("images/file_size")
-        )
-
-    def __call__(self, image: int) -> Image.Image:
-        """The picture, neither resized nor cropped.
-
-        Raises
-        ------
-        ValueError
-            If the file has another size than when it was extracted.
-        Exception
-            Whatever Pillow, or a file system, raises for a file that it can't read.
-        """
-        (content,) = self.reader.read([self.files.file(image)])
-        if isinstance(content, Exception):
-            raise content
-        if self.sizes[image] and size_of(content) not in (0, self.sizes[image]):  # 0: it is gone, as opening will tell
-            raise ValueError("not the file that was extracted: its size has changed")
-        return open_image(self.preprocessing, content)
+    files = ImageFiles.of(store, store.read)
+    return partial(files.opened, reader=Reader(), preprocessing=store.network.preprocessing)
 
 
 def find_examples(store: Store, options: ResultOptions, connect: Connect) -> None:
@@ -196,10 +165,10 @@ class ViewerPlugin(NetworkPlugin):
         spec = store.network
         network = built(spec, store.header.run.config.batch_size, self.path)
         self.viewer = ExampleViewer(network, spec.preprocessing, device_of(worker))
-        self.originals = Originals.of(store)
+        self.open_image = originals(store)
 
 
 def view_task(wanted: Wanted, side: int, plugin: str) -> tuple[Seen, Counter[str]]:
     """Look at the examples of some images. Runs on a worker."""
     at = plugin_of(plugin, ViewerPlugin)
-    return at.viewer(wanted, at.originals, side)
+    return at.viewer(wanted, at.open_image, side)
