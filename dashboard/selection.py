@@ -86,6 +86,8 @@ class Selection:
         What the graphs are measured by, where that is not the first pair that the store has graphs of.
     vs
         What the class's graph is held against; None shows it alone.
+    other
+        Name of another store, whose network's channels and layers are held against this one's.
     """
 
     store: Annotated[str | None, address.text("store")] = None
@@ -105,6 +107,7 @@ class Selection:
     misclassified: Annotated[bool, address.flag("misclassified")] = False
     pair: Annotated[Pair | None, address.named("graphs", {pair.name: pair for pair in PAIRS})] = None
     vs: Annotated[Versus | None, address.spelled("vs", Versus.read)] = None
+    other: Annotated[str | None, address.text("other")] = None
 
     @classmethod
     def from_query(cls, query: address.Query) -> Self:

@@ -355,7 +355,7 @@ def test_graph_can_be_downloaded(address: str, page: "sync_api.Page") -> None:
     [
         ("", ".pinned-row .name"),
         ("channel", ".charts.wide .name"),
-        ("layers", ".heatmap .names span"),
+        ("layers", ".heatmap .rows span"),
         ("classes", ".facts h2"),
         ("run", ".facts h2"),
     ],
@@ -405,18 +405,45 @@ def test_the_heat_map_tells_the_counts(address: str, store: Path, page: "sync_ap
     data = StoreData(store)
     counts = data.counts("mixed2")
     assert counts is not None
-    canvas = page.locator(".heatmap canvas")
-    canvas.scroll_into_view_if_needed()
-    box = canvas.bounding_box()
-    assert box is not None
-    width = int(canvas.get_attribute("width") or 0)
-    assert width == int(counts.any(axis=0).sum())
-    for column in range(0, width, 5):
-        page.mouse.move(box["x"] + (column + 0.5) * box["width"] / width, box["y"] + box["height"] / 2)
-        told = re.fullmatch(r"(.*) · channel (\d+) · about (\d+) images", page.locator(".tip").inner_text())
-        assert told is not None
-        index = data.classes["label"].tolist().index(told[1])
-        assert abs(int(told[3]) - counts[index, int(told[2])]) <= 1
+    stage = page.locator(".heatmap .stage")
+    stage.scroll_into_view_if_needed()
+    page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]")
+    width = int(counts.any(axis=0).sum())
+
+    def told(x: float, y: float) -> tuple[str, int]:
+        """The class and channel that are told at a place of the picture; what is told of them is right."""
+        box = stage.bounding_box()
+        assert box is not None
+        page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"])
+        found = re.fullmatch(r"(.*) · channel (\d+) · (\d+) images?", page.locator(".tip").inner_text())
+        assert found is not None
+        index = data.classes["label"].tolist().index(found[1])
+        assert int(found[3]) == counts[index, int(found[2])]
+        return found[1], int(found[2])
+
+    cells = [told((column + 0.5) / width, 0.5) for column in range(0, width, 3)]
+    assert len({channel for _, channel in cells}) == len(cells)
+    scroller = page.locator("[data-testid=stMain]")
+    before = scroller.evaluate("element => element.scrollTop")
+    page.mouse.wheel(0, -200)  # scrolls the page, and zooms nothing
+    page.wait_for_function(f"document.querySelector('[data-testid=stMain]').scrollTop < {before}")
+    assert "zoomed" not in (stage.get_attribute("class") or "")
+    page.wait_for_timeout(500)  # until it has scrolled
+    stage.scroll_into_view_if_needed()
+    n_names = page.locator(".columns span").count()
+    there = told(0.41, 0.62)
+    page.keyboard.down("Control")
+    page.mouse.wheel(0, -300)
+    page.keyboard.up("Control")
+    assert "zoomed" in (stage.get_attribute("class") or "") and told(0.41, 0.62) == there
+    assert page.locator(".columns span").count() < n_names
+    page.get_by_role("button", name="Show all cells").click()
+    assert "zoomed" not in (stage.get_attribute("class") or "") and told(0.41, 0.62) == there
+    stage.focus()
+    page.keyboard.press("ArrowRight")  # from the cell that is pointed at
+    assert page.locator(".tip").inner_text().startswith(f"{there[0]} · channel ")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/channel?**layer=mixed2**")
 
 
 def test_the_graph_fits_its_frame_again_when_that_grows(address: str, page: "sync_api.Page") -> None:

@@ -1,14 +1,17 @@
-"""Channels that answer alike, on the pages of a layer and of a channel."""
+"""Channels and layers that answer alike, on the pages of a layer and of a channel."""
 
+import base64
 import shutil
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from dashboard.selection import Selection
-from summit_dask import communities, open_store
-from tests.pages import components_of, items_of, open_page
-from tests.stores import make_store
+from summit_dask import communities, match, open_store
+from tests.pages import component_of, components_of, items_of, open_page
+from tests.stores import layer_graph, make_store
 
 
 def test_channels_that_fire_together_are_found_when_asked_for(complete: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,3 +42,18 @@ def test_matches_are_those_of_the_chosen_store(complete: Path, tmp_path: Path, m
     app = app.selectbox(key="other network").set_value("few.zarr").run()
     assert not app.exception
     assert any("share 3 readable images, of 30 in a and 3 in b" in text.value for text in app.text)
+
+
+def test_layers_are_held_against_those_of_another_network(
+    complete: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(complete, tmp_path / "a.zarr")
+    make_store(tmp_path / "b.zarr", seed=3, parts=("values",), graph=layer_graph((8, 12)))
+    wanted = Selection(store="a.zarr", layer="mixed1", other="b.zarr")
+    app = open_page(tmp_path, "layers", monkeypatch, wanted)
+    assert not app.exception and app.selectbox(key="other network").value == "b.zarr"
+    shown: dict[str, Any] = component_of(app, "alike layers")
+    expected = match(*(open_store(tmp_path / name) for name in ("a.zarr", "b.zarr")))
+    assert shown["rows"] == ["mixed3", "mixed2", "mixed1", "stem"] and shown["columns"] == ["mixed1", "stem"]
+    values = np.frombuffer(base64.b64decode(shown["values"]["base64"]), np.float32).reshape(4, 2)
+    np.testing.assert_allclose(values, expected.layers.to_numpy()[::-1, ::-1], rtol=1e-6)

@@ -15,7 +15,8 @@ from PIL import Image
 
 from dashboard.data import StoreData
 from dashboard.shown.channels import classes_using, neighbours
-from dashboard.site.files import MARK, as_json, deflated, narrow
+from dashboard.shown.classtable import narrow
+from dashboard.site.files import MARK, as_json, deflated
 from dashboard.site.page import index_page
 from dashboard.site.pictures import TILE
 from dashboard.site.write import open_source, write_site

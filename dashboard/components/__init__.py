@@ -142,8 +142,9 @@ def heatmap(key: str, data: Mapping[str, Any], on_open: Callable[[Any], None]) -
     Parameters
     ----------
     data
-        label, rows (names), columns (channels), values (packed uint8: the square root of the share of the largest),
-        largest (what 255 stands for), unit.
+        label, rows and columns (their names), column (what stands before a column's name where a cell is told), values
+        (packed), largest (what the full shade stands for), gamma (a shade is the share of the largest to this power),
+        unit (of a value, in the singular; empty for a number from 0 to 1).
     on_open
         Takes the row and the column that was clicked.
     """

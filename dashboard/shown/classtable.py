@@ -52,3 +52,9 @@ def packed(values: NDArray[Any]) -> dict[str, str]:
     """An array's dtype and bytes, for the browser (C order, little-endian)."""
     little = np.ascontiguousarray(values).astype(values.dtype.newbyteorder("<"))
     return {"dtype": str(values.dtype), "base64": base64.b64encode(little.tobytes()).decode()}
+
+
+def narrow(counts: NDArray[Any]) -> NDArray[Any]:
+    """Counts in as few bytes as the largest one needs."""
+    largest = int(counts.max(initial=0))
+    return counts.astype(np.uint8 if largest < 2**8 else np.uint16 if largest < 2**16 else np.int32)

@@ -7,8 +7,9 @@ from typing import Any
 from dashboard.evidence import evidence_of, marks_of
 from dashboard.selection import STORED
 from dashboard.shown import badge, graphs, images
+from dashboard.shown.classtable import narrow
 from dashboard.shown.union import keys
-from dashboard.site.files import deflated, narrow
+from dashboard.site.files import deflated
 from dashboard.site.source import Source, rounded
 from summit_dask.arrays.graph.attribution import ClassGraph, Marks
 from summit_dask.facts.pairs import Pair

@@ -36,12 +36,6 @@ def deflated(values: NDArray[Any]) -> dict[str, str]:
     return {"dtype": str(values.dtype), "deflate": base64.b64encode(zlib.compress(little.tobytes(), 9)).decode()}
 
 
-def narrow(counts: NDArray[Any]) -> NDArray[Any]:
-    """Counts in as few bytes as the largest one needs."""
-    largest = int(counts.max(initial=0))
-    return counts.astype(np.uint8 if largest < 2**8 else np.uint16 if largest < 2**16 else np.int32)
-
-
 def write_part(folder: Path, key: str, value: Any) -> None:
     """One part of the data, by its name."""
     write_bytes(folder / "data" / f"{key}.js", f"summit({as_json(key)},{as_json(value)})\n".encode())

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 
 from dashboard.shown import likeness, sharing
-from dashboard.shown.classtable import packed
+from dashboard.shown.classtable import narrow, packed
 from dashboard.shown.likeness import Matrix
-from dashboard.site.files import deflated, narrow
+from dashboard.site.files import deflated
 from dashboard.site.source import Source
 from summit_dask.arrays.usage import most_shared, most_specific, usage
 

@@ -10,7 +10,7 @@ from dashboard import components, session
 from dashboard.data import StoreData
 from dashboard.plain import layer_notes, notice
 from dashboard.selection import STORED, Selection
-from dashboard.shown import channels, figures, images, likeness, measures, naming, together
+from dashboard.shown import channels, figures, images, likeness, measures, naming, networks
 from dashboard.shown.channels import counted_classes
 from dashboard.shown.examples import shown_examples
 from dashboard.shown.graphs import data_url, inhibitors, node_picture, sources
@@ -39,7 +39,7 @@ def show() -> None:
         _pictures(data, channel)
         _examples(data, channel)
         _alike(data, channel)
-        together.elsewhere(data, channel)
+        networks.matches(data, wanted, channel)
     with right:
         _users(data, channel, users)
         _neighbours(data, channel, class_index, wanted)

@@ -12,9 +12,9 @@ from dashboard.data import StoreData
 from dashboard.kept import kept_with_store
 from dashboard.plain import heading, layer_notes
 from dashboard.selection import Selection
-from dashboard.shown import channels, figures, likeness, oneclass, sharing, together
+from dashboard.shown import channels, figures, likeness, networks, oneclass, sharing, together
 from dashboard.shown.channels import counted_classes
-from dashboard.shown.classtable import packed
+from dashboard.shown.classtable import narrow, packed
 from dashboard.shown.graphs import node_picture
 from summit_dask.arrays.usage import Usage, most_shared, most_specific, usage
 from summit_dask.facts.layergraph import Channel
@@ -48,6 +48,7 @@ def show() -> None:
     together.fires_together(data, layer)
     _heatmap(data, layer, counts)
     _changes(data, layer, class_index)
+    networks.alike_layers(data, wanted)
 
 
 def _choose(data: StoreData, wanted: Selection) -> str:
@@ -140,12 +141,10 @@ def _channels(data: StoreData, layer: str, key: str, shown: list[int], texts: li
 
 def _heatmap(data: StoreData, layer: str, counts: Any) -> None:
     heading(f"All classes and channels of {layer}")
-    st.caption("Like classes and like channels stand together; a click opens the channel.")
+    st.caption("Like classes and like channels stand together; a click opens the channel. Ctrl and the wheel zoom.")
     rows = _class_order(data, layer)
     columns = _channel_order(data, layer)
     used = counts[np.ix_(rows, columns)]
-    largest = max(1, int(used.max(initial=0)))
-    shade = np.ceil(255 * np.sqrt(used / largest)).astype(np.uint8)
 
     def opened(cell: Any) -> None:
         session.go("channel", layer=layer, channel=int(columns[int(cell["column"])]))
@@ -153,10 +152,12 @@ def _heatmap(data: StoreData, layer: str, counts: Any) -> None:
     shown = {
         "label": f"Images of each class (rows) that use each channel of {layer} (columns)",
         "rows": data.classes["label"].to_numpy()[rows].tolist(),
-        "columns": columns.tolist(),
-        "values": packed(shade),
-        "largest": largest,
-        "unit": "images",
+        "columns": [str(k) for k in columns.tolist()],
+        "column": "channel ",
+        "values": packed(narrow(used)),
+        "largest": max(1, int(used.max(initial=0))),
+        "gamma": 0.5,  # a channel that few images use is seen too
+        "unit": "image",
     }
     components.heatmap("heat", shown, opened)
 

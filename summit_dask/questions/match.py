@@ -86,13 +86,28 @@ def match(a: xr.DataTree, b: xr.DataTree, n_best: int = 3) -> Match:
     True
     """
     side_a, side_b = _sides(*(Network(reader_of(tree), layer_graph_of(tree)) for tree in (a, b)))
-    n_images = len(side_a.places)
-    keys_a, keys_b = side_a.keys("a"), side_b.keys("b")
-    pairs = [*product(keys_a, keys_b), *((key, key) for key in (*keys_a, *keys_b))]
-    found = moments_of(lambda piece: {**side_a.values("a", piece), **side_b.values("b", piece)}, pairs, n_images)
-    alike = [[linear_cka(found[x, y], found[x, x], found[y, y]) for y in keys_b] for x in keys_a]
-    best = pd.concat([_best(x, keys_b, found, n_best) for x in keys_a], ignore_index=True)
-    return Match(n_images, best, pd.DataFrame(alike, index=list(side_a.layers), columns=list(side_b.layers)))
+    found = _moments(side_a, side_b)
+    best = pd.concat([_best(x, side_b.keys("b"), found, n_best) for x in side_a.keys("a")], ignore_index=True)
+    return Match(len(side_a.places), best, _alike(side_a, side_b, found))
+
+
+class AlikeLayers(NamedTuple):
+    """How two networks' layers are alike, as in `Match`."""
+
+    n_images: int
+    layers: pd.DataFrame
+
+
+def alike_layers(a: Network, b: Network) -> AlikeLayers:
+    """Hold the layers of two networks against each other; see `match`.
+
+    Raises
+    ------
+    StoreMismatchError
+        If they share fewer than ten readable images.
+    """
+    side_a, side_b = _sides(a, b)
+    return AlikeLayers(len(side_a.places), _alike(side_a, side_b, _moments(side_a, side_b)))
 
 
 def matches_of(channel: Channel, a: Network, b: Network, n_best: int = 5) -> list[tuple[Channel, float]]:
@@ -157,6 +172,20 @@ def _sides(a: Network, b: Network) -> tuple[_Side, _Side]:
         )
     places = np.array(both, np.int64).T
     return _Side(a.read, _layers(a), places[0]), _Side(b.read, _layers(b), places[1])
+
+
+def _moments(a: _Side, b: _Side) -> Mapping[tuple[_Key, _Key], Moments]:
+    """Of every layer of a with every layer of b, and of each with itself."""
+    keys_a, keys_b = a.keys("a"), b.keys("b")
+    pairs = [*product(keys_a, keys_b), *((key, key) for key in (*keys_a, *keys_b))]
+    return moments_of(lambda piece: {**a.values("a", piece), **b.values("b", piece)}, pairs, len(a.places))
+
+
+def _alike(a: _Side, b: _Side, found: Mapping[tuple[_Key, _Key], Moments]) -> pd.DataFrame:
+    """Linear CKA of every layer of a with every layer of b."""
+    keys_a, keys_b = a.keys("a"), b.keys("b")
+    alike = [[linear_cka(found[x, y], found[x, x], found[y, y]) for y in keys_b] for x in keys_a]
+    return pd.DataFrame(alike, index=list(a.layers), columns=list(b.layers))
 
 
 def _readable(read: Read) -> Iterator[tuple[int, str]]:

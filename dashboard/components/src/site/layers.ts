@@ -96,20 +96,20 @@ export function layersPage({ data, go }: Context): Page {
   }
 
   function heatmap(name: string, { rows, columns: order }: LoadedLayer, counts: Counts): { element: HTMLElement; draw(): void } {
-    const values = new Uint8Array(rows.length * order.length);
-    const count = (r: number, k: number) => counts.values[rows[r] * counts.n_channels + order[k]];
-    let most = 1;
-    for (let r = 0; r < rows.length; r++) for (let k = 0; k < order.length; k++) most = Math.max(most, count(r, k));
-    for (let r = 0; r < rows.length; r++)
-      for (let k = 0; k < order.length; k++) values[r * order.length + k] = Math.ceil(255 * Math.sqrt(count(r, k) / most));
+    const values = Int32Array.from({ length: rows.length * order.length }, (_, cell) => {
+      const [r, k] = [Math.floor(cell / order.length), cell % order.length];
+      return counts.values[rows[r] * counts.n_channels + order[k]];
+    });
     const slot = kept(heatmapSlot(({ column }) => open(order[column])));
     const shown = {
       label: `Images of each class (rows) that use each channel of ${name} (columns)`,
       rows: rows.map((c) => site.names[c]),
-      columns: order,
+      columns: order.map(String),
+      column: "channel ",
       values,
-      largest: most,
-      unit: "images",
+      largest: values.reduce((most, n) => Math.max(most, n), 1),
+      gamma: 0.5,
+      unit: "image",
     };
     return { element: slot.element, draw: () => slot.show(shown) };
   }
