@@ -103,7 +103,7 @@ def make_synthetic(path: Path) -> None:
     draft = path.with_name(path.name + ".draft")
     shutil.rmtree(draft, ignore_errors=True)
     store = Store.create(draft, header, tables(rng, N_CLASSES, PER_CLASS, ("<img src=x onerror=alert(1)>",)))
-    made = Made(graph, *_patterns(rng))
+    made = Made(graph, *patterns(rng, PER_CLASS))
     _write_counts(store, made, rng)
     graphs = [_graph(made, place) for place in range(PATTERNS)]
     write_graphs(store, [graphs[place % PATTERNS] for place in range(N_CLASSES)])
@@ -113,7 +113,7 @@ def make_synthetic(path: Path) -> None:
     draft.rename(path)
 
 
-def _patterns(rng: np.random.Generator) -> tuple[dict[str, Any], dict[str, Any]]:
+def patterns(rng: np.random.Generator, n_images: int) -> tuple[dict[str, Any], dict[str, Any]]:
     """Counts as a network's: few channels much used, and most influence comes from these."""
     graph = layer_graph()
     popular = {x.name: rng.integers(0, x.channels, (PATTERNS, POPULAR)) for x in graph.layers}
@@ -121,14 +121,14 @@ def _patterns(rng: np.random.Generator) -> tuple[dict[str, Any], dict[str, Any]]
     for layer in graph.visible:
         share = rng.beta(0.05, 4, (PATTERNS, layer.channels))
         np.put_along_axis(share, popular[layer.name], rng.beta(0.6, 1.2, (PATTERNS, POPULAR)), axis=1)
-        activation[layer.name] = rng.binomial(PER_CLASS, share).astype(np.int32)
+        activation[layer.name] = rng.binomial(n_images, share).astype(np.int32)
     influence = {}
     for hop in graph.hops:
         counts = np.zeros((PATTERNS, hop.channels, graph.layer(hop.source).channels), np.int32)
         which = rng.integers(0, POPULAR, (PATTERNS, hop.channels * 14))
         favourite = np.take_along_axis(popular[hop.source], which, axis=1).reshape(PATTERNS, hop.channels, 14)
         share = rng.beta(0.5, 1.5, favourite.shape)
-        np.put_along_axis(counts, favourite, rng.binomial(PER_CLASS, share).astype(np.int32), axis=2)
+        np.put_along_axis(counts, favourite, rng.binomial(n_images, share).astype(np.int32), axis=2)
         influence[hop.name] = counts
     return activation, influence
 
@@ -138,6 +138,11 @@ def _write_counts(store: Store, made: Made, rng: np.random.Generator) -> None:
         pattern = made.activation[layer.name][np.arange(N_CLASSES) % PATTERNS]
         counts = np.clip(pattern + rng.integers(-1, 2, pattern.shape, np.int32) * (pattern > 0), 0, PER_CLASS)
         store.add(f"matrices/{layer.name}/activation_count", counts.astype(np.int32))
+    write_sources(store, made)
+
+
+def write_sources(store: Store, made: Made) -> None:
+    """Counts of sources of all classes, which repeat; then the counts are whole."""
     for hop in made.layer_graph.hops:
         counts = made.influence[hop.name]
         address = f"matrices/{hop.name}/influence_count"

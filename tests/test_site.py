@@ -14,6 +14,8 @@ from click.testing import CliRunner
 from PIL import Image
 
 from dashboard.data import StoreData
+from dashboard.evidence import evidence_of
+from dashboard.shown import proof
 from dashboard.shown.channels import classes_using, neighbours
 from dashboard.shown.classtable import narrow
 from dashboard.site.files import MARK, as_json, deflated
@@ -24,6 +26,7 @@ from summit_dask import open_store
 from summit_dask.cli_site import site_command
 from summit_dask.facts.errors import ClassNotFoundError, ConfigError, StoreError, StoreIncompleteError, SummitError
 from summit_dask.facts.layergraph import Channel
+from summit_dask.facts.pairs import PAPERS
 from summit_dask.notebook import show
 from tests.pairs import add_pair
 from tests.stores import AWKWARD_NAMES, add_evidence, make_store
@@ -43,7 +46,8 @@ def part(folder: Path, key: str) -> Any:
     text = (folder / "data" / f"{key}.js").read_text()
     found = re.fullmatch(r"summit\((\".*?\"),(.*)\)\n", text, re.DOTALL)
     assert found and json.loads(found[1]) == key
-    return json.loads(found[2])
+    value = json.loads(found[2])
+    return json.loads(zlib.decompress(base64.b64decode(value))) if isinstance(value, str) else value
 
 
 def all_files(folder: Path) -> dict[str, bytes]:
@@ -162,16 +166,47 @@ def test_what_a_store_lacks_is_left_out(parts: tuple[str, ...], tmp_path: Path) 
     assert (part(tmp_path / "site", "layer/0")["places"] is None) == ("embedding" not in parts)
 
 
-def test_each_pair_and_its_evidence_are_there(tmp_path: Path) -> None:
-    make_store(tmp_path / "store")
-    add_pair(tmp_path / "store")
-    add_evidence(tmp_path / "store")
-    written(tmp_path / "store", tmp_path / "site")
+@pytest.fixture(scope="module")
+def tested(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with graphs of two pairs of measures, and evidence for those of the paper's."""
+    path = tmp_path_factory.mktemp("tested") / "store"
+    make_store(path)
+    add_pair(path)
+    add_evidence(path)
+    return path
+
+
+def test_each_pair_and_its_evidence_are_there(tested: Path, tmp_path: Path) -> None:
+    written(tested, tmp_path / "site")
     found = part(tmp_path / "site", "class/1")["graphs"]
     assert list(found) == [pair["name"] for pair in part(tmp_path / "site", "site")["pairs"]] and len(found) == 2
     assert found["activation-influence"]["badge"]["sentence"].startswith("Without these")
     assert len(found["activation-influence"]["marks"]["edge_effect"]) == len(found["activation-influence"]["edges"])
     assert found["relevance-contribution"]["lowering"]
+
+
+def test_evidence_is_what_the_dashboard_shows_of_it(tested: Path, tmp_path: Path) -> None:
+    written(tested, tmp_path / "site", "--classes", "n00000001", "--classes", "n00000003", "--classes", "n00000004")
+    data = StoreData(tested)
+    evidence = evidence_of(data, PAPERS)
+    assert evidence is not None
+    own = part(tmp_path / "site", "class/1")  # the store's class 3
+    found = own["evidence"]["activation-influence"]
+    choices = proof.choices(evidence, 3)
+    assert [row[0] for row in found["choices"]] == choices["kind"].tolist()
+    numbers = np.array([row[1:] for row in found["choices"]])
+    np.testing.assert_allclose(numbers, choices[["value", "low", "high"]], rtol=1e-3)
+    assert len(found["enough"]) == len(proof.sufficiency(evidence, 3))
+    assert own["evidence"]["relevance-contribution"] is None
+    assert own["by_measures"]["columns"] == list(proof.side_by_side(data, 3).columns)
+    everyone = part(tmp_path / "site", "evidence/activation-influence")["rows"]
+    assert [row[0] for row in everyone] == [0, 1]  # the last class wasn't tested
+    facts = part(tmp_path / "site", "site")
+    assert (
+        list(facts["untested"]) == ["relevance-contribution"]
+        and not (tmp_path / "site/data/evidence/relevance-contribution.js").exists()
+    )
+    assert part(tmp_path / "site", "class/2")["evidence"]["activation-influence"] is None
 
 
 def test_what_lies_there_already_is_kept(complete: Path, tmp_path: Path) -> None:

@@ -21,7 +21,8 @@ from summit_dask import open_store
 from summit_dask.facts.layergraph import Channel
 from summit_dask.notebook import show
 from tests.chromium import launched, sync_api
-from tests.stores import AWKWARD_NAMES, make_store, skip_layer_graph
+from tests.pairs import add_pair
+from tests.stores import AWKWARD_NAMES, add_evidence, make_store, skip_layer_graph
 
 pytestmark = pytest.mark.browser
 
@@ -246,6 +247,24 @@ def test_a_pinned_channel_stays_pinned_in_another_class(folder: Path, served: st
     assert page.locator(".node:visible[aria-pressed=true]").count() == 0
     page.get_by_role("button", name="Show anyway").click()
     page.locator(".node:visible[aria-pressed=true]").wait_for()
+
+
+def test_evidence_has_a_page_where_the_store_has_any(tmp_path: Path, page: "sync_api.Page") -> None:
+    make_store(tmp_path / "store")
+    add_pair(tmp_path / "store")
+    add_evidence(tmp_path / "store")
+    write_site(open_source(tmp_path / "store"), tmp_path / "site", "Summit")
+    start = (tmp_path / "site/index.html").as_uri()
+    opened(page, f"{start}#/evidence?class=n00000001")
+    assert page.locator(".badge summary").inner_text().startswith("Without these")
+    assert page.locator("svg[aria-label='Necessity of the graph and of others'] circle").count() >= 5
+    points = page.locator(".class")
+    assert points.count() == 4  # the last class wasn't tested
+    points.first.click()
+    page.wait_for_url(lambda url: not url.endswith("n00000001"))
+    page.get_by_text("channels are in both graphs").or_(page.get_by_text("1 channel is in both")).wait_for()
+    page.get_by_label("Measured by").select_option("1")
+    page.locator(".notice", has_text="This store holds no evidence for graphs with nodes by relevance").wait_for()
 
 
 def test_links_lead_to_pages_that_are_there(served: str, page: "sync_api.Page") -> None:

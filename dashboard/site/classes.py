@@ -7,9 +7,8 @@ from typing import Any
 from dashboard.evidence import evidence_of, marks_of
 from dashboard.selection import STORED
 from dashboard.shown import badge, graphs, images
-from dashboard.shown.classtable import narrow
 from dashboard.shown.union import keys
-from dashboard.site.files import deflated
+from dashboard.site.evidence import by_measures, of_class
 from dashboard.site.source import Source, rounded
 from summit_dask.arrays.graph.attribution import ClassGraph, Marks
 from summit_dask.facts.pairs import Pair
@@ -23,8 +22,10 @@ def class_facts(source: Source, number: int) -> dict[str, Any]:
     place = int(source.classes[number])
     return {
         "graphs": {pair.name: _graph(source, place, pair) for pair in source.data.pairs},
-        "counts": {nodes: deflated(narrow(counts[number])) for nodes, counts in source.used.items()},
+        "counts": {nodes: counts[number].tolist() for nodes, counts in source.used.items()},
         "predictions": _predictions(source, place),
+        "evidence": {pair.name: of_class(source, place, pair) for pair in source.data.pairs},
+        "by_measures": by_measures(source, place),
     }
 
 

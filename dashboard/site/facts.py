@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from dashboard.data import HISTOGRAM_BINS
+from dashboard.evidence import evidence_of, why_untested
 from dashboard.shown import sharing
 from dashboard.shown.about import run_facts
 from dashboard.shown.classtable import packed, relative
@@ -54,6 +55,7 @@ def site_facts(source: Source, title: str, credit: str, pictured: frozenset[Chan
             "examples": source.examples,
             "predictions": data.has_predictions,
         },
+        "untested": {p.name: why_untested(data, p) for p in data.pairs if evidence_of(data, p) is None},
         "why": {part: data.why_absent(part) for part in ABSENT},
         "used": _used(source),
         "quarters": sharing.quarters(source.counts, table["accuracy"]).to_dict("records"),

@@ -1,6 +1,7 @@
 """How the site's data stand in files: scripts that hand over JSON, since a page opened from a folder may fetch nothing.
 
-summit("class/3",{"graphs":…})
+summit("channel/0/2",[{…},…])
+summit("class/3","eJy…")       its JSON compressed, where that is shorter
 """
 
 import base64
@@ -33,12 +34,19 @@ def as_json(value: Any) -> str:
 def deflated(values: NDArray[Any]) -> dict[str, str]:
     """An array's dtype and its compressed bytes (C order, little-endian)."""
     little = np.ascontiguousarray(values).astype(values.dtype.newbyteorder("<"))
-    return {"dtype": str(values.dtype), "deflate": base64.b64encode(zlib.compress(little.tobytes(), 9)).decode()}
+    return {"dtype": str(values.dtype), "deflate": _compressed(little.tobytes())}
+
+
+def _compressed(content: bytes) -> str:
+    return base64.b64encode(zlib.compress(content, 9)).decode()
 
 
 def write_part(folder: Path, key: str, value: Any) -> None:
-    """One part of the data, by its name."""
-    write_bytes(folder / "data" / f"{key}.js", f"summit({as_json(key)},{as_json(value)})\n".encode())
+    """One part of the data, by its name: an object or a list, or its JSON compressed, whichever is shorter."""
+    text = as_json(value)
+    packed = f'"{_compressed(text.encode())}"'
+    shorter = min(text, packed, key=lambda form: len(form.encode()))
+    write_bytes(folder / "data" / f"{key}.js", f"summit({as_json(key)},{shorter})\n".encode())
 
 
 def write_bytes(path: Path, content: bytes) -> None:

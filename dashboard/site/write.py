@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from dashboard.data import StoreData
+from dashboard.evidence import evidence_of
 from dashboard.shown.graphs import data_url
 from dashboard.site.channels import BLOCK, all_neighbours, channel_facts
 from dashboard.site.classes import class_facts
+from dashboard.site.evidence import of_all
 from dashboard.site.facts import site_facts
 from dashboard.site.files import MARK, new_site, write_bytes, write_part
 from dashboard.site.layers import layer_facts
@@ -89,6 +91,7 @@ def write_site(source: Source, folder: Path, title: str, credit: str = "", base:
         pictured = _write_pictures(source, draft)
         write_part(draft, "site", site_facts(source, title, credit, frozenset(pictured)))
         _write_classes(source, draft)
+        _write_evidence(source, draft)
         _write_layers(source, draft)
         for name in ("site.js", "site.css"):
             write_bytes(draft / name, program_file(name).encode())
@@ -125,6 +128,13 @@ def _write_classes(source: Source, folder: Path) -> None:
         for number in range(len(source.classes)):
             write_part(folder, f"class/{number}", class_facts(source, number))
             progress.add(1)
+
+
+def _write_evidence(source: Source, folder: Path) -> None:
+    """Of all classes together."""
+    for pair in source.data.pairs:
+        if evidence_of(source.data, pair) is not None:
+            write_part(folder, f"evidence/{pair.name}", of_all(source, pair))
 
 
 def _write_layers(source: Source, folder: Path) -> None:

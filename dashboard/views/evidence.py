@@ -12,9 +12,8 @@ from dashboard.data import StoreData
 from dashboard.evidence import Evidence, evidence_of, why_untested
 from dashboard.plain import heading
 from dashboard.selection import Selection
-from dashboard.shown import badge, figures, measures, oneclass, proof
+from dashboard.shown import badge, figures, measures, oneclass, proof, proofwords
 from dashboard.shown.graphs import node_picture
-from summit_dask.facts import wording
 from summit_dask.facts.layergraph import Channel
 from summit_dask.facts.pairs import Pair
 
@@ -48,7 +47,7 @@ def show() -> None:
 def _one_class(evidence: Evidence, index: int) -> None:
     heading(f"Without the channels of {evidence.data.facts(index).label}")
     if not evidence.share("necessity", index, "graph").is_known:
-        st.text("This class was not tested: it has fewer than two images, or nothing that it could lose.")
+        st.text(proofwords.UNTESTED)
         return
     st.caption(badge.sentence(evidence, index), help=badge.meaning(evidence, index))
     left, right = st.columns(2, gap="large")
@@ -64,46 +63,21 @@ def _necessity(evidence: Evidence, index: int) -> None:
     st.subheader("Is it these channels that matter?", anchor=False, help=f"{badge.MARGIN}\n\n{badge.HALVES}")
     title = "share of the margin that is lost without them"
     st.altair_chart(figures.intervals(proof.choices(evidence, index), title, "Necessity of the graph and of others"))
-    st.caption(
-        "Necessity: taken away from all layers at once, as many channels in each layer as the graph has; of other "
-        "classes' graphs all channels. The graph says something where more is lost without it than without the grey "
-        "ones; where the most active channels matter as much, it says little that they don't. "
-        f"{badge.INTERVAL} {badge.chance(evidence, index)}"
-    )
-    _elsewhere(evidence, index)
-
-
-def _elsewhere(evidence: Evidence, index: int) -> None:
-    """What other classes lose; nothing where that isn't known."""
-    n = evidence.number("n_elsewhere", index)
-    own, random = (evidence.share("loss_elsewhere", index, choice) for choice in ("graph", "random"))
-    if not own.is_known:
-        return
-    st.caption(
-        f"Other classes: on {n:,} of their images, the margin of the image's own class {badge.change(own.value)} "
-        f"without the channels of this graph ({badge.between(own)}), and without as many random ones "
-        f"{badge.by(own.value, random.value)}. A graph of what this class alone needs costs others little."
-    )
+    st.caption(proofwords.necessity(evidence, index))
+    if elsewhere := proofwords.elsewhere(evidence, index):
+        st.caption(elsewhere)
 
 
 def _by_layer(evidence: Evidence, index: int) -> None:
     st.subheader("In which layer?", anchor=False)
     title = "share that is lost"
     st.altair_chart(figures.layered_intervals(proof.by_layer(evidence, index), title, "Necessity layer by layer"))
-    n = evidence.number("n_tested_by_layer", index)
-    st.caption(
-        "The graph's channels taken away from one layer alone, or as many random ones. 100 % is what is lost without "
-        f"the whole layer; {wording.images(n)} tested single layers."
-    )
+    st.caption(proofwords.by_layer(evidence, index))
 
 
 def _sufficiency(evidence: Evidence, index: int) -> None:
     st.subheader("How few channels of a layer are enough?", anchor=False)
-    st.caption(
-        "Sufficiency: all channels of one layer are taken away but 5, 10, 20 or 50 %, those that the class uses most "
-        "or random ones. 100 %: they bring back all that is lost without the layer; 0 %: nothing of it. Bands are "
-        "intervals."
-    )
+    st.caption(proofwords.SUFFICIENCY)
     table = proof.sufficiency(evidence, index)
     st.altair_chart(
         figures.curves(table, COLUMNS, "Share of the margin that a part of each layer's channels brings back")
@@ -115,11 +89,7 @@ def _truth(evidence: Evidence, index: int) -> None:
     if table.empty:
         return
     st.subheader("Are a channel's strongest sources its true ones?", anchor=False)
-    st.caption(
-        "The truth of a source is what a channel's maximum loses when the source's map is replaced. Capture: of what "
-        "the truly best sources do, the share that the kept ones do; 100 %: none better could have been kept. "
-        "Influence is the paper's measure, contribution what a source adds where the channel fires most."
-    )
+    st.caption(proofwords.TRUTH)
     left, right = st.columns(2, gap="large")
     for column, name, title in ((left, "value", "capture, single images"), (right, "class_capture", "capture, class")):
         with column:
@@ -128,12 +98,7 @@ def _truth(evidence: Evidence, index: int) -> None:
                 columns={name: "capture", "rank_correlation": "rank correlation", "n_targets": "tested"}
             )
             st.altair_chart(figures.lines(shown, "layer", "capture", "measure", title, f"Truth of sources: {title}"))
-    means = table.groupby("measure")["rank_correlation"].mean()
-    said = "; ".join(f"{measure} {mean:.2f}" for measure, mean in means.items())
-    st.caption(
-        "Left, the sources kept of single images; right, those kept on most images of the class. Mean rank correlation "
-        f"of the measure with the truth over all sources (1: the same order): {said}."
-    )
+    st.caption(proofwords.truth(table))
 
 
 # All classes
@@ -160,20 +125,12 @@ def _scatter(evidence: Evidence, table: pd.DataFrame, index: int) -> None:
 
     chart = figures.all_classes(shown, "Necessity of each class's graph, and how much more than another's")
     st.altair_chart(chart, key=key, on_select=chosen)
-    st.caption(
-        "A point a class, this one in orange; a click chooses another. To the right: more is lost without its graph's "
-        "channels. Specificity, upwards: how much more is lost than without those of the nearest class's graph; near 0 "
-        "the graph holds channels that any class needs."
-    )
+    st.caption(proofwords.ALL_CLASSES)
 
 
 def _weakest(evidence: Evidence, table: pd.DataFrame, index: int) -> None:
     st.subheader("The weakest classes", anchor=False)
-    st.caption(
-        "Trust these graphs least. Necessity: what is lost without the graph's channels. P-value: how often random "
-        "ones were as necessary. Stability: how alike the graphs of resampled sets of the class's images are to the "
-        "one stored (mean Jaccard index of the nodes, 100 %: the same). A chosen row shows its class."
-    )
+    st.caption(proofwords.WEAKEST)
     columns = st.columns(len(proof.WEAKNESSES), gap="medium")
     for column, name in zip(columns, proof.WEAKNESSES, strict=True):
         with column:

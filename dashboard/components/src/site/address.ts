@@ -4,13 +4,14 @@
 import type { Channel, View } from "../model";
 import type { Sort } from "../classtable";
 
-export type PageName = "explore" | "channel" | "layers" | "classes";
+export type PageName = "explore" | "channel" | "layers" | "classes" | "evidence";
 
 export const PAGES: [PageName, string][] = [
   ["explore", "Explore"],
   ["channel", "Channel"],
   ["layers", "Layers"],
   ["classes", "Class"],
+  ["evidence", "Evidence"],
 ];
 
 export interface Selection {

@@ -3,16 +3,23 @@ import { el, svg } from "../dom";
 import { counted } from "../words";
 
 // Okabe and Ito's colours, which the colour-blind can tell apart; as many as a chart has lines.
-const COLOURS = ["#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7"];
+export const COLOURS = ["#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7"];
 const KINDS = [COLOURS[0], COLOURS[4], "#C9CED6"];
-const [WIDTH, HEIGHT, LEFT, ABOVE, BELOW] = [Math.max(300, Math.min(560, innerWidth - 40)), 240, 46, 26, 40];
+const WIDTH = Math.max(300, Math.min(560, innerWidth - 40));
+const [HEIGHT, LEFT, ABOVE, BELOW] = [240, 46, 26, 40];
 
 export interface Line {
   name: string;
   values: (number | null)[];
+  ends?: [low: number | null, high: number | null][]; // of the interval of each value
 }
 
-function figure(label: string, names: string[], colours: string[], drawing: SVGSVGElement): HTMLElement {
+/** What a chart of shares reaches from and to. */
+export type Reach = [bottom: number, top: number];
+
+export const inPercent = (value: number) => `${Math.round(100 * value)} %`;
+
+export function figure(label: string, names: string[], colours: string[], drawing: SVGSVGElement): HTMLElement {
   const legend = names.map((name, k) => {
     const mark = el("span", { className: "mark" });
     mark.style.background = colours[k];
@@ -50,7 +57,7 @@ export function stacked(rows: { layer: string; kind: string; channels: number }[
 /** Upright bars of a count each. */
 export function columns(rows: { name: string; value: number }[], across: string, up: string, label: string): HTMLElement {
   const top = Math.max(1, ...rows.map((row) => row.value));
-  const { drawing, x, y } = axes(rows.map((row) => row.name), top, (value) => (Number.isInteger(value) ? String(value) : ""), across, up);
+  const { drawing, x, y } = axes(rows.map((row) => row.name), [0, top], (value) => (Number.isInteger(value) ? String(value) : ""), across, up);
   const width = Math.max(1, ((WIDTH - LEFT) / rows.length) * 0.8);
   rows.forEach(({ name, value }, k) => {
     const bar = svg("rect", { x: x(k) - width / 2, y: y(value), width, height: y(0) - y(value), fill: COLOURS[0] });
@@ -60,12 +67,14 @@ export function columns(rows: { name: string; value: number }[], across: string,
   return figure(label, [], [], drawing);
 }
 
-/** A line each over the same places, from 0 to 1. */
-export function lines(places: string[], series: Line[], up: string, label: string): HTMLElement {
-  const { drawing, x, y } = axes(places, 1, (value) => value.toFixed(1), "", up);
-  series.forEach(({ name, values }, s) => {
+/** A line each over the same places, with intervals where they are known. */
+export function lines(places: string[], series: Line[], up: string, label: string, reach: Reach = [0, 1], say = (value: number) => value.toFixed(1)): HTMLElement {
+  const { drawing, x, y } = axes(places, reach, say, "", up);
+  series.forEach(({ name, values, ends }, s) => {
     const colour = COLOURS[s % COLOURS.length];
     const known = [...values.entries()].filter((entry): entry is [number, number] => entry[1] !== null);
+    for (const [k, [low, high]] of (ends ?? []).entries())
+      if (low !== null && high !== null) drawing.append(svg("path", { class: "reach", d: `M${x(k)},${y(low)}V${y(high)}`, stroke: colour }));
     drawing.append(svg("path", { class: "line", d: path(known.map(([k, value]) => [x(k), y(value)])), stroke: colour }));
     for (const [k, value] of known) {
       const point = svg("circle", { cx: x(k), cy: y(value), r: 3.5, fill: colour });
@@ -80,7 +89,7 @@ export function lines(places: string[], series: Line[], up: string, label: strin
 export function distribution(first: number, step: number, shares: number[], across: string, label: string): HTMLElement {
   const ends = [...shares.keys()].map((k) => (k % 8 ? "" : (first + k * step).toPrecision(2)));
   const top = Math.max(0.01, ...shares);
-  const { drawing, x, y } = axes(ends, top, (value) => `${Math.round(100 * value)} %`, across, "share of images");
+  const { drawing, x, y } = axes(ends, [0, top], inPercent, across, "share of images");
   const half = (x(1) - x(0)) / 2 || 0;
   const steps = shares.flatMap((share, k): [number, number][] => [[x(k) - half, y(share)], [x(k) + half, y(share)]]);
   drawing.append(svg("path", { class: "line", d: path(steps), stroke: COLOURS[0] }));
@@ -92,15 +101,15 @@ function path(points: [number, number][]): string {
 }
 
 /** Two axes; places that have no room for their name lose it. */
-function axes(places: string[], top: number, say: (value: number) => string, across: string, up: string) {
+function axes(places: string[], [bottom, top]: Reach, say: (value: number) => string, across: string, up: string) {
   const step = (WIDTH - LEFT) / Math.max(1, places.length);
   const x = (k: number) => LEFT + (k + 0.5) * step;
-  const y = (value: number) => ABOVE + (HEIGHT - BELOW - ABOVE) * (1 - value / top);
+  const y = (value: number) => ABOVE + (HEIGHT - BELOW - ABOVE) * ((top - value) / (top - bottom));
   const drawing = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}` });
   for (const share of [0, 0.5, 1]) {
-    const at = y(share * top);
-    drawing.append(svg("path", { class: "grid", d: `M${LEFT},${at}H${WIDTH}` }));
-    drawing.append(svg("text", { x: LEFT - 6, y: at + 4, "text-anchor": "end" }, say(share * top)));
+    const value = bottom + share * (top - bottom);
+    drawing.append(svg("path", { class: "grid", d: `M${LEFT},${y(value)}H${WIDTH}` }));
+    drawing.append(svg("text", { x: LEFT - 6, y: y(value) + 4, "text-anchor": "end" }, say(value)));
   }
   let free = 0;
   places.forEach((place, k) => {

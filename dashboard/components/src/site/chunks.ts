@@ -1,6 +1,7 @@
 // Data come as scripts: a page that was opened from a folder may load these, and may fetch nothing.
 //
-//   data/class/12.js    summit("class/12", {…})
+//   data/picture/0/7.js    summit("picture/0/7", {…})
+//   data/class/12.js       summit("class/12", "eJy…")     JSON, compressed
 //
 // A page in one file has them all inside, as JSON.
 
@@ -32,6 +33,17 @@ export function fileOf(path: string): string {
   return folder ? new URL(path, folder).href : path;
 }
 
+/** What was compressed, from its base64. */
+export async function inflated(base64: string): Promise<ArrayBuffer> {
+  const bytes = Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
+  return new Response(stream).arrayBuffer();
+}
+
+async function parsed(base64: string): Promise<unknown> {
+  return JSON.parse(new TextDecoder().decode(await inflated(base64)));
+}
+
 function readInside(): Record<string, unknown> | null {
   const element = document.getElementById("data");
   return element && JSON.parse(element.textContent!);
@@ -42,7 +54,7 @@ function loaded(key: string): Promise<unknown> {
   return new Promise((resolve, reject) => {
     const element = document.createElement("script");
     const done = () => (waiting.delete(key), element.remove());
-    waiting.set(key, (value) => (done(), resolve(value)));
+    waiting.set(key, (value) => (done(), resolve(typeof value === "string" ? parsed(value) : value)));
     element.onerror = () => {
       done();
       kept.delete(key); // so that it is tried again

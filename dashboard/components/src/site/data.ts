@@ -3,7 +3,7 @@ import type { Marks } from "../model";
 import type { Details, SourceRow } from "../card";
 import type { Fires } from "../outline";
 import { unpack, type Numbers, type Packed } from "../packed";
-import { chunk, fileOf } from "./chunks";
+import { chunk, fileOf, inflated } from "./chunks";
 
 export interface LayerFacts {
   name: string;
@@ -33,6 +33,7 @@ export interface SiteData {
   basis: string;
   partial: boolean; // whether only the channels of graphs have counts
   has: { counts: boolean; embedding: boolean; pictures: boolean; examples: boolean; predictions: boolean };
+  untested: Record<string, string>; // pairs of measures without evidence, and why
   why: Record<"embedding" | "matrices" | "pictures" | "examples" | "graphs" | "activations", string>;
   used: { layer: string; kind: string; channels: number }[];
   quarters: { layer: string; classes: string; similarity: number }[];
@@ -71,8 +72,27 @@ export interface GraphPart {
 
 export interface ClassData {
   graphs: Record<string, GraphPart>;
-  counts: Record<string, Deflated>; // by what nodes are measured by: of all channels, layer after layer
+  counts: Record<string, number[]>; // by what nodes are measured by: of all channels, layer after layer
   predictions: Predictions | null;
+  evidence: Record<string, Evidence | null>; // by pair of measures
+  by_measures: { columns: string[]; rows: (string | number)[][] } | null;
+}
+
+type End = number | null;
+
+/** Shares with their intervals. */
+export interface Evidence {
+  choices: [kind: string, value: number, low: End, high: End][]; // the graph itself first
+  by_layer: [layer: string, kind: string, value: number, low: End, high: End][];
+  enough: [layer: string, kind: string, share: number, value: number, low: End, high: End][];
+  truth: [layer: string, measure: string, capture: number, of_class: number | null][];
+  said: Record<"necessity" | "elsewhere" | "by_layer" | "enough" | "truth" | "ranks", string>;
+}
+
+/** Of all classes that were tested. */
+export interface AllEvidence {
+  rows: [cls: number, necessity: End, random: End, specificity: End, p_value: End, stability: End, images: End][];
+  said: [all: string, weakest: string];
 }
 
 export interface Predictions {
@@ -194,7 +214,11 @@ export class Data {
   async used(c: number, pair: string): Promise<Used> {
     const { counts } = await this.cls(c);
     const nodes = this.site.pairs.find((known) => known.name === pair)?.nodes ?? "activation";
-    return new Used(counts[nodes] ? await inflated(counts[nodes]) : null, this.site.layers);
+    return new Used(counts[nodes] ? Int32Array.from(counts[nodes]) : null, this.site.layers);
+  }
+
+  evidence(pair: string): Promise<AllEvidence> {
+    return chunk(`evidence/${pair}`);
   }
 
   called(layer: number, channel: number): string {
@@ -211,7 +235,7 @@ export class Data {
   private async loadLayer(name: string): Promise<LoadedLayer> {
     const k = this.indexOf(name);
     const data = await chunk<LayerData>(`layer/${k}`);
-    const values = data.counts && (await inflated(data.counts));
+    const values = data.counts && (await integers(data.counts));
     return { ...data, counts: values && new Counts(values, this.site.names.length, this.site.layers[k].channels) };
   }
 
@@ -259,9 +283,7 @@ export function sourceRow(site: SiteData, [layer, channel, influence, through]: 
   return { layer: name, channel, influence, hidden, through: by ?? null };
 }
 
-async function inflated({ dtype, deflate }: Deflated): Promise<Integers> {
-  const bytes = Uint8Array.from(atob(deflate), (c) => c.charCodeAt(0));
-  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
-  const buffer = await new Response(stream).arrayBuffer();
+async function integers({ dtype, deflate }: Deflated): Promise<Integers> {
+  const buffer = await inflated(deflate);
   return { uint8: () => new Uint8Array(buffer), uint16: () => new Uint16Array(buffer), int32: () => new Int32Array(buffer) }[dtype]();
 }

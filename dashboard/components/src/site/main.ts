@@ -8,6 +8,7 @@ import { channelPage } from "./channel";
 import { chunk, isSingle } from "./chunks";
 import { classPage } from "./classes";
 import { Data, type SiteData } from "./data";
+import { evidencePage } from "./evidence";
 import { explore } from "./explore";
 import { layersPage } from "./layers";
 import { factsSlot } from "./parts";
@@ -19,6 +20,7 @@ const MAKERS: Record<PageName, (context: Context) => Page> = {
   channel: channelPage,
   layers: layersPage,
   classes: classPage,
+  evidence: evidencePage,
 };
 
 const ABSENT =
@@ -111,10 +113,13 @@ class Site {
 
   private showLinks(given: Selection): void {
     const compares = given.page === "explore" && given.vs !== null;
-    const links = PAGES.map(([page, title]) => link(title, { ...given, page, vs: null }, page === given.page && !compares));
+    const { site } = this.data;
+    const tested = site.pairs.some((pair) => !(pair.name in site.untested));
+    const pages = PAGES.filter(([page]) => page !== "evidence" || tested);
+    const links = pages.map(([page, title]) => link(title, { ...given, page, vs: null }, page === given.page && !compares));
     const [wanted] = within(given, this.data);
-    const other = wanted.against ?? this.data.site.nearest[wanted.cls];
-    if (other >= 0) links.push(link("Compare", { ...given, page: "explore", vs: this.data.site.folders[other] }, compares));
+    const other = wanted.against ?? site.nearest[wanted.cls];
+    if (other >= 0) links.push(link("Compare", { ...given, page: "explore", vs: site.folders[other] }, compares));
     this.nav.replaceChildren(...links);
   }
 }
