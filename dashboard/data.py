@@ -420,10 +420,16 @@ class StoreData:
     @kept_with_store(8)
     def lowering_counts(self, class_index: int) -> ClassCounts | None:
         """Of one class, the sources that lower channels most; None where the store has none."""
-        hops = [hop.name for hop in self.layer_graph.hops if self.store.has(f"matrices/{hop.name}/inhibition_count")]
+        hops = self._inhibited
         return (
             ClassCounts({}, InfluenceOfClass(self._counts_of(class_index), hops, "inhibition_count")) if hops else None
         )
+
+    @cached_property
+    def _inhibited(self) -> list[str]:
+        """Hops that have counts of what lowers most."""
+        hops = [hop.name for hop in self.layer_graph.hops]
+        return [name for name in hops if self.store.has(f"matrices/{name}/inhibition_count")]
 
     @property
     def can_reselect(self) -> bool:

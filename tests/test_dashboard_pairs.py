@@ -183,7 +183,7 @@ def test_explore_shows_a_pair(complete: Path, data: StoreData, monkeypatch: pyte
     assert component_of(app, "classes")["against"] == 2
     pinned: Any = component_of(app, "pinned")["pinned"]
     a, b = sides(data, wanted, Versus("class", B), 1)
-    expected = [pairs.sources(data, side, Channel("mixed2", 8))[0] for side in (a, b)]
+    expected = [graphs.with_pictures(data, pairs.sources(data, side, Channel("mixed2", 8))[0]) for side in (a, b)]
     assert [pinned["sources"], pinned["sources_b"]] == expected and a.counts is not b.counts
     app.button(key="vs wrong").click().run()
     assert component_of(app, "graph")["pair"]["images"] == [4, 1]  # type: ignore[index]

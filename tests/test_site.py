@@ -92,6 +92,15 @@ def test_a_base_that_is_no_address_is_refused(base: str) -> None:
         index_page("t", base)
 
 
+def test_what_is_seen_first_is_one_file_more(site: Path) -> None:
+    keys = re.findall(r'^summit\("(.*?)",', (site / "data/first.js").read_text(), re.MULTILINE)
+    layers = part(site, "site")["layers"]
+    nodes = part(site, "class/0")["graphs"]["activation-influence"]["nodes"]
+    pictured = {f"picture/{layer}/{k}" for layer, k, *_ in nodes if k in layers[layer]["pictures"]}
+    top = max(k for k, layer in enumerate(layers) if layer["shown"])
+    assert len(pictured) > 5 and set(keys) == {"site", "class/0", f"layer/{top}", *pictured}
+
+
 def test_names_are_text_that_ends_no_script(site: Path) -> None:
     assert part(site, "site")["names"][0] == HTML_NAME
     assert not [name for name, content in all_files(site / "data").items() if b"<" in content]

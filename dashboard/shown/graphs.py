@@ -195,9 +195,15 @@ def _source(data: StoreData, layer: int, channel: int, influence: int) -> dict[s
         "channel": channel,
         "influence": influence,
         "hidden": not known.visible,
-        "picture": small_picture(data, Channel(known.name, channel)) if known.visible else None,
         "through": None,
     }
+
+
+def with_pictures(data: StoreData, sources: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Sources, those in visible layers with a small picture."""
+    channels = [None if row["hidden"] else Channel(row["layer"], row["channel"]) for row in sources]
+    pictures = [channel and small_picture(data, channel) for channel in channels]
+    return [{**row, "picture": picture} for row, picture in zip(sources, pictures, strict=True)]
 
 
 @kept_with_store(32)

@@ -52,6 +52,7 @@ def file_name(data: StoreData, image: int) -> str:
     return str(data.read("images/path")[image]).rpartition("/")[2]
 
 
+@kept_with_store(None)
 def output_names(data: StoreData) -> list[str]:
     """Name of each of the network's outputs, with its synset where several share the name; unnamed: which it is."""
     synsets = [str(synset) for synset in data.read("outputs/synset")]

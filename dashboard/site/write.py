@@ -93,6 +93,7 @@ def write_site(source: Source, folder: Path, title: str, credit: str = "", base:
         _write_classes(source, draft)
         _write_evidence(source, draft)
         _write_layers(source, draft)
+        _write_first(source, draft)
         for name in ("site.js", "site.css"):
             write_bytes(draft / name, program_file(name).encode())
         write_bytes(draft / "index.html", page.encode())
@@ -147,6 +148,17 @@ def _write_layers(source: Source, folder: Path) -> None:
             for block in range(0, len(facts), BLOCK):
                 write_part(folder, f"channel/{place}/{block // BLOCK}", facts[block : block + BLOCK])
             progress.add(1)
+
+
+def _write_first(source: Source, folder: Path) -> None:
+    """Once more, as one file, all that the first view shows: that of the first class, by the top layer."""
+    top = source.data.layers[-1].name
+    graph = source.data.graph(int(source.classes[0]))
+    assert graph is not None, "the usual pair has graphs"
+    nodes = zip(graph.node_layer.tolist(), graph.node_channel.tolist(), strict=True)
+    keys = ["site", "class/0", f"layer/{source.index_of_layer[top]}", *(f"picture/{layer}/{k}" for layer, k in nodes)]
+    files = [folder / "data" / f"{key}.js" for key in keys]
+    write_bytes(folder / "data" / "first.js", b"".join(file.read_bytes() for file in files if file.exists()))
 
 
 def class_page(source: Source, title: str, credit: str = "") -> str:

@@ -178,9 +178,10 @@ def _pinned(
         of_b = {}
     else:
         (rows, note), (rows_b, note_b) = (pairs.sources(data, side, channel) for side in both)
-        of_b = {"sources_b": rows_b, "note_b": note_b}
+        of_b = {"sources_b": graphs.with_pictures(data, rows_b), "note_b": note_b}
     lowering = [] if grouping.is_on(wanted) else graphs.inhibitors(data, class_index, channel)
-    return {**graphs.details(data, channel), "sources": rows, "note": note, **of_b, "lowering": lowering}
+    seen = {name: graphs.with_pictures(data, found) for name, found in (("sources", rows), ("lowering", lowering))}
+    return {**graphs.details(data, channel), **seen, "note": note, **of_b}
 
 
 def _pin(node: Any) -> None:

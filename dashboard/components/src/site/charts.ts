@@ -14,8 +14,10 @@ export interface Line {
   ends?: [low: number | null, high: number | null][]; // of the interval of each value
 }
 
-/** What a chart of shares reaches from and to. */
+/** What a chart reaches from and to. */
 export type Reach = [bottom: number, top: number];
+
+export type Size = [width: number, height: number];
 
 export const inPercent = (value: number) => `${Math.round(100 * value)} %`;
 
@@ -68,8 +70,8 @@ export function columns(rows: { name: string; value: number }[], across: string,
 }
 
 /** A line each over the same places, with intervals where they are known. */
-export function lines(places: string[], series: Line[], up: string, label: string, reach: Reach = [0, 1], say = (value: number) => value.toFixed(1)): HTMLElement {
-  const { drawing, x, y } = axes(places, reach, say, "", up);
+export function lines(places: string[], series: Line[], up: string, label: string, reach: Reach = [0, 1], say = (value: number) => value.toFixed(1), size: Size = [WIDTH, HEIGHT]): HTMLElement {
+  const { drawing, x, y } = axes(places, reach, say, "", up, size);
   series.forEach(({ name, values, ends }, s) => {
     const colour = COLOURS[s % COLOURS.length];
     const known = [...values.entries()].filter((entry): entry is [number, number] => entry[1] !== null);
@@ -101,14 +103,14 @@ function path(points: [number, number][]): string {
 }
 
 /** Two axes; places that have no room for their name lose it. */
-function axes(places: string[], [bottom, top]: Reach, say: (value: number) => string, across: string, up: string) {
-  const step = (WIDTH - LEFT) / Math.max(1, places.length);
+function axes(places: string[], [bottom, top]: Reach, say: (value: number) => string, across: string, up: string, [width, height]: Size = [WIDTH, HEIGHT]) {
+  const step = (width - LEFT) / Math.max(1, places.length);
   const x = (k: number) => LEFT + (k + 0.5) * step;
-  const y = (value: number) => ABOVE + (HEIGHT - BELOW - ABOVE) * ((top - value) / (top - bottom));
-  const drawing = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}` });
+  const y = (value: number) => ABOVE + (height - BELOW - ABOVE) * ((top - value) / (top - bottom));
+  const drawing = svg("svg", { viewBox: `0 0 ${width} ${height}` });
   for (const share of [0, 0.5, 1]) {
     const value = bottom + share * (top - bottom);
-    drawing.append(svg("path", { class: "grid", d: `M${LEFT},${y(value)}H${WIDTH}` }));
+    drawing.append(svg("path", { class: "grid", d: `M${LEFT},${y(value)}H${width}` }));
     drawing.append(svg("text", { x: LEFT - 6, y: y(value) + 4, "text-anchor": "end" }, say(value)));
   }
   let free = 0;
@@ -116,9 +118,9 @@ function axes(places: string[], [bottom, top]: Reach, say: (value: number) => st
     const half = place.length * 3.5 + 4;
     if (!place || x(k) - half < free) return;
     free = x(k) + half;
-    drawing.append(svg("text", { x: x(k), y: HEIGHT - BELOW + 16, "text-anchor": "middle" }, place));
+    drawing.append(svg("text", { x: x(k), y: height - BELOW + 16, "text-anchor": "middle" }, place));
   });
-  drawing.append(svg("text", { class: "title", x: (LEFT + WIDTH) / 2, y: HEIGHT - 4, "text-anchor": "middle" }, across));
+  drawing.append(svg("text", { class: "title", x: (LEFT + width) / 2, y: height - 4, "text-anchor": "middle" }, across));
   drawing.append(svg("text", { class: "title", x: 0, y: 10 }, up));
   return { drawing, x, y };
 }

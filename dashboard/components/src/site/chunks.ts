@@ -5,6 +5,8 @@
 //
 // A page in one file has them all inside, as JSON.
 
+import { el } from "../dom";
+
 type Taker = (value: unknown) => void;
 
 const script = document.currentScript as HTMLScriptElement | null;
@@ -13,7 +15,12 @@ const waiting = new Map<string, Taker>();
 const kept = new Map<string, Promise<unknown>>();
 let inside: Record<string, unknown> | null | undefined;
 
-(globalThis as { summit?: (key: string, value: unknown) => void }).summit = (key, value) => waiting.get(key)?.(value);
+(globalThis as { summit?: (key: string, value: unknown) => void }).summit = (key, value) => {
+  const part = typeof value === "string" ? parsed(value) : Promise.resolve(value);
+  const wanted = waiting.get(key);
+  if (wanted) wanted(part);
+  else if (!kept.has(key)) kept.set(key, part);
+};
 
 /** One part of the data; loaded once. */
 export function chunk<Value>(key: string): Promise<Value> {
@@ -54,13 +61,22 @@ function loaded(key: string): Promise<unknown> {
   return new Promise((resolve, reject) => {
     const element = document.createElement("script");
     const done = () => (waiting.delete(key), element.remove());
-    waiting.set(key, (value) => (done(), resolve(typeof value === "string" ? parsed(value) : value)));
+    waiting.set(key, (value) => (done(), resolve(value)));
     element.onerror = () => {
       done();
       kept.delete(key); // so that it is tried again
       reject(new Error(`The file data/${key}.js of this site can't be loaded.`));
     };
     element.src = fileOf(`data/${key}.js`);
+    document.head.append(element);
+  });
+}
+
+/** All that the first view shows, in one file instead of many; what is missing in it comes by itself later. */
+export function loadFirst(): Promise<void> {
+  if (isSingle()) return Promise.resolve();
+  return new Promise((resolve) => {
+    const element = el("script", { src: fileOf("data/first.js"), onload: () => resolve(), onerror: () => resolve() });
     document.head.append(element);
   });
 }

@@ -1,7 +1,7 @@
 // Evidence: what the network loses without a class's graph, and how all classes compare. Whatever was tested lies in files.
 import { el } from "../dom";
 import { counted, images } from "../words";
-import { lines, inPercent, type Line } from "./charts";
+import { inPercent, lines, type Line, type Size } from "./charts";
 import type { AllEvidence, ClassData, Evidence, GraphPart, Place } from "./data";
 import { choosePair, sentence } from "./explore";
 import { gallerySlot, type Item } from "./parts";
@@ -11,6 +11,7 @@ import { choice, heading, remark, type Context, type Page, type Wanted } from ".
 
 const WEAKEST = 6;
 const MOST_CHANNELS = 24;
+const SMALL: Size = [300, 170];
 
 type Row = AllEvidence["rows"][number];
 
@@ -70,7 +71,7 @@ export function evidencePage({ data, go }: Context): Page {
     const charts = [...new Set(rows.map(([layer]) => layer))].map((layer) => {
       const own = rows.filter((row) => row[0] === layer).map(([, kind, share, ...values]): SharedRow => [inPercent(share), kind, ...values]);
       const label = `Share of the margin that a part of the channels of ${layer} brings back`;
-      return el("div", {}, el("h4", {}, layer), lines(shares, series(own, shares), "brought back", label, reach, inPercent));
+      return el("div", {}, el("h4", {}, layer), lines(shares, series(own, shares), "brought back", label, reach, inPercent, SMALL));
     });
     return [heading("How few channels of a layer are enough?"), remark(said.enough), el("div", { className: "many" }, ...charts)];
   }

@@ -5,7 +5,7 @@
 import { el } from "../dom";
 import { PAGES, read, write, type PageName, type Selection } from "./address";
 import { channelPage } from "./channel";
-import { chunk, isSingle } from "./chunks";
+import { chunk, isSingle, loadFirst } from "./chunks";
 import { classPage } from "./classes";
 import { Data, type SiteData } from "./data";
 import { evidencePage } from "./evidence";
@@ -133,6 +133,8 @@ function link(title: string, to: Selection, here: boolean): HTMLElement {
 async function start(): Promise<void> {
   const root = document.getElementById("site")!;
   try {
+    const { page, class: cls } = read(location.hash);
+    if (page === "explore" && cls === null) await loadFirst();
     const data = new Data(await chunk<SiteData>("site"));
     root.replaceChildren();
     new Site(data, root);

@@ -4,7 +4,8 @@ import { COLOURS, figure, inPercent, type Reach } from "./charts";
 
 const [WIDTH, ROW, BESIDE, BELOW] = [Math.max(300, Math.min(620, innerWidth - 40)), 30, 12, 44];
 const GREY = "#8A8F98";
-const TICKS = 5;
+const STEPS = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5]; // between ticks
+const MOST_TICKS = 6;
 
 export interface Interval {
   name: string;
@@ -14,11 +15,16 @@ export interface Interval {
   own: boolean; // whether it stands out
 }
 
-/** From the least to the largest of some numbers, 0 always among them. */
+/** From the least to the largest of some shares, 0 always among them, both at ticks. */
 export function reachOf(values: (number | null)[]): Reach {
   const known = values.filter((value): value is number => value !== null);
-  const [bottom, top] = [Math.min(0, ...known), Math.max(0, ...known)];
-  return top > bottom ? [bottom, top] : [0, 1];
+  const [bottom, top] = [Math.min(0, ...known), Math.max(0.01, ...known)];
+  const step = stepOf([bottom, top]);
+  return [Math.floor(bottom / step) * step, Math.ceil(top / step) * step];
+}
+
+function stepOf([bottom, top]: Reach): number {
+  return STEPS.find((step) => (top - bottom) / step < MOST_TICKS) ?? (top - bottom) / MOST_TICKS;
 }
 
 /** A point with its interval in a row for each. */
@@ -75,16 +81,17 @@ interface Scale {
 
 function scale([bottom, top]: Reach, from: number, to: number): Scale {
   const at = (value: number) => from + ((to - from) * (value - bottom)) / (top - bottom);
-  return { at, ticks: Array.from({ length: TICKS }, (_, k) => bottom + (k * (top - bottom)) / (TICKS - 1)) };
+  const step = stepOf([bottom, top]);
+  return { at, ticks: Array.from({ length: Math.round((top - bottom) / step) + 1 }, (_, k) => bottom + k * step) };
 }
 
 function axisBelow(x: Scale, height: number, title: string): SVGElement[] {
-  const ends = [x.at(x.ticks[0]), x.at(x.ticks[TICKS - 1])];
+  const middle = (x.at(x.ticks[0]) + x.at(x.ticks[x.ticks.length - 1])) / 2;
   return [
     ...x.ticks.flatMap((value) => [
       svg("path", { class: "grid", d: `M${x.at(value)},0V${height}` }),
       svg("text", { x: x.at(value), y: height + 16, "text-anchor": "middle" }, inPercent(value)),
     ]),
-    svg("text", { class: "title", x: (ends[0] + ends[1]) / 2, y: height + 34, "text-anchor": "middle" }, title),
+    svg("text", { class: "title", x: middle, y: height + 34, "text-anchor": "middle" }, title),
   ];
 }
