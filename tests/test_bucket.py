@@ -5,6 +5,7 @@ import shutil
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -15,13 +16,13 @@ from distributed import Client
 
 from summit_dask import cli
 from summit_dask.facts.config import RunConfig
-from summit_dask.facts.errors import ConfigError, StoreBusyError, StoreError
+from summit_dask.facts.errors import ConfigError, StoreBusyError, StoreError, StoreMismatchError
 from summit_dask.facts.files import Bucket, folder
 from summit_dask.facts.location import use_storage_options
 from summit_dask.questions.info import describe
 from summit_dask.questions.query import attribution_graph
 from summit_dask.questions.verify import verify_store
-from summit_dask.store import bucketlock
+from summit_dask.store import bucketlock, extend
 from summit_dask.store.holder import myself
 from summit_dask.store.lock import holding
 from summit_dask.store.places import stamp, stores_in
@@ -31,6 +32,7 @@ from summit_dask.store.tree import open_store
 from tests.buckets import S3, cut_off, serving, slow, throttled
 from tests.pages import component_of, facts_of, open_page
 from tests.runs import run_here
+from tests.test_append import ROUNDS, given
 from tests.test_store import PARTITION, made, values_of, write_value
 
 VALUE = "activations/a.0/value"
@@ -230,9 +232,82 @@ def _killed_after(copied: int) -> Any:
     return move
 
 
-def _nothing_more(remove: Any) -> Any:
+def _nothing_more(remove: Any, ending: str = ".new") -> Any:
     """Drafts stay, as after a kill."""
-    return lambda self: None if self.path.name.endswith(".new") else remove(self)
+    return lambda self: None if self.path.name.endswith(ending) else remove(self)
+
+
+# Further images
+
+
+@pytest.fixture(scope="module")
+def growing(finished: RunConfig, client: Client, tmp_path_factory: pytest.TempPathFactory) -> tuple[RunConfig, Store]:
+    """A run over 47 images that has read them, with 38 more by now; and the store that has these too, on a disk."""
+    folder = tmp_path_factory.mktemp("growing")
+    given(finished.images, folder / "images", ROUNDS[0])
+    config = finished.replaced(images=folder / "images", out=folder / "store.zarr")
+    run_here(config, client, "extract")
+    given(finished.images, config.images, ROUNDS[2])
+    shutil.copytree(config.out, folder / "grown.zarr")
+    return config, run_here(config.replaced(out=folder / "grown.zarr"), client, "extract", append=True)
+
+
+def stopped_at(when: str, s3: S3, patch: pytest.MonkeyPatch) -> type[BaseException]:
+    """Have an append end before the swap, as by a kill or by a connection that is cut off; or in its middle."""
+    if when == "before":
+        patch.setattr(extend, "_mark", _killed)
+        return _Killed
+    if when == "in the middle":
+        patch.setattr(Bucket, "share", _killed_at(Bucket.share, "store.zarr"))
+        patch.setattr(Bucket, "remove", _nothing_more(Bucket.remove, ".append"))
+        return _Killed
+    s3.fault = cut_off(".append/store.zarr/activations/upper/value/c/0", 1000)
+    return StoreError
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("when", "n_images"), [("before", 47), ("cut off", 47), ("in the middle", 85)])
+def test_an_append_that_is_stopped_leaves_a_store_to_read_and_the_next_one_ends_it(
+    when: str,
+    n_images: int,
+    growing: tuple[RunConfig, Store],
+    s3: S3,
+    client: Client,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config, grown = growing
+    place = s3.place(f"{when}/store.zarr")
+    place.fs.put(str(config.out), place.path, recursive=True)
+    config = config.replaced(out=str(place))
+    with monkeypatch.context() as patch, pytest.raises(stopped_at(when, s3, patch)):
+        run_here(config, client, "extract", append=True)
+    s3.fault = None
+    left = Store.open(place)
+    assert left.header.n_images == n_images
+    assert left.read("activations/upper/value", slice(32)).any()
+    with pytest.raises(StoreMismatchError, match="Give --append") if n_images == 47 else nullcontext():
+        run_here(config, client, "extract")
+    store = run_here(config, client, "extract", append=True)
+    assert bytes_of(store) == bytes_of(grown)
+    beside = {name.split("/")[0] for name in folder(place.parent).sizes()}
+    assert beside == {"store.zarr", "store.zarr.network"} or beside == {"store.zarr"}
+
+
+def _killed(*_: object) -> None:
+    raise _Killed
+
+
+def _killed_at(share: Any, name: str) -> Any:
+    """A process that is killed when half of what it copies to a store of this name is there, its zarr.json not."""
+
+    def half(self: Bucket, names: list[str], to: Any) -> None:
+        if to.name != name or to.parent.name.endswith(".append"):
+            share(self, names, to)
+            return
+        share(self, names[: len(names) // 2], to)
+        raise _Killed
+
+    return half
 
 
 # The lock

@@ -80,6 +80,10 @@ class Folder(ABC):
         """Remove it with all that it holds, if it is there."""
 
     @abstractmethod
+    def share(self, names: Sequence[str], to: Location) -> None:
+        """Have some files in another folder too, whose bytes don't come through here."""
+
+    @abstractmethod
     def sweep(self) -> None:
         """Remove files that a killed process left half-written."""
 
@@ -158,6 +162,11 @@ class Disk(Folder):
     def remove(self) -> None:
         """See `Folder`."""
         shutil.rmtree(self.path, ignore_errors=True)
+
+    def share(self, names: Sequence[str], to: Location) -> None:
+        """See `Folder`."""
+        for name in names:
+            _link(self.path / name, Path(str(to)) / name)
 
     def sweep(self) -> None:
         """See `Folder`."""
@@ -271,17 +280,22 @@ class Bucket(Folder):
         with self.reached("Writing"), suppress(FileNotFoundError):
             self.fs.rm(self.root, recursive=True)
 
+    def share(self, names: Sequence[str], to: Location) -> None:
+        """See `Folder`."""
+        place = folder(to)
+        assert isinstance(place, Bucket), "folders of one place share files"
+        if names:
+            with place.reached("Writing"):
+                self.fs.copy([f"{self.root}/{name}" for name in names], [f"{place.root}/{name}" for name in names])
+
     def sweep(self) -> None:
         """See `Folder`: there are none."""
 
     def move(self, to: UPath) -> None:
         """Take another folder's place; may be done again where it was cut off."""
-        place = Bucket(to)
-        place.remove()
-        names = sorted(self.sizes())
-        with place.reached("Writing"):
-            for some in ([name for name in names if name != HEAD], [HEAD]):
-                self.fs.copy([f"{self.root}/{name}" for name in some], [f"{place.root}/{name}" for name in some])
+        Bucket(to).remove()
+        self.share([name for name in sorted(self.sizes()) if name != HEAD], to)
+        self.share([HEAD], to)
 
     def reached(self, doing: str, name: str = "", *expected: type[Exception]) -> AbstractContextManager[None]:
         """See the function."""
@@ -372,6 +386,10 @@ class Zip(Folder):
         """See `Folder`."""
         raise self.refused()
 
+    def share(self, names: Sequence[str], to: Location) -> None:
+        """See `Folder`."""
+        raise self.refused()
+
     def sweep(self) -> None:
         """See `Folder`."""
         raise self.refused()
@@ -383,6 +401,16 @@ class Zip(Folder):
 
 def _or_none(content: object) -> Hashable:
     return content if isinstance(content, bytes) else 0
+
+
+def _link(source: Path, target: Path) -> None:
+    """A second name of a file, or a copy where the disk has no such thing."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
 
 
 def _modified(path: Path) -> int:

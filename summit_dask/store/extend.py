@@ -1,19 +1,15 @@
 """A store that gets further images: laid out anew beside the old one, whose measured files it takes over, then swapped.
 
-    store.zarr.append/    tables of all images; the files of measured partitions are links to the old store's
-    store.zarr        ->  store.zarr.old/
-    store.zarr.append ->  store.zarr
-    store.zarr.old/       is deleted
+    store.zarr.append/store.zarr/    tables of all images; files of measured partitions are the old store's: links on a
+                                     disk, copies in a bucket that the server makes
+    store.zarr.append/store.zarr  -> store.zarr                                                       (see `swap`)
 
-Killed before the first renaming, the store is the old one; between the two there is none, and `settle` puts the old one
-back; after the second it is the new one, with partitions still to be measured. What is left lying `settle` deletes.
+Killed before the swap, the store is the old one. In the middle of it, there is none on a disk, and `settle` puts the
+old one back; in a bucket readers find the new one where it was drafted (see `standing_in`), and `settle` ends the swap.
+After it the store is the new one, with partitions still to be measured. What is left lying `settle` deletes.
 """
 
-import glob
-import os
-import shutil
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,11 +17,13 @@ from numpy.typing import NDArray
 
 from summit_dask.facts import schema
 from summit_dask.facts.addresses import measured_arrays
-from summit_dask.facts.errors import StoreError
+from summit_dask.facts.files import folder
 from summit_dask.facts.location import Location
+from summit_dask.store.durable import flush
 from summit_dask.store.header import Header
 from summit_dask.store.lock import holding
-from summit_dask.store.store import Store, Table, writing
+from summit_dask.store.store import Store, Table, additions, writing
+from summit_dask.store.swap import replace, restore
 
 
 def extend(store: Store, header: Header, tables: Mapping[str, Table]) -> Store:
@@ -41,77 +39,41 @@ def extend(store: Store, header: Header, tables: Mapping[str, Table]) -> Store:
     Raises
     ------
     StoreError
-        If the store lies in a bucket.
+        If there is no room, or the place can't be written.
     """
-    path = _on_disk(store)
+    path = store.path
     with holding(path), writing(path):
         settle(path)
-        made = Store.create(_draft(path), header, tables)
-        for index in range(store.header.n_partitions):
-            _take_over(store, path, _draft(path), index)
+        drafts = additions(path)
+        made = Store.create(drafts / path.name, header, tables)
+        folder(path).share(_taken_over(store), made.path)
         _mark(store, made)
-        if store.has("pictures"):
-            shutil.copytree(path / "pictures", _draft(path) / "pictures", copy_function=_link)
-        path.rename(_old(path))
-        _draft(path).rename(path)
-        shutil.rmtree(_old(path))
+        flush(made.path)
+        replace(path.parent, drafts, path.name)
+        folder(drafts).remove()
     return Store.open(path, writable=True)
-
-
-def _on_disk(store: Store) -> Path:
-    if isinstance(store.path, Path):
-        return store.path
-    raise StoreError(
-        f"{store.path} lies in a bucket, where nothing can be appended. Copy it to a disk, append there, and copy it "
-        "back."
-    )
 
 
 def settle(path: Location) -> None:
     """Put right what a killed `extend` left."""
-    if not isinstance(path, Path):
-        return
-    if _old(path).exists() and not path.exists():
-        _old(path).rename(path)
-    draft = _draft(path)
-    for leftover in (_old(path), draft, draft.with_name(f"{draft.name}.init")):
-        shutil.rmtree(leftover, ignore_errors=True)
+    restore(path.parent, additions(path))
+    folder(additions(path)).remove()
 
 
 def is_left(path: Location) -> bool:
     """Whether a killed `extend` left anything."""
-    if not isinstance(path, Path):
-        return False
-    return any(path.parent.glob(f"{glob.escape(path.name)}.append*")) or _old(path).exists()
+    return folder(additions(path)).is_there()
 
 
-def _draft(path: Path) -> Path:
-    return path.with_name(f"{path.name}.append")
-
-
-def _old(path: Path) -> Path:
-    return path.with_name(f"{path.name}.old")
-
-
-def _take_over(store: Store, path: Path, made: Path, index: int) -> None:
-    """The files of a partition; a partly filled one's are as long as a full one's."""
+def _taken_over(store: Store) -> list[str]:
+    """The files of measured partitions, a partly filled one's are as long as a full one's; and pictures of channels."""
     of_images = [address for address in schema.MEASURED_OF_IMAGES if store.has(address)]
-    for address in (*measured_arrays(store.layer_graph, store.header.run.config), *of_images):
-        file = f"{address}/c/{index}"
-        if (path / file).is_dir():
-            shutil.copytree(path / file, made / file, copy_function=_link, dirs_exist_ok=True)
-        elif (path / file).exists():
-            _link(path / file, made / file)
-
-
-def _link(source: str | Path, target: str | Path) -> None:
-    """A second name of the file, or a copy where the disk has no such thing."""
-    Path(target).parent.mkdir(parents=True, exist_ok=True)
-    Path(target).unlink(missing_ok=True)
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
+    measured = {*measured_arrays(store.layer_graph, store.header.run.config), *of_images}
+    return [
+        name
+        for name in folder(store.path).sizes()
+        if name.startswith("pictures/") or ("/c/" in name and name.partition("/c/")[0] in measured)
+    ]
 
 
 def _mark(store: Store, made: Store) -> None:

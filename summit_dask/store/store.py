@@ -34,7 +34,7 @@ from summit_dask.store.durable import flush
 from summit_dask.store.header import Header
 from summit_dask.store.lock import holding
 from summit_dask.store.metadata import CHECKSUM, checksum, root_of
-from summit_dask.store.swap import appear, replace, restore
+from summit_dask.store.swap import appear, replace, restore, standing_in
 from summit_dask.store.zarrstore import zarr_place
 
 FINGERPRINT = "fingerprint"
@@ -54,8 +54,8 @@ class Store(StoredArrays):
         StoreError, StoreVersionError
             If there is none at that place, it is broken, or of another format version.
         """
-        place = located(path)
-        store = cls(place, _open_group(place, writable), renewed)
+        place, group = _opened(located(path), writable)
+        store = cls(place, group, renewed)
         store.header  # noqa: B018 - checks the version before anything else happens
         return store
 
@@ -294,13 +294,18 @@ def is_taken(path: Location) -> bool:
 def _is_begun(path: Location) -> bool:
     """Whether a store was being laid out there, or got further images, when it stopped."""
     if isinstance(path, Path):
-        return any(path.with_name(path.name + ending).exists() for ending in (".init", ".old"))
-    return folder(_layout_of(path)).is_there()
+        return _layout_of(path).exists() or additions(path).exists()
+    return folder(_layout_of(path)).is_there() or folder(additions(path)).is_there()
 
 
 def _layout_of(path: Location) -> Location:
     """Where a store lies while it is laid out."""
     return path.with_name(f"{path.name}.init")
+
+
+def additions(path: Location) -> Location:
+    """Where a store is laid out anew that gets further images."""
+    return path.with_name(f"{path.name}.append")
 
 
 def located(path: Location | str) -> Location:
@@ -318,6 +323,17 @@ def located(path: Location | str) -> Location:
             f"There is no store at {path} that can be read: {error}. Check the address; some need a package of their "
             "own, as s3:// needs s3fs."
         ) from error
+
+
+def _opened(path: Location, writable: bool) -> tuple[Location, zarr.Group]:
+    """A store and where it is read: beside its place, if it is on its way there with further images."""
+    try:
+        return path, _open_group(path, writable)
+    except StoreError:
+        draft = None if writable else standing_in(additions(path), path.name)
+        if draft is None:
+            raise
+        return draft, _open_group(draft, writable)
 
 
 def _open_group(path: Location, writable: bool) -> zarr.Group:

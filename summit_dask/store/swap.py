@@ -2,10 +2,11 @@
 
 disk      group -> aside, draft -> group           a kill between the two: put back what was moved aside
 bucket    note the group, remove the old one,      a kill after the note: take these steps again; readers see the
-          copy the draft, its zarr.json last,      group as not there until they are done
-          remove the note
+          copy the draft, its zarr.json last,      group as not there until they are done; a whole store, where it was
+          remove the note                          drafted (see `standing_in`)
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from upath import UPath
@@ -46,6 +47,13 @@ def restore(place: Location, drafts: Location) -> None:
         _copy(place, noted, noted.read(_NOTE).decode())
 
 
+def standing_in(drafts: Location, group: str) -> Location | None:
+    """In a bucket, the whole draft that is taking the place of a group just now, or was when its process was killed."""
+    if isinstance(drafts, Path) or Bucket(drafts).size(_NOTE) is None:
+        return None
+    return drafts / group
+
+
 def _on_disk(beside: Location) -> Path:
     assert isinstance(beside, Path), "drafts lie beside their place"
     return beside
@@ -71,11 +79,20 @@ def _replace_on_disk(place: Path, drafts: Path, group: str) -> None:
 
 
 def _put_back(place: Path, aside: Path) -> None:
-    for file in sorted(aside.rglob(HEAD), key=lambda path: len(path.parts)):  # a group comes before what is inside
-        old = place / file.parent.relative_to(aside)
-        if file.exists() and not old.exists():
-            file.parent.rename(old)
+    for group in _groups(aside):
+        old = place / group.relative_to(aside)
+        if not old.exists():
+            group.rename(old)
+
+
+def _groups(inside: Path) -> Iterator[Path]:
+    """The outermost ones."""
+    if (inside / HEAD).exists():
+        yield inside
+    elif inside.is_dir():
+        for child in sorted(inside.iterdir()):
+            yield from _groups(child)
 
 
 def _aside(drafts: Path) -> Path:
-    return drafts / "old"
+    return drafts / "moved-aside"
