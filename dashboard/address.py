@@ -66,6 +66,11 @@ def text(name: str) -> Form:
     return _of_one(name, lambda given: given)
 
 
+def texts(name: str) -> Form:
+    """Any number of texts, each once: a parameter that stands as often as there are texts."""
+    return Form(lambda query: tuple(dict.fromkeys(query.get(name, ()))) or None, lambda values: {name: [*values]})
+
+
 def whole(name: str) -> Form:
     """A whole number from 0 on."""
     return _of_one(name, _whole)

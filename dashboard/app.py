@@ -20,6 +20,7 @@ PAGES = {
     "layers": "Layers",
     "classes": "Class",
     "evidence": "Evidence",
+    "across": "Across",
     "run": "Run",
 }
 
@@ -68,9 +69,11 @@ def _header(data: StoreData) -> None:
     wanted = session.selection()
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="top"):
         components.facts("header", "Summit", run_facts(data), level=1)
+        are_several = len(stores_in(session.folder())) > 1
         for name, title in PAGES.items():
-            st.page_link(session.page(name), label=title, query_params=wanted.to_query())
-        if len(stores_in(session.folder())) > 1:
+            if name != "across" or are_several:
+                st.page_link(session.page(name), label=title, query_params=wanted.to_query())
+        if are_several:
             st.button("Stores", type="tertiary", on_click=lambda: session.show(Selection()))
 
 

@@ -8,6 +8,11 @@ from summit_dask.facts.layergraph import LayerGraph
 from summit_dask.facts.wording import notes_in_words
 
 
+def letters(name: str) -> str:
+    """A name in which Markdown finds nothing to format, for labels."""
+    return "".join(f"\\{letter}" if letter in "\\`*_{}[]()<>#+-.!|~$:&" else letter for letter in name)
+
+
 def heading(title: str) -> None:
     """A heading as `st.subheader` makes it, but for Markdown and HTML in it."""
     st.html(f"<h3>{html.escape(title)}</h3>")

@@ -88,6 +88,8 @@ class Selection:
         What the class's graph is held against; None shows it alone.
     other
         Name of another store, whose network's channels and layers are held against this one's.
+    across
+        Names of the stores that classes are followed through after this one; none stands for all that can be.
     """
 
     store: Annotated[str | None, address.text("store")] = None
@@ -108,6 +110,7 @@ class Selection:
     pair: Annotated[Pair | None, address.named("graphs", {pair.name: pair for pair in PAIRS})] = None
     vs: Annotated[Versus | None, address.spelled("vs", Versus.read)] = None
     other: Annotated[str | None, address.text("other")] = None
+    across: Annotated[tuple[str, ...], address.texts("across")] = ()
 
     @classmethod
     def from_query(cls, query: address.Query) -> Self:

@@ -333,7 +333,10 @@ def match(a: Location, b: Location, kind: str) -> None:
 @click.option("--format", "kind", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True)
 @storage_options
 def across(stores: tuple[Location, ...], kind: str) -> None:
-    """Hold stores of one layer graph against the first: checkpoints, or clean and shifted images, class by class."""
+    """Hold stores of one layer graph against the first: checkpoints, or clean and shifted images, class by class.
+
+    Similarity to the first, accuracy, and necessity of the graph where a store has evidence.
+    """
     from summit_dask.questions.across import across_stores, printed
 
     if len(stores) < 2:

@@ -12,8 +12,10 @@ from PIL import Image
 from summit_dask import across, open_store
 from summit_dask.cli import commands
 from summit_dask.facts.errors import StoreMismatchError
+from summit_dask.questions.across import across_stores, printed
+from summit_dask.store.store import Store
 from tests.networks import write_images
-from tests.stores import layer_graph, make_store
+from tests.stores import add_evidence, layer_graph, make_store
 
 ROOT = Path(__file__).parents[1]
 LAYERS = ("stem", "mixed1", "mixed2", "mixed3")
@@ -43,6 +45,24 @@ def test_classes_are_held_against_themselves_in_the_first_store(stores: list[Pat
         assert row.accuracy == tables["n_correct"].values[place] / tables["n_images"].values[place]
 
 
+def test_necessity_is_that_of_graphs_that_were_tested(tmp_path: Path) -> None:
+    paths = [tmp_path / "untested.zarr", tmp_path / "tested.zarr"]
+    for path in paths:
+        make_store(path, n_classes=3, images_per_class=4, parts=("matrices", "graphs"))
+    add_evidence(paths[1])
+    necessity = across([open_store(path) for path in paths]).set_index(["class", "store"])["necessity"].unstack()
+    assert necessity[0].isna().all()
+    stored = open_store(paths[1])["evidence/activation-influence/necessity"].sel(choice="graph")
+    np.testing.assert_array_equal(necessity[1], stored)
+    assert "similarity 1.00, accuracy" in printed(across_stores(paths)) and ", necessity " in printed(
+        across_stores(paths)
+    )
+    store = Store.open(paths[1], writable=True)
+    with store.changing():
+        store.finish("graphs/activation-influence", 99)  # made again
+    assert across([open_store(path) for path in paths])["necessity"].isna().all()
+
+
 def test_other_layers_are_refused(stores: list[Path], tmp_path: Path) -> None:
     make_store(tmp_path / "other.zarr", parts=("matrices",), graph=layer_graph((8, 12, 20, 10)))
     with pytest.raises(StoreMismatchError, match=r"Store 1 has other layers .* mixed2 has 16 channels in a and 20"):
@@ -57,7 +77,7 @@ def test_the_command_names_the_stores(stores: list[Path]) -> None:
     assert lines[0] == "Means over 5 classes; then those that change most:"
     assert lines[1].startswith(f"  {stores[0]}: similarity 1.00, accuracy ")
     assert json.loads(said("--format=json"))[1]["store"] == str(stores[1])
-    assert said("--format=csv").startswith("class,store,n_images,accuracy,similarity\n")
+    assert said("--format=csv").startswith("class,store,n_images,accuracy,similarity,necessity\n")
     alone = CliRunner().invoke(commands, ["across", str(stores[0])])
     assert "two stores or more, found 1" in alone.output
 

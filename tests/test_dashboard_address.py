@@ -61,6 +61,7 @@ _FIELDS: dict[str, hst.SearchStrategy[Any]] = {
     | hst.builds(Versus, hst.just("image"), images=hst.tuples(hst.integers(0, 10**6)))
     | hst.builds(Versus, hst.just("strategy"), hst.integers(0, 99).map(str)),
     "other": hst.none() | _texts,
+    "across": hst.lists(_texts, max_size=3, unique=True).map(tuple),
 }
 
 #: A selection none of whose fields has its default, and the address that says it.
@@ -83,12 +84,13 @@ _OTHER = Selection(
     Pair("relevance", "contribution"),
     Versus("images", images=(3, 8, 12)),
     "b&w.zarr",
+    ("c.zarr", "a.zarr"),
 )
 _ITS_ADDRESS = (
     "store=digits.zarr&class=n01440764&layer=stem&channel=3&pin_layer=mixed2&pin_channel=8&sort=worst"
     "&search=crane+%26+co&least_count=2&width=0.5&height=3&scale=all&only_effective=1&p=0.1&mass=0.25"
     "&out_layer=stem&out_layer=mixed1&out_channel=1&out_channel=0&keep_excluded=1&alone=1&misclassified=1"
-    "&graphs=relevance-contribution&vs=images%3A3.8.12&other=b%26w.zarr"
+    "&graphs=relevance-contribution&vs=images%3A3.8.12&other=b%26w.zarr&across=c.zarr&across=a.zarr"
 )
 
 

@@ -41,6 +41,7 @@ BEGINNING = {
     "classes": "class",
     "evidence": "Evidence: do the graphs hold when the network is touched?",
     "run": "progress",
+    "across": "Across stores: how each class changes from store to store",
 }
 
 KINDS = ["complete", "imported", "imported_classes", "half_finished"]

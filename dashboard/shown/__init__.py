@@ -6,6 +6,7 @@ graphs, reselect              an attribution graph: its drawing, cards and files
 channels, images, likeness    tables about channels, single images, and what is like what
 photographs, strategies       single images as pictures; a class's images parted by what they use
 sharing, about                how classes share channels; what a store was made of
+beside, networks              the folder's other stores: which can be compared, and how their networks answer
 badge, proof                  what evidence says of a graph, in a sentence and in tables
 figures                       charts
 """

@@ -1,22 +1,17 @@
 """Choosing what the class's graph is held against: beside the class's name, and in the header of a pair."""
 
-from collections.abc import Sequence
-from typing import Any
-
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from dashboard import session
 from dashboard.data import StoreData
 from dashboard.kept import kept_with_store
-from dashboard.plain import remark
+from dashboard.plain import letters, remark
 from dashboard.selection import STORED, Selection
-from dashboard.shown import images, likeness, measures
-from dashboard.shown.sides import Side, why_no_groups, why_unlike
+from dashboard.shown import beside, images, likeness, measures
+from dashboard.shown.sides import Side, why_no_groups
 from dashboard.versus import Versus
 from summit_dask.facts import wording
-from summit_dask.facts.errors import SummitError
-from summit_dask.store.places import stores_in
 
 #: Classes that have a button of their own, of each kind; images to choose from.
 MOST, MOST_LISTED = 4, 500
@@ -50,13 +45,13 @@ def choices(data: StoreData, wanted: Selection, class_index: int) -> None:
     with st.container(horizontal=True, gap="small"):
         for index, reasons in _likely(data, wanted, class_index).items():
             label = data.classes["label"].iloc[index]
-            _button(" · ".join([_plain(label), *reasons]), Versus("class", data.facts(index).folder))
+            _button(" · ".join([letters(label), *reasons]), Versus("class", data.facts(index).folder))
     _any_class(data, class_index)
     _groups(data, wanted, class_index)
     if wanted.how != STORED:
         _button("The graph as it was stored", Versus("stored"))
-    for name in _stores(data):
-        _button(f"This class in {_plain(name)}", Versus("store", name))
+    for name in beside.alike(data):
+        _button(f"This class in {letters(name)}", Versus("store", name))
 
 
 def _ends(wanted: Selection) -> None:
@@ -75,11 +70,6 @@ def _swap() -> None:
 
 def _button(label: str, vs: Versus, why_not: str = "") -> None:
     st.button(label, key=f"vs {vs}", on_click=_choose, args=(vs,), disabled=bool(why_not), help=why_not or None)
-
-
-def _plain(name: str) -> str:
-    """A name in which Markdown finds nothing to format."""
-    return "".join(f"\\{letter}" if letter in "\\`*_{}[]()<>#+-.!|~$:&" else letter for letter in name)
 
 
 def _likely(data: StoreData, wanted: Selection, class_index: int) -> dict[int, list[str]]:
@@ -160,17 +150,3 @@ def _images(data: StoreData, class_index: int) -> dict[int, str]:
     table = images.of_class(data, class_index).head(MOST_LISTED)
     rows = zip(table["image"], table["file"], table["prediction 1"], table["probability 1"], strict=True)
     return {image: f"{file.rpartition('/')[2]}: {name}, {share:.0%}" for image, file, name, share in rows}
-
-
-@kept_with_store(1)
-def _stores(data: StoreData) -> Sequence[str]:
-    """The other stores of the folder, of the same network's layers."""
-    others = [path for path in stores_in(session.folder()) if path != data.path]
-    return [path.name for path in others if _is_alike(data, path)]
-
-
-def _is_alike(data: StoreData, path: Any) -> bool:
-    try:
-        return not why_unlike(data, StoreData(path))
-    except SummitError:
-        return False

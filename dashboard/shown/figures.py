@@ -3,6 +3,7 @@
 from typing import Any
 
 import altair as alt
+import numpy as np
 import pandas as pd
 
 #: Okabe and Ito's colours, which the colour-blind can tell apart.
@@ -57,18 +58,23 @@ def stacked(table: pd.DataFrame, description: str) -> Any:
 
 
 def lines(table: pd.DataFrame, x: str, y: str, line: str, title: str, description: str) -> Any:
-    """A line per value of a column over the layers in their order."""
+    """A line per value of a column over places in their order, layers or stores; from 0 to 1, or what is beyond."""
     return (
         alt.Chart(table)
         .mark_line(point=True, strokeWidth=2)
         .encode(
             x=alt.X(f"{x}:N", sort=None, title=None, axis=alt.Axis(labelAngle=-30)),
-            y=alt.Y(f"{y}:Q", title=title, scale=alt.Scale(domain=[0, 1])),
+            y=alt.Y(f"{y}:Q", title=title, scale=alt.Scale(domain=reach(table[y]))),
             color=alt.Color(f"{line}:N", sort=None, legend=LEGEND, scale=alt.Scale(range=COLOURS)),
             tooltip=list(table.columns),
         )
         .properties(height=280, description=description)
     )
+
+
+def reach(values: "pd.Series[float]") -> list[float]:
+    """Ends of an axis: 0 and 1, or what is beyond; NaN counts for nothing."""
+    return [float(np.nanmin([0.0, *values])), float(np.nanmax([1.0, *values]))]
 
 
 def users(table: pd.DataFrame, description: str) -> Any:

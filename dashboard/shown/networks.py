@@ -10,12 +10,12 @@ from dashboard.data import StoreData, open_data
 from dashboard.kept import kept_with_store
 from dashboard.plain import heading, notice
 from dashboard.selection import Selection
+from dashboard.shown import beside
 from dashboard.shown.classtable import packed
 from dashboard.shown.graphs import node_picture
 from summit_dask.facts import wording
 from summit_dask.facts.errors import SummitError
 from summit_dask.facts.layergraph import Channel
-from summit_dask.store.places import stores_in
 
 if TYPE_CHECKING:
     from summit_dask.questions.match import AlikeLayers, Network
@@ -26,7 +26,7 @@ N_MATCHES = 6
 
 def matches(data: StoreData, wanted: Selection, channel: Channel) -> None:
     """The channels of another network that answer as this one does."""
-    if not _are_there(data) or not data.has("activations", channel.layer):
+    if not beside.others(data) or not data.has("activations", channel.layer):
         return
     st.subheader("In other networks", anchor=False)
     st.caption("Channels that rise and fall over the same images as this one does.")
@@ -36,7 +36,7 @@ def matches(data: StoreData, wanted: Selection, channel: Channel) -> None:
 
 def alike_layers(data: StoreData, wanted: Selection) -> None:
     """Every layer against every layer of another network."""
-    if not _are_there(data) or not data.has("activations"):
+    if not beside.others(data) or not data.has("activations"):
         return
     st.subheader("Against another network", anchor=False)
     st.caption(
@@ -46,28 +46,20 @@ def alike_layers(data: StoreData, wanted: Selection) -> None:
         _heatmap(data, other)
 
 
-def _are_there(data: StoreData) -> bool:
-    return bool(_others(data))
-
-
-def _others(data: StoreData) -> list[str]:
-    return [path.name for path in stores_in(session.folder()) if path.name != data.path.name]
-
-
 def _choose(data: StoreData, wanted: Selection) -> StoreData | None:
     """The other store, which the address says."""
-    others = _others(data)
+    others = beside.others(data)
     st.session_state["other network"] = wanted.other if wanted.other in others else None
     st.selectbox(
         "Other network",
-        others,
+        list(others),
         key="other network",
         placeholder="Choose a store",
         width=400,
         on_change=lambda: session.change(other=st.session_state["other network"]),
     )
     name = st.session_state["other network"]
-    return open_data(next(path for path in stores_in(session.folder()) if path.name == name)) if name else None
+    return open_data(others[name]) if name else None
 
 
 def _matches(data: StoreData, channel: Channel, other: StoreData) -> None:

@@ -21,6 +21,7 @@ from dashboard.data import StoreData, open_data
 from dashboard.evidence import marks_of
 from dashboard.selection import STORED, Reselection, Selection
 from dashboard.shown import images, measures, strategies
+from dashboard.shown.beside import why_unlike
 from dashboard.versus import PARTED, Versus
 from summit_dask.arrays.graph.attribution import ClassGraph, Marks
 from summit_dask.arrays.graph.edges import ClassCounts
@@ -120,17 +121,6 @@ def _elsewhere(data: StoreData, name: str, class_index: int, pair: Pair, how: Re
         raise StoreIncompleteError(f"{name} has no graphs with {pair.words} to compare with.")
     side = _class_side(other, other.index_of[facts.folder], pair, how)
     return _called(side, f"{facts.label} in {name}")
-
-
-def why_unlike(data: StoreData, other: StoreData) -> str:
-    """Why graphs of two stores can't be held against each other; empty if they can."""
-    shapes = [[(layer.name, layer.channels) for layer in known.layer_graph.layers] for known in (data, other)]
-    if shapes[0] != shapes[1]:
-        return "its network has other layers"
-    masses = [known.options.mass for known in (data, other)]
-    if masses[0] != masses[1]:
-        return f"channels are counted with mass {masses[1]:g} there and {masses[0]:g} here"
-    return ""
 
 
 def _groups(data: StoreData, vs: Versus, class_index: int, pair: Pair, how: Reselection) -> tuple[Side, Side]:
