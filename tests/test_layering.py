@@ -17,13 +17,13 @@ RANK = {
     "arrays": 1,
     "network": 2,
     "images": 2,
-    "store": 2,
-    "measure": 3,
-    "stages": 4,
-    "questions": 5,
-    "formats": 6,
+    "store": 3,
+    "measure": 4,
+    "stages": 5,
+    "questions": 6,
+    "formats": 7,
 }
-TOP = 7
+TOP = 8
 
 #: What a folder must not know of the outside world.
 FOREIGN = {
