@@ -2,14 +2,16 @@
 
     python benchmarks/site.py IMPORTED [--out FOLDER] [--rounds N]
 
-IMPORTED is a store imported from the original's data ('summit-dask import-summit'): 1000 classes of InceptionV1. Few of
-its channels have pictures, so a copy is made in which each channel of any graph has those of one that has some, a
-picture and ten examples; the copy is what is written, and looked at behind a server of this machine.
+IMPORTED is a store imported from the original's data ('summit-dask import-summit'): 1000 classes of InceptionV1. From
+its graphs and pictures a complete store is made (see `imagenet`), in which each channel of any graph has a picture and
+ten examples; its site is what is written, and looked at behind a server of this machine.
 
 size              bytes of all files, and their number
 write             seconds of the whole command; its CPU time
-first view        from the address to the drawn graph, in a browser that has no file of the page yet (median, largest)
-class             from the click in the list to the new graph drawn (median, largest)
+first view        from the address to the drawn graph, in a browser that has no file of the page yet (median, largest);
+                  work: of that, seconds in which the page's own thread worked
+class             from the click in the list to the new graph drawn with its pictures (median, largest)
+versus            the same from the click on "vs"
 
 The browser is SUMMIT_CHROMIUM or the chromium on PATH. Prints JSON.
 """
@@ -24,21 +26,16 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import cycle
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-import numpy as np
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from summit_dask.facts.pairs import PAPERS
-from summit_dask.store.pictures import add_pictures, read_pictures
-from summit_dask.store.store import Store
+from benchmarks.imagenet import make_store
 
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 DRAWN = ".stage[data-drawn] .node"
-SHOWN_KINDS = ("channel", *(f"dataset-p-{k}" for k in range(10)))
 
 #: Click, then look at every frame until something has changed; milliseconds.
 CLICK = """
@@ -61,30 +58,6 @@ async ([what, n, changed, attribute]) => {
   return performance.now() - start;
 }
 """
-
-
-def with_pictures(imported: Path, copy: Path) -> None:
-    """A copy in which every channel of a graph has a picture and ten examples."""
-    shutil.copytree(imported, copy)
-    store = Store.open(copy, writable=True)
-    layers = store.read(f"{PAPERS.group}/node_layer"), store.read(f"{PAPERS.group}/node_channel")
-    with store.changing():
-        for place, layer in enumerate(store.layer_graph.layers):
-            if not layer.visible:
-                continue
-            known = read_pictures(store, layer.name)
-            givers = cycle(sorted({channel for channel, kind in known if kind == "channel"}))
-            own = np.unique(layers[1][layers[0] == place]).tolist()
-            add_pictures(store, layer.name, dict(_given(known, own, givers)))
-
-
-def _given(
-    known: dict[tuple[int, str], bytes], channels: list[int], givers: Iterator[int]
-) -> Iterator[tuple[tuple[int, str], bytes]]:
-    for channel, giver in zip(channels, givers, strict=False):
-        for kind in SHOWN_KINDS:
-            if (giver, kind) in known:
-                yield (channel, kind), known[giver, kind]
 
 
 def write(store: Path, folder: Path) -> dict[str, float]:
@@ -114,26 +87,29 @@ def served(folder: Path, port: int = 8761) -> Iterator[str]:
 
 def look(browser: Browser, address: str, rounds: int) -> dict[str, Any]:
     """All times of the pages, in milliseconds."""
-    views = [first_view(browser, address)[1] for _ in range(rounds)]
-    page, _ = first_view(browser, address)
+    views = [first_view(browser, address) for _ in range(rounds)]
+    page = views[-1][0]
     page.wait_for_selector(".space .row")
-    classes = [_click(page, ".space .row", 2 + k % 5, ".stage", "data-drawn") for k in range(3 * rounds)]
-    return {
-        "first_view": median(views),
-        "first_view_largest": max(views),
-        "class": median(classes),
-        "class_largest": max(classes),
-        "load": os.getloadavg()[0],
+    clicks = {
+        "class": [_click(page, ".space .row", 2 + k % 5, ".stage", "data-drawn") for k in range(3 * rounds)],
+        "versus": [_click(page, ".space .vs", 2 + k % 5, ".stage", "data-drawn") for k in range(rounds)],
     }
+    times = {"first_view": [took for _, took, _ in views], "first_view_work": [work for *_, work in views], **clicks}
+    found = {name: median(values) for name, values in times.items()}
+    return {**found, **{f"{name}_largest": max(values) for name, values in times.items()}, "load": os.getloadavg()[0]}
 
 
-def first_view(browser: Browser, address: str) -> tuple[Page, float]:
-    """A page of a browser that knows nothing yet, and the milliseconds until its graph was drawn."""
+def first_view(browser: Browser, address: str) -> tuple[Page, float, float]:
+    """A page of a browser that knows nothing yet, and milliseconds: until its graph was drawn, and of its own work."""
     page = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
+    session = page.context.new_cdp_session(page)
+    session.send("Performance.enable")
     start = time.perf_counter()
     page.goto(address, wait_until="commit")
     page.wait_for_selector(DRAWN)
-    return page, 1000 * (time.perf_counter() - start)
+    took = 1000 * (time.perf_counter() - start)
+    metrics = {metric["name"]: metric["value"] for metric in session.send("Performance.getMetrics")["metrics"]}
+    return page, took, 1000 * metrics["TaskDuration"]
 
 
 def _click(page: Page, what: str, n: int, changed: str, attribute: str) -> float:
@@ -143,7 +119,7 @@ def _click(page: Page, what: str, n: int, changed: str, attribute: str) -> float
 
 
 def main() -> None:
-    """Write the site of a copy with pictures, and look at it."""
+    """Make the store, write its site, and look at that."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("imported", type=Path)
     parser.add_argument("--out", type=Path, default=Path("site-benchmark"))
@@ -153,8 +129,9 @@ def main() -> None:
     if not chromium:
         sys.exit("No Chromium found; install it or set SUMMIT_CHROMIUM to its path.")
     store, folder = given.out / "store", given.out / "site"
+    given.out.mkdir(exist_ok=True)
     if not store.exists():
-        with_pictures(given.imported, store)
+        make_store(given.imported, store)
     figures: dict[str, Any] = write(store, folder)
     with sync_playwright() as playwright, served(folder) as address:
         browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)

@@ -20,6 +20,7 @@ from dashboard.versus import Versus
 from summit_dask import open_store
 from summit_dask.facts.layergraph import Channel
 from summit_dask.notebook import show
+from summit_dask.store.channelnames import Called, write_name
 from tests.chromium import launched, sync_api
 from tests.pairs import add_pair
 from tests.stores import AWKWARD_NAMES, add_evidence, make_store, skip_layer_graph
@@ -142,6 +143,18 @@ def test_the_keyboard_finds_classes_and_channels(served: str, page: "sync_api.Pa
     page.get_by_role("link", name="Layers").click()
     page.get_by_role("heading", name="Layers: how classes share channels").wait_for()
     assert "layer=mixed2" in page.url
+
+
+def test_what_people_call_a_channel_finds_it(tmp_path: Path, page: "sync_api.Page") -> None:
+    make_store(tmp_path / "store", parts={"graphs"})
+    write_name(tmp_path / "store", Channel("mixed1", 2), Called("snake <scales>", "also fish"))
+    write_site(open_source(tmp_path / "store"), tmp_path / "site", "Summit")
+    opened(page, (tmp_path / "site/index.html").as_uri())
+    page.keyboard.press("/")
+    page.keyboard.type("SCALES")
+    page.keyboard.press("Enter")
+    page.get_by_role("heading", name="mixed1 · channel 2 · snake <scales>").wait_for()
+    page.get_by_text("also fish").wait_for()
 
 
 def test_what_the_address_names_in_vain_is_told(served: str, page: "sync_api.Page") -> None:

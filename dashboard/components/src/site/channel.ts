@@ -57,7 +57,10 @@ export function channelPage({ data, go }: Context): Page {
       ["Used by", `${facts.n_classes.toLocaleString("en")} of ${countedClasses(site.names.length)}`],
       ["Images", facts.n_images.toLocaleString("en")],
     ];
-    slot.show({ title: `${site.layers[layer].name} · channel ${channel}`, level: 2, note: facts.note, facts: used, histogram: null });
+    const [name, remarks] = data.called(layer, channel);
+    const title = `${site.layers[layer].name} · channel ${channel}${name && ` · ${name}`}`;
+    const note = [remarks, facts.note].filter(Boolean).join("\n");
+    slot.show({ title, level: 2, note, facts: used, histogram: null });
     const notes = site.layers[layer].notes;
     const said = notes && `Influences into ${site.layers[layer].name} are measured behind what each image makes of the maps on the way: ${notes}.`;
     const partial = site.partial && "Of the counts, this store holds those of the classes' graphs alone.";

@@ -221,8 +221,10 @@ export class Data {
     return chunk(`evidence/${pair}`);
   }
 
-  called(layer: number, channel: number): string {
-    return this.site.called.find(([l, k]) => l === layer && k === channel)?.[2] ?? "";
+  /** What people call a channel, and what is noted of it; mostly empty. */
+  called(layer: number, channel: number): [name: string, note: string] {
+    const [, , name, note] = this.site.called.find(([l, k]) => l === layer && k === channel) ?? [0, 0, "", ""];
+    return [name, note];
   }
 
   layer(name: string): Promise<LoadedLayer> {

@@ -58,7 +58,7 @@ export function graphNode(data: Data, { nodes }: Union, n: number, count: number
     layer: layerName,
     channel,
     name: of_class ? name : "",
-    called: data.called(layer, channel),
+    called: data.called(layer, channel)[0],
     count,
     score,
     picture: seen?.channel ?? null,

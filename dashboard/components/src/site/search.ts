@@ -88,5 +88,5 @@ function channels(data: Data, words: string[]): Hit[] {
   const rest = words.filter((word) => word !== number);
   if (!rest.length || number === undefined) return called;
   const layers = data.layers.filter((layer) => Number(number) < layer.channels && rest.every(isIn(layer.name)));
-  return [...called, ...layers.map(({ name }) => hit(name, Number(number), data.called(data.indexOf(name), Number(number))))];
+  return [...called, ...layers.map(({ name }) => hit(name, Number(number), data.called(data.indexOf(name), Number(number))[0]))];
 }
