@@ -31,20 +31,21 @@ export function united(graphs: GraphPart[], more: Place[]): Union {
     return { layer, channel, held: none(false), count: none(0), score: 0, at: none(-1) };
   });
   const edges = new Distinct((source: number, target: number): UnionEdge => ({ source, target, influence: graphs.map(() => 0), identity: 0 }));
-  graphs.forEach((graph, g) =>
-    graph.nodes.forEach(([layer, channel, count, score], n) => {
-      const node = nodes.all[nodes.place(layer, channel)];
+  const places = graphs.map((graph, g) =>
+    graph.nodes.map(([layer, channel, count, score], n) => {
+      const place = nodes.place(layer, channel);
+      const node = nodes.all[place];
       [node.held[g], node.count[g], node.score, node.at[g]] = [true, count, score, n];
+      return place;
     }),
   );
   more.forEach((place) => nodes.place(...place));
-  graphs.forEach((graph, g) => {
-    const place = (n: number) => nodes.place(graph.nodes[n][0], graph.nodes[n][1]);
+  graphs.forEach((graph, g) =>
     graph.edges.forEach(([source, target, influence, identity]) => {
-      const edge = edges.all[edges.place(place(source), place(target))];
+      const edge = edges.all[edges.place(places[g][source], places[g][target])];
       [edge.influence[g], edge.identity] = [influence, identity];
-    });
-  });
+    }),
+  );
   return { nodes: nodes.all, edges: edges.all };
 }
 
@@ -84,22 +85,24 @@ const SWEEPS = 4;
 function ordered(given: number[][], edges: UnionEdge[], n: number): number[][] {
   const x = new Float64Array(n);
   const rows = given.map((row) => [...row]);
+  const weight = Float64Array.from(edges, ({ influence }) => influence.reduce((sum, value) => sum + value, 0));
   const spread = (row: number[]) => row.forEach((node, k) => (x[node] = (k + 1) * (1 / (row.length + 1))));
-  const reorder = (row: number[], own: "source" | "target", other: "source" | "target") => {
-    const [total, pull] = [new Float64Array(n), new Float64Array(n)];
-    for (const edge of edges) {
-      const weight = edge.influence.reduce((sum, value) => sum + value, 0);
-      total[edge[own]] += weight;
-      pull[edge[own]] += weight * x[edge[other]];
-    }
-    const centre = (node: number) => (total[node] > 0 ? pull[node] / total[node] : x[node]);
-    row.sort((a, b) => centre(a) - centre(b));
-    spread(row);
+  const towards = (own: "source" | "target", other: "source" | "target") => {
+    const total = new Float64Array(n);
+    edges.forEach((edge, e) => (total[edge[own]] += weight[e]));
+    return (row: number[]) => {
+      const pull = new Float64Array(n);
+      for (let e = 0; e < edges.length; e++) pull[edges[e][own]] += weight[e] * x[edges[e][other]];
+      const centre = (node: number) => (total[node] > 0 ? pull[node] / total[node] : x[node]);
+      row.sort((a, b) => centre(a) - centre(b));
+      spread(row);
+    };
   };
+  const [down, up] = [towards("target", "source"), towards("source", "target")];
   rows.forEach(spread);
   for (let sweep = 0; sweep < SWEEPS; sweep++) {
-    rows.forEach((row) => reorder(row, "target", "source"));
-    [...rows].reverse().forEach((row) => reorder(row, "source", "target"));
+    rows.forEach(down);
+    [...rows].reverse().forEach(up);
   }
   return rows;
 }
