@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.dashboard import patterns, write_sources
+from summit_dask.arrays.regions import GRID, TOP
 from summit_dask.facts import encoded
 from summit_dask.facts.layergraph import Layer
 from summit_dask.facts.pairs import PAPERS
@@ -94,15 +95,26 @@ def _write_pictures(given: Store, store: Store, layer: Layer, rng: np.random.Gen
     shape = (layer.channels, EXAMPLES)
     thumbnails = [item for k in range(layer.channels) for item in _examples(published, donor.get(k))]
     data, offsets = encoded.pack(thumbnails)
+    centre = rng.random((*shape, 2), dtype=np.float32)
     values = {
         "image_index": rng.integers(0, store.header.n_images, shape, dtype=np.int32),
         "value": np.sort(rng.gamma(2, 2, shape).astype(np.float32), axis=1)[:, ::-1],
         "box": np.broadcast_to(np.array([40, 40, 113, 113], np.int32), (*shape, 4)),
+        "centre": centre,
+        "share": rng.uniform(0.01, 0.5, shape).astype(np.float32),
+        "map": _hills(centre, rng.uniform(1, 6, shape)),
         "thumbnail_bytes": data,
         "thumbnail_offset": offsets,
     }
     for name, array in values.items():
         store.add(f"examples/{layer.name}/{name}", array)
+
+
+def _hills(centre: NDArray[np.float32], width: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """Maps of channels that fire around one place."""
+    place = np.arange(GRID) + 0.5
+    y, x = ((place - GRID * centre[..., k, None]) / width[..., None] for k in (1, 0))
+    return np.rint(TOP * np.exp(-(y[..., :, None] ** 2) - x[..., None, :] ** 2)).astype(np.uint8)
 
 
 def _examples(published: Encoded, donor: int | None) -> Iterator[bytes]:

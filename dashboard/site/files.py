@@ -1,7 +1,7 @@
 """How the site's data stand in files: scripts that hand over JSON, since a page opened from a folder may fetch nothing.
 
 summit("channel/0/2",[{…},…])
-summit("class/3","eJy…")       its JSON compressed, where that is shorter
+summit("class/3","eJy…")       its JSON compressed, where that is much shorter
 """
 
 import base64
@@ -18,6 +18,9 @@ from numpy.typing import NDArray
 
 from summit_dask.facts.errors import StoreError
 from summit_dask.formats.job import told
+
+#: What is compressed is to be less than this part as long, for browsers have to take it apart again.
+WORTH = 0.8
 
 #: By this file a folder is known as a site of ours, which may be written again.
 MARK = "summit-dask-site.txt"
@@ -42,11 +45,11 @@ def _compressed(content: bytes) -> str:
 
 
 def write_part(folder: Path, key: str, value: Any) -> None:
-    """One part of the data, by its name: an object or a list, or its JSON compressed, whichever is shorter."""
+    """One part of the data, by its name: an object or a list, or its JSON compressed."""
     text = as_json(value)
     packed = f'"{_compressed(text.encode())}"'
-    shorter = min(text, packed, key=lambda form: len(form.encode()))
-    write_bytes(folder / "data" / f"{key}.js", f"summit({as_json(key)},{shorter})\n".encode())
+    written = packed if len(packed) < WORTH * len(text.encode()) else text
+    write_bytes(folder / "data" / f"{key}.js", f"summit({as_json(key)},{written})\n".encode())
 
 
 def write_bytes(path: Path, content: bytes) -> None:

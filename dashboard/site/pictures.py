@@ -86,5 +86,5 @@ def _square(picture: bytes, side: int) -> Image.Image:
 
 def _webp(image: Image.Image, quality: int) -> bytes:
     file = io.BytesIO()
-    image.save(file, "WEBP", quality=quality, method=4)
+    image.save(file, "WEBP", quality=quality, method=6)
     return file.getvalue()

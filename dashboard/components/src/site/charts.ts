@@ -69,14 +69,15 @@ export function columns(rows: { name: string; value: number }[], across: string,
   return figure(label, [], [], drawing);
 }
 
-/** A line each over the same places, with intervals where they are known. */
+/** A line each over the same places, with a band of intervals where they are known. */
 export function lines(places: string[], series: Line[], up: string, label: string, reach: Reach = [0, 1], say = (value: number) => value.toFixed(1), size: Size = [WIDTH, HEIGHT]): HTMLElement {
   const { drawing, x, y } = axes(places, reach, say, "", up, size);
   series.forEach(({ name, values, ends }, s) => {
     const colour = COLOURS[s % COLOURS.length];
     const known = [...values.entries()].filter((entry): entry is [number, number] => entry[1] !== null);
-    for (const [k, [low, high]] of (ends ?? []).entries())
-      if (low !== null && high !== null) drawing.append(svg("path", { class: "reach", d: `M${x(k)},${y(low)}V${y(high)}`, stroke: colour }));
+    const band = [...(ends ?? []).entries()].filter((entry): entry is [number, [number, number]] => entry[1].every((end) => end !== null));
+    const [low, high] = [0, 1].map((end) => band.map(([k, values]): [number, number] => [x(k), y(values[end])]));
+    if (band.length > 1) drawing.append(svg("path", { class: "band", d: `${path([...low, ...high.reverse()])}Z`, fill: colour }));
     drawing.append(svg("path", { class: "line", d: path(known.map(([k, value]) => [x(k), y(value)])), stroke: colour }));
     for (const [k, value] of known) {
       const point = svg("circle", { cx: x(k), cy: y(value), r: 3.5, fill: colour });
