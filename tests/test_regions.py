@@ -16,10 +16,10 @@ from PIL import Image, UnidentifiedImageError
 from safetensors.torch import load_file
 
 from summit_dask.arrays.regions import GRID, TOP, on_grid, regions
-from summit_dask.arrays.thumbnails import original_box
+from summit_dask.arrays.thumbnails import original_boxes
 from summit_dask.facts.config import RunConfig
 from summit_dask.facts.errors import DatasetError
-from summit_dask.facts.layergraph import Box, Layer, Window
+from summit_dask.facts.layergraph import Layer, Window
 from summit_dask.facts.preprocessing import Preprocessing
 from summit_dask.facts.stages import stage_named
 from summit_dask.measure.viewing import ExampleViewer, Seen, Wanted, rows_by_images
@@ -96,10 +96,8 @@ def test_the_grid_is_the_map_between_positions(original: tuple[int, int], mode: 
     layer = Layer("a", 1, 5, 5, True, Window((7, 7), (4, 4), (-2, -2)))
     maps = rng.gamma(1, 1, (3, 5, 5)).astype(np.float32)
     position = maps.reshape(3, -1).argmax(1)
-    boxes = np.array(
-        [original_box(Box(*b), original, preprocessing) for b in ((0, 0, 20, 20), (3, 5, 12, 14), (0, 9, 7, 16))],
-        np.int32,
-    )
+    crops = np.array([(0, 0, 20, 20), (3, 5, 12, 14), (0, 9, 7, 16)], np.int32)
+    boxes = original_boxes(crops, original, preprocessing)
     found = on_grid(maps, position, boxes, original, layer, preprocessing)
     size, offset = preprocessing.placement(original)
     for k, i, j in product(range(3), range(0, GRID, 5), range(GRID)):

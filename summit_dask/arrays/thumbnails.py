@@ -5,6 +5,8 @@ box on the network's input ── box on the original ── thumbnail
 
 from io import BytesIO
 
+import numpy as np
+from jaxtyping import Int32
 from PIL import Image
 
 from summit_dask.facts.layergraph import Box
@@ -13,13 +15,16 @@ from summit_dask.facts.preprocessing import Preprocessing
 _JPEG_QUALITY = 85
 
 
-def original_box(box: Box, original: tuple[int, int], preprocessing: Preprocessing) -> Box:
-    """Pixels of an original image that lie in a box on the network's input.
+def original_boxes(
+    boxes: Int32[np.ndarray, "item side"], original: tuple[int, int], preprocessing: Preprocessing
+) -> Int32[np.ndarray, "item side"]:
+    """Pixels of an original image that lie in boxes on the network's input.
 
     Parameters
     ----------
-    box
-        On the network's input, in pixels; what lies beyond its border is zero padding and is cut off.
+    boxes
+        On the network's input, in pixels: top, left, bottom, right; what lies beyond its border is zero padding and is
+        cut off.
     original
         Height and width of the original.
     preprocessing
@@ -27,31 +32,25 @@ def original_box(box: Box, original: tuple[int, int], preprocessing: Preprocessi
 
     Returns
     -------
-    Box
-        Every pixel that the box touches, clipped at the original's border; at least one pixel.
+    Array
+        Every pixel that a box touches, clipped at the original's border; at least one pixel.
 
     Examples
     --------
     An image of 512 x 1024 pixels becomes 256 x 512, of which the input shows rows 16 to 240, columns 144 to 368.
 
-    >>> original_box(Box(10, 10, 20, 20), original=(512, 1024), preprocessing=Preprocessing(256, (224, 224)))
-    Box(top=52, left=308, bottom=72, right=328)
+    >>> box = np.array([[10, 10, 20, 20]], np.int32)
+    >>> original_boxes(box, original=(512, 1024), preprocessing=Preprocessing(256, (224, 224)))
+    array([[ 52, 308,  72, 328]], dtype=int32)
     """
     size, offset = preprocessing.placement(original)
-    top, bottom = _original_span((box.top, box.bottom), original[0], size[0], offset[0], preprocessing.crop[0])
-    left, right = _original_span((box.left, box.right), original[1], size[1], offset[1], preprocessing.crop[1])
-    return Box(top, left, bottom, right)
-
-
-def _original_span(span: tuple[int, int], original: int, resized: int, offset: int, crop: int) -> tuple[int, int]:
-    """First pixel of the original along one axis, and the one after the last, of a span on the input."""
-    low = max(span[0], 0)
-    high = min(span[1], crop)
-    start = (low + offset) * original // resized
-    stop = -(-(high + offset) * original // resized)  # rounded up
-    start = min(max(start, 0), original - 1)
-    stop = max(min(stop, original), start + 1)
-    return start, stop
+    starts, stops = [], []
+    for axis, (first, after) in enumerate(zip(boxes.T[:2].astype(np.int64), boxes.T[2:].astype(np.int64), strict=True)):
+        start = (np.maximum(first, 0) + offset[axis]) * original[axis] // size[axis]
+        stop = -(-(np.minimum(after, preprocessing.crop[axis]) + offset[axis]) * original[axis] // size[axis])  # up
+        starts.append(np.clip(start, 0, original[axis] - 1))
+        stops.append(np.maximum(np.minimum(stop, original[axis]), starts[-1] + 1))
+    return np.stack([*starts, *stops], 1).astype(np.int32)
 
 
 def thumbnail(picture: Image.Image, box: Box, side: int) -> bytes:

@@ -17,7 +17,7 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from summit_dask.arrays.regions import GRID, on_grid, regions
-from summit_dask.arrays.thumbnails import blank, original_box, thumbnail
+from summit_dask.arrays.thumbnails import blank, original_boxes, thumbnail
 from summit_dask.facts.layergraph import Box
 from summit_dask.facts.preprocessing import Preprocessing
 from summit_dask.images.decode import fitted
@@ -184,8 +184,7 @@ class ExampleViewer:
         position = wanted.position[rows]
         own = maps[torch.from_numpy(wanted.channel[rows]).to(maps.device)].float().cpu().numpy()
         found = regions(own, position, self._layers[layer], self._preprocessing)
-        boxes = [original_box(Box(*box), original, self._preprocessing) for box in found.box.tolist()]
-        seen.box[rows] = np.array(boxes, np.int32).reshape(-1, 4)
+        seen.box[rows] = original_boxes(found.box, original, self._preprocessing)
         seen.centre[rows], seen.share[rows] = found.centre, found.share
         seen.map[rows] = on_grid(own, position, seen.box[rows], original, self._layers[layer], self._preprocessing)
 
