@@ -291,10 +291,10 @@ NO_MAP = np.zeros((GRID, GRID), np.uint8)
     ("firing", "words", "is_outlined"),
     [
         (Firing((0.2, 0.3), 0.18, NO_MAP), "upper left, 18 %", True),
-        (Firing((0.5, 0.5), 0.004, NO_MAP), "middle, less than 1 %", True),
+        (Firing((0.5, 0.5), 0.004, NO_MAP), "middle, under 1 %", True),
         (Firing((0.99, 1.0), 0.59, NO_MAP), "lower right, 59 %", True),
         (Firing((0.4, 0.9), 0.006, NO_MAP), "right, 1 %", True),
-        (Firing((0.2, 0.2), 0.83, NO_MAP), "most of the picture, 83 %", True),
+        (Firing((0.2, 0.2), 0.83, NO_MAP), "most of it, 83 %", True),
         (Firing((0.5, 0.5), 1.0, NO_MAP), "the whole picture", True),
         (Firing((0.5, 0.5), 0.0, NO_MAP), "does not fire", False),
         (Firing((np.nan, np.nan), np.nan, NO_MAP), "", False),

@@ -67,13 +67,13 @@ def where(example: Example) -> str:
 
 def _place(firing: Firing) -> str:
     if firing.share >= _MOST:
-        return "most of the picture"
+        return "most of it"
     y, x = (min(int(3 * part), 2) for part in firing.centre)
     return _PLACES[y][x]
 
 
 def _percent(share: float) -> str:
-    return "less than 1 %" if share < 0.005 else f"{max(1, round(100 * share))} %"
+    return "under 1 %" if share < 0.005 else f"{max(1, round(100 * share))} %"
 
 
 def outline_of(example: Example) -> dict[str, Any] | None:
