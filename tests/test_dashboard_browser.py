@@ -446,6 +446,17 @@ def test_the_heat_map_tells_the_counts(address: str, store: Path, page: "sync_ap
     page.wait_for_url("**/channel?**layer=mixed2**")
 
 
+def test_a_click_on_an_image_holds_it_against_its_class(address: str, page: "sync_api.Page") -> None:
+    page.goto(f"{address}/classes?class=n00000003")
+    first = page.locator("button.item").first  # the one that is wrong
+    first.wait_for()
+    file = first.locator(".text").inner_text()
+    first.click()
+    page.wait_for_url("**vs=image%3A18**")
+    page.wait_for_selector(GRAPH)
+    assert file.endswith("0018.jpg") and "0018.jpg" in (page.locator(".zones").text_content() or "")
+
+
 def test_the_graph_fits_its_frame_again_when_that_grows(address: str, page: "sync_api.Page") -> None:
     page.goto(address)
     page.wait_for_selector(GRAPH)

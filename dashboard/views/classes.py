@@ -103,10 +103,11 @@ def _images(data: StoreData, wanted: Selection, class_index: int, taken_for: int
 
 def _photographs(data: StoreData, table: pd.DataFrame) -> None:
     """Images of a class as pictures, each with what it was taken for."""
-    files = [images.file_name(data, image) for image in table["image"]]
-    taken = zip(table["correct"], table["prediction 1"], table["probability 1"], strict=True)
-    titles = [f"{'right' if is_right else name}, {probability:.0%}" for is_right, name, probability in taken]
-    photographs.gallery(data, "photographs", "Images of the class", table["image"].tolist(), titles, files)
+    taken = zip(table["correct"], table["prediction 1"], strict=True)
+    titles = ["right" if is_right else name for is_right, name in taken]
+    shares = zip(table["probability 1"], table["image"], strict=True)
+    texts = [f"{share:.0%}\n{images.file_name(data, image)}" for share, image in shares]
+    photographs.gallery(data, "photographs", "Images of the class", table["image"].tolist(), titles, texts)
     st.caption("With what each was taken for; a click holds an image against the class, in Explore.")
 
 

@@ -229,7 +229,8 @@ def _unreadable(data: StoreData) -> None:
     if not len(rows):
         st.caption("None.")
         return
-    tried = [photographs.photograph(data, image).picture for image in rows[:MOST_TRIED].tolist()]
+    seen = [photographs.photograph(data, image) for image in rows[:MOST_TRIED].tolist()]
+    tried = [photo.picture if photo.is_whole else None for photo in seen]
     st.dataframe(
         pd.DataFrame(
             {
