@@ -452,7 +452,7 @@ def test_a_click_on_an_image_holds_it_against_its_class(address: str, page: "syn
     first.wait_for()
     file = first.locator(".text").inner_text()
     first.click()
-    page.wait_for_url("**vs=image%3A18**")
+    page.wait_for_url("**/?**vs=image%3A18**")
     page.wait_for_selector(GRAPH)
     assert file.endswith("0018.jpg") and "0018.jpg" in (page.locator(".zones").text_content() or "")
 

@@ -94,6 +94,16 @@ def test_a_strategy_stands_against_the_class_s_other_images(tmp_path: Path) -> N
         _compared(data, vs=Versus("strategy", "9"))
 
 
+def test_one_image_is_chosen_beside_the_class_s_name(data: StoreData, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = open_page(data.path, "explore", monkeypatch, Selection(class_=A))
+    app.session_state["versus"] = True  # the choices are open
+    app.run()
+    told = app.selectbox(key="vs image")
+    assert len(told.options) == 5 and told.options[0].startswith("0006.jpg: ")
+    told.select_index(0).run()
+    assert app.query_params["vs"] == "image:6"
+
+
 @pytest.mark.parametrize("text", ["image:7", "strategy:2", "images:3.8.12", "wrong", "class:a:b"])
 def test_b_is_spelled_as_it_is_read(text: str) -> None:
     assert str(Versus.read(text)) == text

@@ -126,7 +126,8 @@ def _groups(data: StoreData, wanted: Selection, class_index: int) -> None:
     why = "" if n_right and n_wrong else f"All images of this class are {'right' if n_right else 'wrong'}."
     with st.container(horizontal=True, gap="small"):
         _button(f"Its wrong images ({n_wrong:,}) against its right ones ({n_right:,})", Versus("wrong"), why)
-    _one_image(data, class_index)
+    if st.session_state.get("versus"):  # listing them takes a while, for which the closed list need not wait
+        _one_image(data, class_index)
     remark("Ticked images, and images that use the same channels: choose them on the page Class.")
 
 
