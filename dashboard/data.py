@@ -244,6 +244,11 @@ class StoreData:
         """Whether it is known what single images were taken for; an import tells it of no image."""
         return bool(self.is_read.any()) and self.store.has("images/predicted")
 
+    @property
+    def why_no_communities(self) -> str:
+        """Why channels that fire together can't be found; empty if they can."""
+        return "" if self.has("activations") and self.is_read.any() else self.why_absent("activations")
+
     @cached_property
     def classes(self) -> pd.DataFrame:
         """One row per class: folder (unique), name, label, synset, output, n_images, n_correct, accuracy.

@@ -13,9 +13,10 @@ from summit_dask.facts.pairs import PAIRS, Pair
 
 Sort = Literal["similarity", "best", "worst", "name", "images"]
 Scale = Literal["class", "all"]
+Communities = Literal["off", "colour", "fold"]
 
 #: The controls of the graph's drawing.
-VIEW = ("least_count", "width", "height", "scale", "only_effective")
+VIEW = ("least_count", "width", "height", "scale", "only_effective", "communities")
 
 #: Smallest and largest p and mass to select with.
 SHARES = (0.005, 0.5)
@@ -66,6 +67,8 @@ class Selection:
         Channel of the layer, on the page of one channel.
     pinned
         Node that is pinned in the attribution graph.
+    edge
+        Source and target of the edge that is chosen there.
     sort, search
         Order and filter of the list of classes.
     least_count
@@ -76,6 +79,8 @@ class Selection:
         Whether node sizes are relative to this class's largest count, or to all classes'.
     only_effective
         Whether edges are hidden of which evidence says that they have no effect.
+    communities
+        Whether channels that fire together have one colour, or are folded into one node.
     how
         How the graph is selected, where that differs from the stored one.
     alone
@@ -97,6 +102,7 @@ class Selection:
     layer: Annotated[str | None, address.text("layer")] = None
     channel: Annotated[int | None, address.whole("channel")] = None
     pinned: Annotated[Channel | None, address.channel("pin")] = None
+    edge: Annotated[tuple[Channel, ...], address.channels("edge")] = ()
     sort: Annotated[Sort, address.choice("sort", get_args(Sort))] = "similarity"
     search: Annotated[str, address.text("search")] = ""
     least_count: Annotated[int, address.whole("least_count")] = 0
@@ -104,6 +110,7 @@ class Selection:
     height: Annotated[float, address.between("height", *STRETCH)] = 1.0
     scale: Annotated[Scale, address.choice("scale", get_args(Scale))] = "class"
     only_effective: Annotated[bool, address.flag("only_effective")] = False
+    communities: Annotated[Communities, address.choice("communities", get_args(Communities))] = "off"
     how: Annotated[Reselection, address.record(Reselection)] = STORED
     alone: Annotated[bool, address.flag("alone")] = False
     misclassified: Annotated[bool, address.flag("misclassified")] = False

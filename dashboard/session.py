@@ -138,6 +138,11 @@ def within(wanted: Selection, data: StoreData) -> tuple[Selection, list[str]]:
     nodes = {layer.name: layer.channels for layer in data.layer_graph.visible}
     if wanted.pinned and not _exists(wanted.pinned, nodes):
         changes["pinned"] = None
+    if len(wanted.edge) != 2 or not all(_exists(channel, nodes) for channel in wanted.edge):
+        changes["edge"] = ()
+    if wanted.communities != "off" and (why := data.why_no_communities):
+        changes["communities"] = "off"
+        missing.append(f"Channels that fire together can't be shown. {why}")
     left_out = tuple(channel for channel in wanted.how.left_out if _exists(channel, sizes))
     changes["how"] = replace(wanted.how, left_out=left_out)
     if changes["how"] != STORED and not data.can_reselect:

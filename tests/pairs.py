@@ -42,6 +42,18 @@ def add_values(store: Store, pair: Pair = RELEVANT, seed: int = 1) -> None:
     keep(store)
 
 
+def add_inhibitors(path: Path, seed: int = 2) -> None:
+    """Of single images, the sources that lower channels most."""
+    rng = np.random.default_rng(seed)
+    store = Store.open(path, writable=True)
+    for layer in store.layer_graph.influenced:
+        source, hop = (store.read(address) for address in edge_values(layer.name, Pair()))
+        order = rng.permutation(len(source))
+        with store.changing():
+            _put(store, f"contributions/{layer.name}/inhibitor_source", source[order])
+            _put(store, f"contributions/{layer.name}/inhibitor_hop", hop[order])
+
+
 def add_graphs(store: Store, pair: Pair = RELEVANT) -> None:
     """The graphs of a pair, from the store's counts, as the stage makes them."""
     options = store.header.run.config

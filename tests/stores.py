@@ -296,6 +296,17 @@ def _write_matrices(store: Store, made: Made, rng: np.random.Generator) -> None:
     finish(store, "matrices")
 
 
+def plant_communities(path: Path) -> None:
+    """Let every other channel of each layer rise and fall with the same hidden quantity of the images."""
+    rng = np.random.default_rng(0)
+    store = Store.open(path, writable=True)
+    common = rng.random((store.header.n_images, 1))
+    for layer in store.layer_graph.with_maps:
+        values = store.read(f"activations/{layer.name}/value")
+        values[:, ::2] = values[:, ::2].mean() * common + 0.05 * values[:, ::2]
+        store.write_whole(f"activations/{layer.name}/value", values)
+
+
 def graph_of(made: Made, index: int) -> ClassGraph:
     """The class's graph as the store holds it."""
     counts = ClassCounts(

@@ -33,6 +33,7 @@ _FIELDS: dict[str, hst.SearchStrategy[Any]] = {
     "layer": hst.none() | _texts,
     "channel": hst.none() | hst.integers(0, 10**6),
     "pinned": hst.none() | _channels,
+    "edge": hst.just(()) | hst.tuples(_channels, _channels),
     "sort": hst.sampled_from(["similarity", "best", "worst", "name", "images"]),
     "search": _texts,
     "least_count": hst.integers(0, 10**6),
@@ -40,6 +41,7 @@ _FIELDS: dict[str, hst.SearchStrategy[Any]] = {
     "height": _stretches,
     "scale": hst.sampled_from(["class", "all"]),
     "only_effective": hst.booleans(),
+    "communities": hst.sampled_from(["off", "colour", "fold"]),
     "how": hst.builds(
         Reselection,
         p=_shares,
@@ -71,6 +73,7 @@ _OTHER = Selection(
     "stem",
     3,
     Channel("mixed2", 8),
+    (Channel("mixed1", 2), Channel("mixed2", 8)),
     "worst",
     "crane & co",
     2,
@@ -78,6 +81,7 @@ _OTHER = Selection(
     3.0,
     "all",
     True,
+    "fold",
     Reselection(0.1, 0.25, (Channel("stem", 1), Channel("mixed1", 0)), True),
     True,
     True,
@@ -87,8 +91,10 @@ _OTHER = Selection(
     ("c.zarr", "a.zarr"),
 )
 _ITS_ADDRESS = (
-    "store=digits.zarr&class=n01440764&layer=stem&channel=3&pin_layer=mixed2&pin_channel=8&sort=worst"
-    "&search=crane+%26+co&least_count=2&width=0.5&height=3&scale=all&only_effective=1&p=0.1&mass=0.25"
+    "store=digits.zarr&class=n01440764&layer=stem&channel=3&pin_layer=mixed2&pin_channel=8&edge_layer=mixed1&edge_layer=mixed2"
+    "&edge_channel=2&edge_channel=8&sort=worst"
+    "&search=crane+%26+co&least_count=2&width=0.5&height=3&scale=all&only_effective=1"
+    "&communities=fold&p=0.1&mass=0.25"
     "&out_layer=stem&out_layer=mixed1&out_channel=1&out_channel=0&keep_excluded=1&alone=1&misclassified=1"
     "&graphs=relevance-contribution&vs=images%3A3.8.12&other=b%26w.zarr&across=c.zarr&across=a.zarr"
 )
@@ -141,7 +147,7 @@ def test_what_an_address_can_t_say_counts_as_not_said(query: dict[str, list[str]
 
 
 def test_the_controls_of_the_drawing_are_fields() -> None:
-    assert tuple(_OTHER.view.items()) == tuple(zip(VIEW, (2, 0.5, 3.0, "all", True), strict=True))
+    assert tuple(_OTHER.view.items()) == tuple(zip(VIEW, (2, 0.5, 3.0, "all", True, "fold"), strict=True))
 
 
 def test_what_the_address_names_in_vain_is_said(data: StoreData) -> None:

@@ -13,9 +13,11 @@ from pathlib import Path
 import pytest
 
 from dashboard.data import StoreData
+from summit_dask import classes_with, open_store
 from tests.chromium import launched, sync_api
 from tests.pairs import add_pair
-from tests.stores import AWKWARD_NAMES, add_evidence, make_store, skip_layer_graph
+from tests.readable import FAINT, NAMELESS
+from tests.stores import AWKWARD_NAMES, add_evidence, make_store, plant_communities, skip_layer_graph
 
 pytestmark = pytest.mark.browser
 LOCAL = ("http://127.0.0.1:", "ws://127.0.0.1:", "data:", "blob:")
@@ -38,6 +40,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A complete store."""
     path = tmp_path_factory.mktemp("stores") / "complete"
     make_store(path, n_classes=30)
+    plant_communities(path)
     return path
 
 
@@ -623,4 +626,95 @@ def test_deep_links_and_both_themes(address: str, browser: "sync_api.Browser", s
     page.locator("h2", has_text="mixed2 · channel 3").wait_for(timeout=30_000)
     background = page.evaluate("getComputedStyle(document.querySelector('[data-testid=stApp]')).backgroundColor")
     assert (sum(map(int, background[4:-1].split(",")[:3])) < 300) == (scheme == "dark")
+    page.close()
+
+
+def test_channels_that_fire_together_are_folded_into_one_node(address: str, store: Path, page: "sync_api.Page") -> None:
+    page.goto(f"{address}/?class=n00000016")
+    page.wait_for_selector(GRAPH)
+    n_nodes, n_edges = page.locator(".node").count(), page.locator("path.edge").count()
+    page.get_by_label("Firing together").select_option("as one node")
+    page.wait_for_url("**communities=fold**")
+    fold = page.locator(".node.fold").first
+    fold.wait_for()
+    members = int(str(fold.locator(".number").text_content())[1:])
+    assert members >= 2 and page.locator(".node").count() < n_nodes and page.locator("path.edge").count() < n_edges
+    fold.hover()
+    assert page.locator(".float .members figure").count() == members
+    number = fold.locator(".community").text_content()
+    assert f"community {number}" in str(fold.get_attribute("aria-label"))
+    drawn = _downloaded_svg(page)
+    assert f"×{members}" in drawn and f">{number}  fire together" in drawn and f"{n_edges} edges" in drawn
+    page.goto(page.url)  # the address brings it back
+    fold.wait_for()
+    n_folded = page.locator(".node").count()
+    fold.click()
+    assert page.locator(".node").count() >= n_folded + members - 1
+    page.get_by_role("button", name="Fold community").first.click()
+    assert page.locator(".node").count() == n_folded
+    page.get_by_label("Firing together").select_option("by colour")
+    page.wait_for_url("**communities=colour**")
+    assert page.locator(".node").count() == n_nodes and page.locator(".stripe").count() > members
+
+
+def test_an_edge_leads_to_the_other_classes_that_hold_it(address: str, store: Path, page: "sync_api.Page") -> None:
+    data = StoreData(store)
+    tree = open_store(store)
+    graph = data.graph(3)
+    assert graph is not None
+    edges = graph.edges(data.layer_graph)
+    k, found = next((k, own) for k, own in enumerate(classes_with(tree, edge) for edge in edges) if len(own) > 2)
+    labels = [data.classes["label"].iloc[data.index_of[name]] for name in found["class"] if name != "n00000003"]
+    page.goto(f"{address}/?class=n00000003")
+    page.wait_for_selector(GRAPH)
+    page.locator(f".hit[data-edge='{k}']").dispatch_event("click", {"bubbles": True})
+    page.locator(".holders .link").first.wait_for()
+    assert page.locator(".holders .link").all_inner_texts()[: len(labels)] == labels[:12]
+    page.wait_for_url("**edge_layer=**")
+    page.locator(".holders .vs").first.click()
+    page.wait_for_url("**vs=class**")
+    page.wait_for_selector(".scene.pair")
+    page.locator(".side .panel-head", has_text="Chosen edge").wait_for()
+    page.locator(".holders .link").first.click()
+    page.wait_for_function("!location.search.includes('class=n00000003')")
+    page.keyboard.press("Escape")
+
+
+def test_the_strongest_path_leads_to_the_bottom_and_back(address: str, page: "sync_api.Page") -> None:
+    page.goto(f"{address}/?class=n00000003")
+    page.wait_for_selector(GRAPH)
+    page.wait_for_function("globalThis.summitDaskExtras?.size")
+    path = page.locator(".side .path .link")
+    top = page.locator(".node[aria-label*='of mixed3,']").first
+    _click(page, [top, path.last])
+    page.wait_for_url("**pin_layer=stem**")
+    page.locator(".node.pinned[aria-label*='of stem,']").wait_for()
+    assert path.all_inner_texts()[-1].startswith("stem")
+    assert page.locator("path.edge.path").count() == path.count() - 1 == 3
+    _click(page, [path.first])
+    page.wait_for_url("**pin_layer=mixed3**")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_all_text_can_be_read_and_all_that_takes_the_keyboard_has_a_name(
+    with_evidence: str, browser: "sync_api.Browser", scheme: str
+) -> None:
+    page = browser.new_page(viewport={"width": 1440, "height": 1000}, color_scheme=scheme)
+    for path in (
+        "?class=n00000002&vs=class:n00000001&communities=fold",
+        "?class=n00000002&pin_layer=mixed2&pin_channel=3&communities=colour",
+        "evidence",
+    ):
+        page.goto(f"{with_evidence}/{path}")
+        if path == "evidence":
+            page.wait_for_function(ALL_CHARTS)
+        else:
+            page.locator(".communities li").first.wait_for()
+        assert page.evaluate(FAINT) == [] and page.evaluate(NAMELESS) == []
+    page.goto(f"{with_evidence}/?class=n00000002")
+    node = page.locator(".node").nth(1)
+    for pressed in ("false", "true"):
+        node.and_(page.locator(f"[aria-pressed={pressed}]")).wait_for()
+        node.click()
     page.close()

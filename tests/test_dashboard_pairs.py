@@ -15,7 +15,8 @@ from summit_dask import attribution_graph, compare, open_store, strategies
 from summit_dask.facts.errors import StoreIncompleteError, StoreMismatchError
 from summit_dask.facts.layergraph import Channel
 from tests.pages import component_of, components_of, facts_of, open_page
-from tests.stores import layer_graph, make_store
+from tests.pairs import add_inhibitors, add_pair
+from tests.stores import add_evidence, layer_graph, make_store
 
 A, B = "n00000001", "n00000002"
 
@@ -112,6 +113,44 @@ def test_b_is_spelled_as_it_is_read(text: str) -> None:
 @pytest.mark.parametrize("text", ["image", "image:3.4", "image:x", "strategy:", "strategy:-1", "wrong:3"])
 def test_what_is_no_b_is_not_said(text: str) -> None:
     assert Versus.read(text) is None
+
+
+def test_both_sides_tell_what_lowers_a_channel_and_what_evidence_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "store"
+    make_store(path, parts={"values", "matrices", "graphs"})
+    add_pair(path)
+    add_inhibitors(path)
+    add_evidence(path)
+    data, channel = StoreData(path), Channel("mixed3", 3)
+    wanted = Selection(class_=A, vs=Versus("class", B), pinned=channel)
+    app = open_page(path, "explore", monkeypatch, wanted)
+    pinned: Any = component_of(app, "pinned")["pinned"]
+    counted = (graphs.inhibitors(data, data.index_of[name], channel) for name in (A, B))
+    of_both = [graphs.with_pictures(data, rows) for rows in counted]
+    assert [pinned["lowering"], pinned["lowering_b"]] == of_both and of_both[0] != of_both[1] != []
+    drawn: Any = component_of(app, "graph")
+    nodes = _channels(drawn)
+    for k, name in enumerate((A, B)):
+        known = attribution_graph(open_store(path), name).edges
+        for (source, target, *_), *of_edge in zip(
+            drawn["edges"], drawn["pair"]["edge_stability"], drawn["pair"]["edge_effect"], strict=True
+        ):
+            marks = known.get((nodes[source], nodes[target]), {})
+            expected = [marks.get(word, np.nan) for word in ("stability", "effect")]
+            np.testing.assert_allclose(np.array([values[k] for values in of_edge], float), expected)
+    _, chosen = _compared(data, vs=Versus("images", images=(6, 8)))
+    counts = chosen.lowering("mixed3")
+    assert counts is not None
+    for hop, count in counts.influence.items():
+        (own,) = [known for known in data.layer_graph.incoming("mixed3") if known.name == hop]
+        source, by = (data.read(f"contributions/mixed3/inhibitor_{name}")[[6, 8]] for name in ("source", "hop"))
+        place = data.layer_graph.incoming("mixed3").index(own)
+        for row, target in enumerate(own.targets):
+            held = source[:, target][by[:, target] == place]
+            own_counts = np.bincount(held[held >= 0], minlength=count.shape[1])
+            assert count.toarray()[row].tolist() == own_counts.tolist()
 
 
 def test_what_can_t_be_compared_is_said(

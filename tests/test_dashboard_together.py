@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from dashboard.selection import Selection
-from summit_dask import communities, match, open_store
+from summit_dask import classes_with, communities, match, open_store
+from summit_dask.facts.layergraph import Channel
 from tests.pages import component_of, components_of, items_of, open_page
 from tests.stores import layer_graph, make_store
 
@@ -24,6 +25,30 @@ def test_channels_that_fire_together_are_found_when_asked_for(complete: Path, mo
     assert [item["title"] for item in items_of(app, "community 0")] == [f"channel {k}" for k in own[:10]]
     named = f"{', '.join(found.communities.loc[0, 'classes'])}: {len(own)} channels"
     assert any(text.value.startswith(named) for text in app.text)
+
+
+def test_the_graph_is_told_its_communities_and_who_holds_its_edges(
+    complete: Path, imported: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = open_page(complete, "explore", monkeypatch, Selection(class_="n00000001", communities="fold"))
+    assert not app.exception
+    shown: Any = components_of(app)
+    tree = open_store(complete)
+    nodes = [Channel(node["layer"], node["channel"]) for node in shown["graph"]["nodes"]]
+    found = communities(tree, resolution=2.0)
+    rows = zip(*(found.channels[name].tolist() for name in ("layer", "channel", "community")), strict=True)
+    number = {Channel(layer, channel): community + 1 for layer, channel, community in rows}
+    told = shown["communities"]["together"]
+    assert told["of"] == [number.get(node) for node in nodes] and any(told["of"])
+    for k in filter(None, told["of"]):
+        assert told["names"][str(k)] == ", ".join(found.communities.loc[k - 1, "classes"])
+    holders = shown["holders"]["holders"]
+    for (source, target, *_), own in zip(shown["graph"]["edges"], holders["edges"], strict=True):
+        expected = classes_with(tree, [nodes[source], nodes[target]])["class"].tolist()
+        assert [holders["classes"][k][0] for k in own] == [name for name in expected if name != "n00000001"]
+    app = open_page(imported, "explore", monkeypatch, Selection(communities="fold"))
+    assert not app.exception and "communities" not in components_of(app)
+    assert any("Channels that fire together can't be shown. This store holds no" in text.value for text in app.text)
 
 
 def test_matches_are_those_of_the_chosen_store(complete: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,9 @@ def graph(
     on_view: Callable[[Any], None],
     on_open: Callable[[Any], None],
     on_leave: Callable[[Any], None] = lambda node: None,
+    on_edge: Callable[[Any], None] = lambda ends: None,
+    on_class: Callable[[Any], None] = lambda folder: None,
+    on_versus: Callable[[Any], None] = lambda folder: None,
 ) -> None:
     """An attribution graph, or a pair of them.
 
@@ -26,7 +29,8 @@ def graph(
     ----------
     data
         What `dashboard.shown.graphs.drawing` or `dashboard.shown.pairs.drawing` makes, and id, title, view, pins,
-        pinned, note, leaves_out (whether channels can be left out).
+        pinned, note, leaves_out (whether channels can be left out), edge (source and target of the chosen one; None
+        where none can be), communities (why those can't be shown, empty if they can).
     on_pin
         Takes the layer and channel of the node that was pinned, or None.
     on_view
@@ -35,8 +39,13 @@ def graph(
         Takes the layer and channel whose page is wanted.
     on_leave
         Takes the layer and channel to be left out.
+    on_edge
+        Takes source and target of the chosen edge, or nothing.
+    on_class, on_versus
+        Take the folder of the class to show, or to compare with.
     """
-    _mount("graph", key, data, pin=on_pin, view=on_view, open=on_open, leave=on_leave)
+    events = {"pin": on_pin, "view": on_view, "open": on_open, "leave": on_leave, "edge": on_edge}
+    _mount("graph", key, data, **events, **{"class": on_class}, versus=on_versus)
 
 
 def classes(

@@ -176,10 +176,14 @@ def led_on(data: StoreData, counts: ClassCounts, rows: list[dict[str, Any]]) -> 
 
 def inhibitors(data: StoreData, class_index: int, channel: Channel) -> list[dict[str, Any]]:
     """The sources that lower a channel most for a class, where it fires; none where the store has no contributions."""
-    counts = data.lowering_counts(class_index)
-    return (
-        [] if counts is None or not data.layer_graph.incoming(channel.layer) else _strongest(data, counts, channel, 3)
-    )
+    return lowered_by(data, data.lowering_counts(class_index), channel)
+
+
+def lowered_by(data: StoreData, counts: ClassCounts | None, channel: Channel) -> list[dict[str, Any]]:
+    """The sources that lower a channel most, by some counts; none without them."""
+    if counts is None or not data.layer_graph.incoming(channel.layer):
+        return []
+    return _strongest(data, counts, channel, 3)
 
 
 def _strongest(data: StoreData, counts: ClassCounts, channel: Channel, n: int) -> list[dict[str, Any]]:
@@ -286,7 +290,7 @@ def drawing(
         "images": n_images,
         "largest": data.largest_node_count(pair),
         "measure": pair.edges,
-        "marks": marks and {column.name: _known(getattr(marks, column.name)) for column in fields(marks)},
+        "marks": marks and {column.name: known(getattr(marks, column.name)) for column in fields(marks)},
     }
 
 
@@ -317,7 +321,7 @@ def _edges(union: Union, kept: NDArray[np.bool_]) -> tuple[NDArray[np.int64], ND
     return union.source[kept], union.target[kept]
 
 
-def _known(values: NDArray[np.float64]) -> list[float | None]:
+def known(values: NDArray[np.float64]) -> list[float | None]:
     """None for NaN, which JSON lacks."""
     return [value if math.isfinite(value) else None for value in values.tolist()]
 

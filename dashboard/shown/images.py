@@ -100,6 +100,18 @@ def graph_of(data: StoreData, images: tuple[int, ...], pair: Pair = PAPERS, how:
     return data.selected(counts_of(data, images, pair, how), how)
 
 
+@kept_with_store(16)
+def lowering_of(data: StoreData, images: tuple[int, ...], layer: str) -> ClassCounts | None:
+    """Over some images, counts of the sources that lower a layer's channels most; None where the store has none."""
+    if not data.store.has(f"contributions/{layer}/inhibitor_source"):
+        return None
+    from summit_dask.questions.query import count_inhibitors
+
+    rows = np.zeros(data.store.header.n_images, bool)
+    rows[list(images)] = True
+    return count_inhibitors(data.store.read, data.layer_graph, rows, layer)
+
+
 def channel_values(data: StoreData, channel: Channel, class_index: int) -> tuple[NDArray[Any], NDArray[Any]]:
     """A channel's maxima over an even sample of all images, and over the images of one class."""
     own = data.images_of(class_index)

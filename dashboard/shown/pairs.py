@@ -1,7 +1,7 @@
 """Two attribution graphs as one drawing: what both hold, what one holds alone, and how the images of each use it."""
 
 from collections.abc import Sequence
-from functools import partial
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -39,7 +39,7 @@ def drawing(data: StoreData, a: Side, b: Side, pair: Pair, pinned: Channel | Non
     """
     union = united([a.before, b.before, a.graph, b.graph], [graphs.key(data, pinned)] if pinned else [])
     counts = [_node_counts(data, union, number, side) for number, side in zip(NOW, (a, b), strict=True)]
-    own = union.influence[NOW].any(axis=0)
+    own = np.any(union.influence[NOW], axis=0)
     influence = union.influence[NOW][:, own]
     held = np.where(union.held[NOW].any(axis=0), union.held[NOW], union.held[BEFORE])
     edges = np.stack([union.source[own], union.target[own], influence.max(axis=0), union.identity[own]], axis=1)
@@ -58,7 +58,9 @@ def drawing(data: StoreData, a: Side, b: Side, pair: Pair, pinned: Channel | Non
             "counts": np.array(counts, object).T.tolist(),
             "edge_held": _words(influence > 0),
             "edge_counts": [[count or None for count in counts] for counts in influence.T.tolist()],
-            "stability": list(zip(*map(partial(_stability, union), NOW, (a, b)), strict=True)),
+            "stability": _of_both(a, b, union.at, "node_stability", len(union.layer)),
+            "edge_stability": [*compress(_of_both(a, b, union.edge_at, "edge_stability", len(own)), own)],
+            "edge_effect": [*compress(_of_both(a, b, union.edge_at, "edge_effect", len(own)), own)],
             "similarity": [_similarity(layer.name, a, b) for layer in data.layer_graph.visible][::-1],
             "basis": "of the graphs' channels" if a.is_partial or b.is_partial else "",
             "differs": differs(data, a, b, union),
@@ -95,12 +97,13 @@ def _node_counts(data: StoreData, union: Union, number: int, side: Side) -> list
     return result
 
 
-def _stability(union: Union, number: int, side: Side) -> list[float | None]:
-    """Share of resampled image sets whose graph holds each node; None where that isn't known."""
-    result: list[float | None] = [None] * len(union.layer)
-    if side.marks is not None:
-        for k, value in zip(union.at[number], side.marks.node_stability.tolist(), strict=True):
-            result[k] = value if np.isfinite(value) else None
+def _of_both(a: Side, b: Side, at: list[list[int]], name: str, size: int) -> list[list[float | None]]:
+    """What evidence says of each node or edge of the union on both sides; None where that isn't known."""
+    result: list[list[float | None]] = [[None, None] for _ in range(size)]
+    for k, (number, side) in enumerate(zip(NOW, (a, b), strict=True)):
+        if side.marks is not None:
+            for place, value in zip(at[number], graphs.known(getattr(side.marks, name)), strict=True):
+                result[place][k] = value
     return result
 
 

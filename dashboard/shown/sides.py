@@ -9,8 +9,9 @@ other images    images that were chosen, or those of one strategy
 graph made anew graph as it was stored
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -52,6 +53,8 @@ class Side:
         Whether only the graph's own channels have counts.
     marks
         What evidence says of the graph; None where there is none.
+    lowering
+        Of a layer's channels, the counts of the sources that lower them most; None where there are none.
     """
 
     name: str
@@ -62,6 +65,7 @@ class Side:
     n_images: int
     is_partial: bool = False
     marks: Marks | None = None
+    lowering: Callable[[str], ClassCounts | None] = lambda layer: None
 
     @property
     def used(self) -> Mapping[str, NDArray[Any]]:
@@ -103,7 +107,17 @@ def _class_side(data: StoreData, index: int, pair: Pair, how: Reselection) -> Si
     counts = data.counts_with(index, how, pair)
     marks = marks_of(data, index, pair) if how == STORED else None
     before = data.graph(index, STORED, pair) or graph
-    return Side(facts.label, facts.label, graph, before, counts, facts.n_images, data.counts_are_partial, marks)
+    return Side(
+        facts.label,
+        facts.label,
+        graph,
+        before,
+        counts,
+        facts.n_images,
+        data.counts_are_partial,
+        marks,
+        lambda layer: data.lowering_counts(index),
+    )
 
 
 def _elsewhere(data: StoreData, name: str, class_index: int, pair: Pair, how: Reselection) -> Side:
@@ -167,7 +181,9 @@ def _group(data: StoreData, group: NDArray[np.int64], name: str, label: str, pai
     numbers = tuple(group.tolist())
     counts = images.counts_of(data, numbers, pair, how)
     graph = images.graph_of(data, numbers, pair, how)
-    return Side(name, label, graph, images.graph_of(data, numbers, pair), counts, len(numbers))
+    before = images.graph_of(data, numbers, pair)
+    lowering = partial(images.lowering_of, data, numbers)
+    return Side(name, label, graph, before, counts, len(numbers), lowering=lowering)
 
 
 def why_no_groups(data: StoreData, pair: Pair) -> str:

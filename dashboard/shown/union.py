@@ -27,6 +27,8 @@ class Union:
     identity : (edge,)
     at
         Of each graph, the numbers of its own nodes in their order.
+    edge_at
+        The same of its edges.
     """
 
     layer: NDArray[np.int64]
@@ -39,6 +41,7 @@ class Union:
     influence: NDArray[np.int64]
     identity: NDArray[np.int64]
     at: list[list[int]]
+    edge_at: list[list[int]]
 
 
 def united(graphs: Sequence[ClassGraph], more: Sequence[int] = ()) -> Union:
@@ -58,7 +61,9 @@ def united(graphs: Sequence[ClassGraph], more: Sequence[int] = ()) -> Union:
         identity[edge_at[k]] = graph.edge_identity
     own = np.array(nodes, np.int64)
     source, target = np.array(edges, np.int64).reshape(-1, 2).T
-    return Union(own >> 32, own & (2**32 - 1), held, count, score, source, target, influence, identity, node_at)
+    return Union(
+        own >> 32, own & (2**32 - 1), held, count, score, source, target, influence, identity, node_at, edge_at
+    )
 
 
 def keys(layer: NDArray[Any], channel: NDArray[Any]) -> list[int]:

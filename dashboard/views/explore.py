@@ -10,7 +10,19 @@ from dashboard.data import StoreData
 from dashboard.evidence import marks_of
 from dashboard.plain import notice
 from dashboard.selection import STORED, VIEW, Selection
-from dashboard.shown import against, badge, channels, graphs, grouping, likeness, measures, oneclass, pairs, reselect
+from dashboard.shown import (
+    against,
+    badge,
+    channels,
+    graphs,
+    grouping,
+    likeness,
+    measures,
+    oneclass,
+    pairs,
+    reselect,
+    told,
+)
 from dashboard.shown.classtable import class_table
 from dashboard.shown.sides import Side, sides
 from dashboard.versus import Versus
@@ -52,6 +64,9 @@ def show() -> None:
             _extras(data, wanted, class_index, graph, identity, both, drawn)
         if not grouping.is_on(wanted):
             _top_channels(data, class_index)
+    # Takes seconds when a store's channels are first correlated, so that all else is on the page by then.
+    if graph is not None and wanted.communities != "off":
+        components.extras("communities", {"id": identity, "together": told.communities(data, drawn)})
 
 
 def _sides(data: StoreData, wanted: Selection, class_index: int) -> tuple[Side, Side] | None:
@@ -109,9 +124,11 @@ def _graph(data: StoreData, wanted: Selection, drawn: dict[str, Any], identity: 
         "view": wanted.view,
         "pins": True,
         "pinned": pinned and {"layer": pinned.layer, "channel": pinned.index},
+        "edge": [{"layer": end.layer, "channel": end.index} for end in wanted.edge],
         "leaves_out": data.can_reselect,
+        "communities": data.why_no_communities,
     }
-    components.graph("graph", given, _pin, _view, partial(_open, data), _leave_out)
+    components.graph("graph", given, _pin, _view, partial(_open, data), _leave_out, _choose, _show_class, _compare)
 
 
 def _unheld(drawn: dict[str, Any]) -> str:
@@ -160,6 +177,7 @@ def _extras(
 ) -> None:
     if wanted.pinned:
         components.extras("pinned", {"id": identity, "pinned": _pinned(data, wanted.pinned, wanted, graph, both)})
+    components.extras("holders", {"id": identity, "holders": _holders(data, wanted, class_index, drawn)})
     if both:
         files = pairs.files(drawn)
     else:
@@ -171,25 +189,55 @@ def _extras(
 def _pinned(
     data: StoreData, channel: Channel, wanted: Selection, graph: ClassGraph, both: tuple[Side, Side] | None
 ) -> dict[str, Any]:
+    found = graphs.details(data, channel)
+    if both is not None:
+        return {**found, **_of_side(data, both[0], channel, ""), **_of_side(data, both[1], channel, "_b")}
     class_index = data.index_of[wanted.class_ or ""]
-    pair = measures.shown(data, wanted)
-    if both is None:
-        rows, note = graphs.sources(data, class_index, graph, channel, pair)
-        of_b = {}
-    else:
-        (rows, note), (rows_b, note_b) = (pairs.sources(data, side, channel) for side in both)
-        of_b = {"sources_b": graphs.with_pictures(data, rows_b), "note_b": note_b}
-    lowering = [] if grouping.is_on(wanted) else graphs.inhibitors(data, class_index, channel)
-    seen = {name: graphs.with_pictures(data, found) for name, found in (("sources", rows), ("lowering", lowering))}
-    return {**graphs.details(data, channel), **seen, "note": note, **of_b}
+    rows, note = graphs.sources(data, class_index, graph, channel, measures.shown(data, wanted))
+    lowering = graphs.inhibitors(data, class_index, channel)
+    return {**found, **_pictured(data, {"sources": rows, "lowering": lowering}), "note": note}
+
+
+def _of_side(data: StoreData, side: Side, channel: Channel, end: str) -> dict[str, Any]:
+    """What one side of a pair says of a channel, under names with an end."""
+    rows, note = pairs.sources(data, side, channel)
+    lowering = graphs.lowered_by(data, side.lowering(channel.layer), channel)
+    return {**_pictured(data, {f"sources{end}": rows, f"lowering{end}": lowering}), f"note{end}": note}
+
+
+def _pictured(data: StoreData, lists: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
+    return {name: graphs.with_pictures(data, rows) for name, rows in lists.items()}
+
+
+def _holders(data: StoreData, wanted: Selection, class_index: int, drawn: dict[str, Any]) -> dict[str, Any] | None:
+    """The classes beside those shown that hold the drawing's edges; of groups of images, all classes."""
+    other = data.index_of[wanted.vs.name] if wanted.vs and wanted.vs.kind == "class" else class_index
+    own = () if grouping.is_on(wanted) else (class_index, other)
+    return told.holders(data, drawn, measures.shown(data, wanted), own)
 
 
 def _pin(node: Any) -> None:
-    session.change(pinned=Channel(str(node["layer"]), int(node["channel"])) if node else None)
+    session.change(pinned=_channel(node) if node else None, edge=())
+
+
+def _choose(ends: Any) -> None:
+    session.change(edge=tuple(map(_channel, ends)), pinned=None)
+
+
+def _channel(node: Any) -> Channel:
+    return Channel(str(node["layer"]), int(node["channel"]))
+
+
+def _show_class(folder: Any) -> None:
+    session.change(class_=str(folder), vs=_kept(session.selection().vs, str(folder)))
+
+
+def _compare(folder: Any) -> None:
+    session.change(vs=Versus("class", str(folder)))
 
 
 def _leave_out(node: Any) -> None:
-    reselect.leave_out(Channel(str(node["layer"]), int(node["channel"])))
+    reselect.leave_out(_channel(node))
 
 
 def _view(view: Any) -> None:

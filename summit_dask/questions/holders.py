@@ -132,9 +132,10 @@ class EdgesOfClasses:
         return classes, least
 
     def with_edges(self, source: Sequence[Channel], target: Sequence[Channel]) -> list[NDArray[np.int64]]:
-        """The classes that hold each of several edges, ascending."""
+        """The classes that hold each of several edges, those first of which the most images carry it."""
         ends = zip(self._numbers(source), self._numbers(target), strict=True)
-        return [self._with_edge(*edge)[0] for edge in ends]
+        held = [self._with_edge(*edge) for edge in ends]
+        return [classes[np.argsort(-influence, kind="stable")] for classes, influence in held]
 
     def _with_edge(self, source: int, target: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         _, n_channels = _numbering(self.layer_graph)

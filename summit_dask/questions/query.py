@@ -19,7 +19,7 @@ from summit_dask.facts.errors import ClassNotFoundError, ConfigError, StoreIncom
 from summit_dask.facts.layergraph import Channel, LayerGraph
 from summit_dask.facts.names import composed
 from summit_dask.facts.pairs import PAPERS, Edges, Nodes, Pair
-from summit_dask.store.counting import USED, Counts, count_images_of, matrices, of_pair
+from summit_dask.store.counting import INHIBITED, USED, Counts, count_images_of, matrices, of_pair
 from summit_dask.store.counts import Read, read_counts
 from summit_dask.store.evidence import group_of, read_marks
 from summit_dask.store.graphs import read_graph
@@ -129,6 +129,14 @@ def count_channels(
     own = matrices(layer_graph, nodes, mass, excluded)
     counts = count_images_of(read, own, np.where(rows, 0, -1).astype(np.int32), 1)
     return {layer.name: counts[f"{layer.name}/{pair.nodes}_count"].toarray()[0] for layer in layer_graph.visible}
+
+
+def count_inhibitors(read: Read, layer_graph: LayerGraph, rows: NDArray[np.bool_], layer: str) -> ClassCounts:
+    """Images in which each source is among those that lower a layer's channel most, among some readable images."""
+    into = [hop.name for hop in layer_graph.incoming(layer)]
+    own = [matrix for matrix in matrices(layer_graph, [INHIBITED], 1.0, {}) if matrix.name.rpartition("/")[0] in into]
+    counts = count_images_of(read, own, np.where(rows, 0, -1).astype(np.int32), 1)
+    return ClassCounts({}, {hop: counts[f"{hop}/{INHIBITED.name}"] for hop in into})
 
 
 def attribution_graph(

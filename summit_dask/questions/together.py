@@ -93,8 +93,10 @@ def communities_in(
     ordered = [layer.name for layer in graph.visible if layer.name in asked]
     places = np.flatnonzero(read("images/status", slice(None)) == schema.READ)
     pairs = [*((layer, layer) for layer in ordered), *pairwise(ordered)]
-    joined = _joined(moments_of(lambda piece: _values(read, ordered, places[piece]), pairs, len(places)))
-    parts = (_by_centrality(joined.subgraph(own)) for own in _parts(joined, resolution, seed))
+    channels = [Channel(layer, k) for layer in ordered for k in range(graph.layer(layer).channels)]
+    first = {layer: channels.index(Channel(layer, 0)) for layer in ordered}
+    joined = _joined(moments_of(lambda piece: _values(read, ordered, places[piece]), pairs, len(places)), first)
+    parts = ([channels[node] for node in _by_centrality(joined, own)] for own in _parts(joined, resolution, seed))
     found = sorted(parts, key=lambda own: (-len(own), *min((ordered.index(node.layer), node.index) for node in own)))
     rows = [(number, node.layer, node.index) for number, own in enumerate(found) for node in own]
     return Communities(
@@ -119,18 +121,18 @@ def _values(read: Read, layers: Sequence[str], places: Int64[np.ndarray, " image
     return {layer: Centred.of(read(f"activations/{layer}/value", span)[places - span.start]) for layer in layers}
 
 
-def _joined(found: Mapping[tuple[str, str], Moments]) -> "nx.Graph[Channel]":
-    """Channels, joined where one is among those that the other fires with most."""
-    graph: nx.Graph[Channel] = nx.Graph()
+def _joined(found: Mapping[tuple[str, str], Moments], first: Mapping[str, int]) -> "nx.Graph[int]":
+    """Channels, joined where one is among those that the other fires with most; `first` numbers each layer's first."""
+    graph: nx.Graph[int] = nx.Graph()
     for (one, other), moments in found.items():
         alike = correlation(moments)
         if one == other:
             np.fill_diagonal(alike, 0.0)
-        for rows, columns in (_strongest(alike), _strongest(alike.T)[::-1]):
-            ends = zip(rows.tolist(), columns.tolist(), strict=True)
-            graph.add_weighted_edges_from(
-                (Channel(one, a), Channel(other, b), float(alike[a, b])) for a, b in ends if alike[a, b] >= LEAST
-            )
+        strongest = [_strongest(alike), _strongest(alike.T)[::-1]]
+        a, b = np.unique(np.concatenate(strongest, axis=1), axis=1)
+        a, b = a[alike[a, b] >= LEAST], b[alike[a, b] >= LEAST]
+        ends = (a + first[one]).tolist(), (b + first[other]).tolist()
+        graph.add_weighted_edges_from(zip(*ends, alike[a, b].tolist(), strict=True))
     return graph
 
 
@@ -140,13 +142,14 @@ def _strongest(alike: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[n
     return np.repeat(np.arange(len(alike)), order.shape[1]), order.ravel()
 
 
-def _parts(joined: "nx.Graph[Channel]", resolution: float, seed: int) -> Iterator[set[Channel]]:
+def _parts(joined: "nx.Graph[int]", resolution: float, seed: int) -> Iterator[set[int]]:
     return (own for own in nx.community.louvain_communities(joined, resolution=resolution, seed=seed) if len(own) > 1)
 
 
-def _by_centrality(own: "nx.Graph[Channel]") -> list[Channel]:
-    """The channels of a community, the one first that is joined most strongly to the others; by name where equal."""
-    return sorted(own, key=lambda node: (-own.degree(node, weight="weight"), node))
+def _by_centrality(joined: "nx.Graph[int]", own: set[int]) -> list[int]:
+    """The channels of a community, the one first that is joined most strongly to the others; in order where equal."""
+    degree = joined.subgraph(own).degree
+    return sorted(own, key=lambda node: (-degree(node, weight="weight"), node))
 
 
 def _named(read: Read, channels: Sequence[Channel]) -> list[str]:

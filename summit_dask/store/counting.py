@@ -51,11 +51,8 @@ class Count:
 
 #: By the channels that an image uses, and by the sources of its channels.
 USED = (Count("activation_count", "activations"), Count("relevance_count", "relevances"))
-RANKED = (
-    Count("influence_count", "influences"),
-    Count("contribution_count", "contributions"),
-    Count("inhibition_count", "contributions/inhibitor_"),
-)
+INHIBITED = Count("inhibition_count", "contributions/inhibitor_")
+RANKED = (Count("influence_count", "influences"), Count("contribution_count", "contributions"), INHIBITED)
 
 
 def kept(counts: Sequence[Count], options: MeasureOptions) -> list[Count]:

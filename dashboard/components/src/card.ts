@@ -2,7 +2,7 @@
 import { el, percent, picture } from "./dom";
 import type { Channel, GraphNode, Model } from "./model";
 import { outlined, type Fires } from "./outline";
-import { images, inSamples } from "./words";
+import { channels, images, inSamples } from "./words";
 
 export interface Details {
   picture: string | null;
@@ -19,6 +19,7 @@ export interface SourceRow extends Channel {
 
 export function card(model: Model, n: number, details: Details | undefined): HTMLElement {
   const node = model.data.nodes[n];
+  if (node.members) return foldCard(model, n, node.members);
   const stability = model.stability(n);
   return el(
     "div",
@@ -28,10 +29,39 @@ export function card(model: Model, n: number, details: Details | undefined): HTM
       ? el("div", { className: "sides" }, side(model, n, 0), side(model, n, 1))
       : el("div", { className: "facts" }, `${used(node.count, model.data.images)}${node.absent ? ", not selected" : ` · score ${node.score.toPrecision(3)}`}`),
     stability !== null && el("div", { className: "facts" }, inSamples(stability)),
+    community(model, n),
     pictures(node, details),
     details && details.examples.length > 0 && el("div", { className: "caption" }, "Examples that excite it most"),
     details && examples(details),
   );
+}
+
+/** Of a folded node: the channels that it stands for. */
+function foldCard(model: Model, n: number, members: number[]): HTMLElement {
+  const nodes = members.map((k) => model.data.nodes[k]);
+  const one = ({ channel, called, picture: src, count }: GraphNode) =>
+    el(
+      "figure",
+      {},
+      src ? picture(src, `channel ${channel}`) : null,
+      el("figcaption", {}, el("b", {}, called || String(channel)), model.data.pair ? null : ` ${images(count)}`),
+    );
+  return el(
+    "div",
+    { className: "card" },
+    el("div", { className: "name" }, model.data.nodes[n].layer, el("b", {}, ` · ${channels(members.length)} that fire together`)),
+    community(model, n),
+    el("div", { className: "facts" }, "A click shows them one by one."),
+    el("div", { className: "members" }, ...nodes.map(one)),
+  );
+}
+
+function community(model: Model, n: number): HTMLElement | null {
+  const own = model.community(n);
+  if (!own) return null;
+  const chip = el("span", { className: "chip" });
+  chip.style.background = own.colour;
+  return el("div", { className: "facts" }, chip, `community ${own.number}${own.name ? `: ${own.name}` : ""}`);
 }
 
 export function used(count: number, all: number): string {

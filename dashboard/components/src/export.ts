@@ -4,6 +4,7 @@ import { svg, SVG } from "./dom";
 import { Margins } from "./margins";
 import type { Model } from "./model";
 import type { Scene } from "./scene";
+import type { Extras } from "./shelf";
 import { counted } from "./words";
 
 const MARGIN = 24;
@@ -47,9 +48,10 @@ export function asSvg(scene: Scene): SVGSVGElement {
 
 function caption(model: Model): string {
   const { pair, images, measure } = model.data;
-  const there = model.data.nodes.filter((_, n) => model.isThere(n)).length;
+  const there = model.data.nodes.filter((node, n) => model.isThere(n) && !node.members).length;
+  const edges = model.edges.reduce((total, edge) => total + edge.stands.length, 0);
   const of = pair ? pair.labels.map((label, k) => (pair.images[k] ? `${label}: ${counted(pair.images[k], "image")}` : label)) : [images ? counted(images, "image") : ""];
-  const parts = [counted(there, "channel"), `${counted(model.edges.length, "edge")} by ${measure}`, ...of];
+  const parts = [counted(there, "channel"), `${counted(edges, "edge")} by ${measure}`, ...of];
   return parts.filter(Boolean).join(" · ");
 }
 
@@ -59,6 +61,7 @@ function legend(model: Model): [kind: string, text: string][] {
   const sizes = pair ? "Size of a picture: share of the images that use the channel." : "Size of a picture: images that use the channel.";
   const widths = "Width of a line: images in which the lower channel is among the strongest sources. Numbers name channels.";
   const common: [string, string][] = [["", `${sizes} ${widths}`]];
+  for (const { number, name, colour } of model.communities) common.push([`chip ${colour}`, `${number}  fire together${name && `: ${name}`}`]);
   if (marks) common.push(["dotted", "without effect when the lower channel is taken away"]);
   if (!pair) return common;
   return [
@@ -75,7 +78,8 @@ function placed([kind, text]: [string, string], y: number): SVGGElement {
     const both = kind.endsWith("both");
     const line = (name: string, width: number) => svg("path", { class: name, d: "M0,-4H30", "stroke-width": width });
     group.append(svg("g", { class: "pair" }, line(kind, both ? 6 : 4), both && line("core", 2)));
-  } else if (kind) group.append(svg("path", { class: kind, d: "M0,-4H30" }));
+  } else if (kind.startsWith("chip")) group.append(svg("rect", { x: 24, y: -11, width: 6, height: 14, fill: kind.slice(5) }));
+  else if (kind) group.append(svg("path", { class: kind, d: "M0,-4H30" }));
   group.append(svg("text", { class: "caption", x: kind ? 40 : 0 }, text));
   return group;
 }
@@ -83,7 +87,7 @@ function placed([kind, text]: [string, string], y: number): SVGGElement {
 const RULES = `text{font:11px sans-serif;fill:${TEXT}}.title{font-size:18px;font-weight:600}.caption{fill:${MUTED};font-size:12px}
 .names text{font-weight:600;font-size:13px}.zone{font-weight:600;font-size:13px}.a.zone{fill:${A}}.b.zone{fill:${B}}
 .edge{fill:none;stroke:${GREY};stroke-opacity:.7}.edge.identity{stroke:${TEXT}}.frame{fill:${GREY};fill-opacity:.35}
-.core{fill:none;stroke:#fff}.border,.axis{fill:none;stroke:${GREY}}.way{fill:none;stroke:${MUTED};stroke-width:2}
+.community{fill:${MUTED}}.behind{stroke:#fff}.core{fill:none;stroke:#fff}.border,.axis{fill:none;stroke:${GREY}}.way{fill:none;stroke:${MUTED};stroke-width:2}
 .dotted{stroke:${MUTED};stroke-width:3;stroke-linecap:round;stroke-dasharray:0 7}
 .stable .frame{stroke:${TEXT};stroke-width:5}.unstable .frame{stroke:${GREY};stroke-width:3;stroke-dasharray:3 4}
 .unselected .frame{stroke:${MUTED};stroke-width:2;stroke-dasharray:2 3}
@@ -92,6 +96,20 @@ const RULES = `text{font:11px sans-serif;fill:${TEXT}}.title{font-size:18px;font
 .pair .both .frame{stroke:${MUTED};stroke-width:2}.pair .both .second{stroke:${MUTED};stroke-width:2}.second{fill:none}
 .of-a{fill:${A}}.of-b{fill:${B}}.track{fill:#e3e5ea}.unknown{fill:none;stroke:${MUTED};stroke-width:.7;stroke-dasharray:2 2}
 .middle{stroke:${TEXT}}`;
+
+/** What can be saved of a drawing, and the files that belong to its graph. */
+export function filesOf(scene: Scene, others: NonNullable<Extras["files"]>, say: (why: string) => void): { name: string; save(): void }[] {
+  const stem = scene.model.data.title.replace(/[^\p{L}\p{N}]+/gu, "-").replace(/^-|-$/g, "") || "graph";
+  const png = () =>
+    asPng(asSvg(scene))
+      .then((blob) => download(`${stem}.png`, "image/png", blob))
+      .catch((error) => say(`No PNG could be made: ${error instanceof Error ? error.message : error} Take the SVG.`));
+  return [
+    { name: "SVG", save: () => download(`${stem}.svg`, "image/svg+xml", svgText(asSvg(scene))) },
+    { name: "PNG", save: () => void png() },
+    ...others.map(({ name, type, text }) => ({ name, save: () => download(`${stem}-${name}`, type, text) })),
+  ];
+}
 
 export function download(name: string, type: string, content: string | Blob): void {
   const url = URL.createObjectURL(content instanceof Blob ? content : new Blob([content], { type }));

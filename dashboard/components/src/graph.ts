@@ -3,17 +3,19 @@ import { select } from "d3-selection";
 import { zoom, zoomIdentity, zoomTransform, type ZoomTransform } from "d3-zoom";
 import "./graph.css";
 import { card, type Details } from "./card";
+import { communityList, folded, foldKey } from "./communities";
 import { component, type Component } from "./component";
 import { el, svg } from "./dom";
-import { asPng, asSvg, download, svgText } from "./export";
+import { edgeFacts, edgePanel } from "./edgepanel";
+import { filesOf } from "./export";
 import { Inspector } from "./inspector";
+import { legend } from "./legend";
 import { Margins } from "./margins";
-import { isIdle, Model, STABLE, UNSTABLE, type Channel, type Edge, type GraphData, type View } from "./model";
+import { isChannel, Model, type Channel, type Edge, type GraphData, type View } from "./model";
 import { pinnedPanel } from "./panel";
 import { Scene } from "./scene";
 import { extrasOf, onExtras, type Extras } from "./shelf";
 import { Toolbar } from "./toolbar";
-import { edgeInWords, images } from "./words";
 
 const MARGIN = 16;
 const BELOW_LEGEND = 8;
@@ -27,14 +29,6 @@ class GraphView {
   private readonly inspector = new Inspector();
   private readonly legend = el("div", { className: "legend" });
   private readonly whole = el("button", { type: "button", className: "whole", hidden: true }, "All layers");
-  private readonly unchanged = el("span", { className: "unchanged" }, "the channel itself, by a skip connection");
-  private readonly evidence = el(
-    "span",
-    { className: "evidence" },
-    el("span", { className: "firm" }, `in ${100 * STABLE} % or more of resampled image sets`),
-    el("span", { className: "loose" }, `in less than ${100 * UNSTABLE} %`),
-    el("span", { className: "idle" }, "without effect"),
-  );
   private readonly note = el("p", { className: "note", hidden: true });
   private readonly toolbar: Toolbar;
   private readonly zoom = zoom<SVGSVGElement, unknown>().scaleExtent([0.15, 5]);
@@ -46,8 +40,12 @@ class GraphView {
   private margins!: Margins;
   private alone = -1; // the row that is looked at alone
   private view!: View;
+  private sent!: GraphData; // as Python knows it
+  private shape = ""; // of the drawing: what was sent, and what is folded
+  private drawn = ""; // whose drawing it is
+  private open = new Set<string>(); // folds that the visitor opened
   private pinned = -1;
-  private id = "";
+  private chosen: Edge | undefined;
   private extras: Extras | undefined;
   private aspect = 1; // of the frame, when the graph was fitted
   private untouched = true; // by the visitor's own zooming, since the graph was fitted
@@ -76,8 +74,10 @@ class GraphView {
     select(this.picture).call(this.zoom).on("dblclick.zoom", null);
     this.listen();
     this.forget = onExtras(() => {
-      this.extras = extrasOf(this.id) ?? this.extras;
-      this.drawPinned();
+      if (!this.sent) return;
+      this.extras = extrasOf(this.sent.id) ?? this.extras;
+      if (this.reshape()) this.settle(this.untouched);
+      else this.drawPinned();
     });
     this.resized = new ResizeObserver(() => {
       if (this.untouched) this.fit();
@@ -92,48 +92,85 @@ class GraphView {
 
   update({ data, setTriggerValue }: Component<GraphData>): void {
     this.send = setTriggerValue;
-    const fresh = data.id !== this.id;
-    if (fresh) this.draw(data);
+    const fresh = data.id !== this.sent?.id;
+    if (fresh) {
+      this.extras = extrasOf(data.id);
+      this.open.clear();
+    }
+    this.sent = data;
+    this.view = data.view;
+    const anew = this.reshape();
+    this.settle(fresh || (anew && this.untouched));
+  }
+
+  /** Draw anew what was sent if it, or the shape that it is drawn in, is another; whether it was. */
+  private reshape(): boolean {
+    const wanted = this.view.communities ?? "off";
+    const together = wanted === "off" ? undefined : this.extras?.together;
+    const known = { ...this.sent, together };
+    const pinned = this.sent.nodes.findIndex((node) => isChannel(node, this.sent.pinned));
+    const open = new Set([...this.open, ...(pinned < 0 ? [] : [foldKey(known, pinned)])]);
+    const shape = [this.sent.id, wanted, together ? "known" : "", ...open].join("\n");
+    if (shape === this.shape) return false;
+    const shown = this.drawn === this.sent.id ? this.model.shown : undefined;
+    [this.shape, this.drawn] = [shape, this.sent.id];
+    this.draw(new Model(wanted === "fold" && together ? folded(known, open) : known, shown));
+    return true;
+  }
+
+  /** What follows from what was sent, and from what the visitor did since. */
+  private settle(fit = false): void {
     // Kept from another class, a count that none of this one's channels reaches would leave nothing to see.
-    this.view = { ...data.view, least_count: Math.min(data.view.least_count, this.model.largestCount) };
-    this.pinned = this.model.find(data.pinned);
+    this.view = { ...this.view, least_count: Math.min(this.view.least_count, this.model.largestCount) };
+    this.pinned = this.model.find(this.sent.pinned);
+    this.chosen = this.model.edgeBetween(this.sent.edge ?? []);
     this.drawPinned();
-    if (fresh) this.fit();
+    if (fit) this.fit();
     else this.arrange();
     this.showControls();
     this.rest();
   }
 
   private showControls(): void {
-    this.toolbar.show(this.view, this.model.largestCount, this.model.edges.some(isIdle));
+    const idle = this.model.edges.some((edge) => edge.idle);
+    this.toolbar.show(this.view, this.model.largestCount, idle, this.sent.communities);
   }
 
-  private draw(data: GraphData): void {
-    this.id = data.id;
-    this.extras = extrasOf(data.id);
-    this.model = new Model(data);
-    this.scene = new Scene(this.model);
+  private draw(model: Model): void {
+    const { data } = model;
+    this.model = model;
+    this.scene = new Scene(model);
     this.alone = Math.min(this.alone, data.rows.length - 1);
-    this.margins = new Margins(this.model, (row) => this.look(row));
+    this.margins = new Margins(model, (row) => this.look(row));
     this.picture.replaceChildren(this.world, this.margins.group);
     this.world.replaceChildren(this.scene.group);
     this.picture.setAttribute("aria-label", data.title);
-    this.inspector.draw(this.model, (channel) => this.pinChannel(channel));
-    this.showLegend(data);
+    this.inspector.draw(model, (channel) => this.pinChannel(channel));
+    this.inspector.group(this.communityList());
+    this.legend.replaceChildren(...legend(model));
     this.say(data.note);
     this.stage.classList.toggle("tested", !!data.marks);
     this.work.classList.toggle("still", !data.pins);
     this.stage.dataset.drawn = data.id;
   }
 
-  private showLegend({ pair, marks }: GraphData): void {
-    const sign = (kind: string, text: string) => el("span", { className: kind }, text);
-    this.unchanged.hidden = !this.model.edges.some((edge) => edge.identity);
-    this.evidence.hidden = !marks;
-    const ways = pair
-      ? [sign("a", `only ${pair.labels[0]}`), sign("both", "both"), sign("b", `only ${pair.labels[1]}`)]
-      : [sign("in", "from its sources below"), sign("out", "to what it feeds above")];
-    this.legend.replaceChildren(...ways, this.unchanged, this.evidence);
+  private communityList(): HTMLElement | null {
+    const wanted = this.view.communities ?? "off";
+    if (wanted === "off" || this.sent.communities !== "") return null;
+    const { together } = this.model.data;
+    const none = together && !this.model.communities.length ? "None of these channels fires together with others." : "";
+    const said = together ? none : "Correlating the channels over all images …";
+    return communityList(this.model, said, wanted === "fold", {
+      mark: (nodes) => (nodes ? this.scene.mark(new Set(nodes.map((n) => this.model.drawnFor(n))), new Set(), new Set(), new Set()) : this.rest()),
+      open: (nodes, open) => this.openFolds(nodes, open),
+    });
+  }
+
+  /** Show the channels that some are folded with one by one, or fold them again. */
+  private openFolds(nodes: number[], open: boolean): void {
+    const keys = nodes.map((n) => foldKey(this.model.data, n));
+    keys.forEach((key) => (open ? this.open.add(key) : this.open.delete(key)));
+    if (this.reshape()) this.settle(this.untouched);
   }
 
   private say(note: string): void {
@@ -165,7 +202,7 @@ class GraphView {
   private arrange(): void {
     this.scene.arrange(this.view, this.aspect, this.alone);
     this.moved(zoomTransform(this.picture));
-    this.roveAmongShown();
+    this.scene.roveAmongShown();
   }
 
   private fit(): void {
@@ -189,10 +226,8 @@ class GraphView {
 
   private changeView(change: Partial<View>, final: boolean): void {
     this.view = { ...this.view, ...change };
-    this.arrange();
-    this.showControls();
-    if ("width" in change || "height" in change) this.fit();
-    this.rest();
+    const anew = this.reshape();
+    this.settle(anew || "width" in change || "height" in change);
     if (final) this.send("view", this.view);
   }
 
@@ -206,7 +241,10 @@ class GraphView {
       else if (edge(event) >= 0) this.pointEdge(this.model.edges[edge(event)]);
     });
     this.world.addEventListener("pointerout", () => this.rest());
-    this.world.addEventListener("click", (event) => node(event) >= 0 && this.pin(node(event)));
+    this.world.addEventListener("click", (event) => {
+      if (node(event) >= 0) this.pin(node(event));
+      else if (edge(event) >= 0 && this.sent.edge) this.choose(this.model.edges[edge(event)]);
+    });
     this.world.addEventListener("focusin", (event) => {
       if (node(event) >= 0 && (event.target as Element).matches(":focus-visible")) this.pointNode(node(event));
     });
@@ -235,29 +273,15 @@ class GraphView {
   private pointEdge(edge: Edge): void {
     this.scene.mark(new Set([edge.source, edge.target]), new Set([edge]), new Set(), new Set());
     const cards = [edge.target, edge.source].map((n) => this.cardOf(n));
-    const { nodes } = this.model.data;
-    const found = edgeInWords(edge, nodes[edge.source], nodes[edge.target]);
-    const said = [...this.carried(edge), ...found].map((text) => el("div", { className: "facts wide" }, text));
-    const end = edge.identity ? ": the channel itself, by a skip connection" : "";
-    const { measure, images: all, pair } = this.model.data;
-    const head = `${pair ? "Images" : all ? `${edge.influence} of ${images(all)}` : images(edge.influence)} carry this ${measure}${end}`;
-    this.inspector.point([el("div", { className: "head" }, head), ...said, ...cards]);
+    this.inspector.point([...edgeFacts(this.model, edge), ...cards]);
   }
 
-  /** Of a pair, how many images of each side carry an edge. */
-  private carried(edge: Edge): string[] {
-    const { pair } = this.model.data;
-    const side = (k: 0 | 1) => {
-      const count = edge.counts[k];
-      const all = pair!.images[k];
-      return `${pair!.labels[k]}: ${count === null ? "not in its graph" : all ? `${count} of ${images(all)}` : images(count)}`;
-    };
-    return pair ? [side(0), side(1)] : [];
-  }
-
-  /** Nothing pointed at: the pinned node's path stands out, or nothing. */
+  /** Nothing pointed at: the chosen edge or the pinned node's path stands out, or nothing. */
   private rest(): void {
     this.inspector.rest();
+    if (this.chosen) {
+      return this.scene.mark(new Set([this.chosen.source, this.chosen.target]), new Set([this.chosen]), new Set(), new Set());
+    }
     if (this.pinned < 0 || !this.scene.isShown(this.pinned)) {
       return this.scene.mark(new Set(), new Set(), new Set(), new Set());
     }
@@ -270,17 +294,27 @@ class GraphView {
   // Pinning
 
   private pin(n: number): void {
-    if (!this.model.data.pins) {
-      const { layer, channel } = this.model.data.nodes[n];
-      return this.send("open", { layer, channel });
-    }
-    const next = n === this.pinned ? -1 : n;
-    this.pinned = next;
-    if (n >= 0) this.rove(n);
-    this.drawPinned();
-    this.rest();
-    const node = next < 0 ? null : this.model.data.nodes[next];
-    this.send("pin", node && { layer: node.layer, channel: node.channel });
+    const { layer, channel, members } = this.model.data.nodes[n];
+    if (members) return this.openFolds([n], true);
+    if (!this.model.data.pins) return this.send("open", { layer, channel });
+    const next = n === this.pinned ? null : { layer, channel };
+    this.scene.rove(n);
+    this.keep({ pinned: next, edge: this.sent.edge && [] });
+    this.send("pin", next);
+  }
+
+  /** Choose an edge, or none. */
+  private choose(edge: Edge | null): void {
+    const ends = (edge?.ends ?? []).map((n) => ({ layer: this.model.data.nodes[n].layer, channel: this.model.data.nodes[n].channel }));
+    this.keep({ pinned: null, edge: ends });
+    this.send("edge", ends);
+  }
+
+  /** What the visitor did, before Python sends it back. */
+  private keep(change: Partial<GraphData>): void {
+    this.sent = { ...this.sent, ...change };
+    this.reshape();
+    this.settle();
   }
 
   /** Pin a channel by its name; one that the drawing lacks comes with the next one. */
@@ -302,91 +336,64 @@ class GraphView {
       element.classList.toggle("pinned", n === this.pinned);
       element.setAttribute("aria-pressed", String(n === this.pinned));
     });
-    this.inspector.pin(this.pinned < 0 ? null : this.panel());
+    this.inspector.pin(this.pinned >= 0 ? this.panel() : this.chosen ? this.edgePanel() : null);
   }
 
+  private readonly ofClass = {
+    showClass: (folder: string) => this.send("class", folder),
+    compare: (folder: string) => this.send("versus", folder),
+  };
+
   private panel(): HTMLElement {
-    const found = this.extras?.pinned;
-    const node = this.model.data.nodes[this.pinned];
-    const same = found && found.layer === node.layer && found.channel === node.channel ? found : undefined;
-    return pinnedPanel(this.model, this.pinned, this.details(this.pinned), same, {
+    return pinnedPanel(this.model, this.pinned, this.details(this.pinned), this.extras, {
+      ...this.ofClass,
       close: () => this.pin(this.pinned),
       open: (channel) => this.send("open", { layer: channel.layer, channel: channel.channel }),
       pin: (channel) => this.pinChannel(channel),
+      choose: (edge) => this.sent.edge && this.choose(edge),
       leave: (channel) => this.send("leave", { layer: channel.layer, channel: channel.channel }),
       showAnyway: () => this.showAnyway(),
     });
   }
 
+  private edgePanel(): HTMLElement {
+    return edgePanel(this.model, this.chosen!, this.extras?.holders, {
+      ...this.ofClass,
+      close: () => this.choose(null),
+      pin: (channel) => this.pinChannel(channel),
+    });
+  }
+
   // Keyboard
-
-  /** Tab always finds one node, the last one that the keyboard was at if it is shown. */
-  private roveAmongShown(): void {
-    const at = this.scene.nodes.findIndex((element, n) => element.getAttribute("tabindex") === "0" && this.scene.isShown(n));
-    if (at >= 0) return;
-    const inOrder = this.model.data.rows.flatMap((row) => row.nodes);
-    this.rove(inOrder.find((n) => this.scene.isShown(n)) ?? -1);
-  }
-
-  private rove(n: number): void {
-    this.scene.nodes.forEach((element, k) => element.setAttribute("tabindex", k === n ? "0" : "-1"));
-  }
 
   private key(event: KeyboardEvent, n: number): void {
     if (n < 0) return;
+    const next = this.scene.beyond(n, event.key);
     if (event.key === "Enter" || event.key === " ") this.pin(n);
     else if (event.key === "Escape") this.leave();
-    else if (event.key.startsWith("Arrow")) this.walk(n, event.key);
-    else return;
+    else if (next !== undefined) this.walk(next);
+    else if (!event.key.startsWith("Arrow")) return;
     event.preventDefault();
     event.stopPropagation();
   }
 
+  private walk(n: number): void {
+    this.scene.rove(n);
+    this.scene.nodes[n].focus();
+    this.pointNode(n);
+  }
+
   private leave(): void {
+    if (this.chosen) return this.choose(null);
     if (this.pinned >= 0) return this.pin(this.pinned);
     (this.scene.nodes.find((element) => element.matches(":focus")) as SVGElement | undefined)?.blur();
     this.rest();
   }
 
-  /** Up and down along the strongest edge, left and right within the row. */
-  private walk(n: number, key: string): void {
-    const next = key === "ArrowUp" || key === "ArrowDown" ? this.along(n, key === "ArrowUp") : this.beside(n, key);
-    if (next === undefined) return;
-    this.rove(next);
-    this.scene.nodes[next].focus();
-    this.pointNode(next);
-  }
-
-  private along(n: number, up: boolean): number | undefined {
-    const ends = up ? this.model.above[n].map((e) => e.target) : this.model.below[n].map((e) => e.source);
-    return ends.find((end) => this.scene.isShown(end));
-  }
-
-  private beside(n: number, key: string): number | undefined {
-    const row = this.model.data.rows[this.model.row[n]].nodes.filter((k) => this.scene.isShown(k));
-    return row[row.indexOf(n) + (key === "ArrowLeft" ? -1 : 1)];
-  }
-
   // Files
 
   private files(): { name: string; save(): void }[] {
-    const stem = this.model.data.title.replace(/[^\p{L}\p{N}]+/gu, "-").replace(/^-|-$/g, "") || "graph";
-    const drawn = () => asSvg(this.scene);
-    const others = (this.extras?.files ?? []).map((file) => ({
-      name: file.name,
-      save: () => download(`${stem}-${file.name}`, file.type, file.text),
-    }));
-    return [
-      { name: "SVG", save: () => download(`${stem}.svg`, "image/svg+xml", svgText(drawn())) },
-      {
-        name: "PNG",
-        save: () =>
-          void asPng(drawn())
-            .then((blob) => download(`${stem}.png`, "image/png", blob))
-            .catch((error) => this.say(`No PNG could be made: ${error instanceof Error ? error.message : error} Take the SVG.`)),
-      },
-      ...others,
-    ];
+    return filesOf(this.scene, this.extras?.files ?? [], (why) => this.say(why));
   }
 }
 

@@ -8,10 +8,11 @@ export class Inspector {
   readonly element = el("aside", { className: "side", attributes: { "aria-label": "Inspector" } });
   private readonly pointed = el("div", { className: "float", hidden: true, attributes: { role: "status" } });
   private readonly pinned = el("div", { className: "fixed" });
+  private readonly communities = el("div", {});
   private readonly general = el("div", { className: "general" });
 
   constructor() {
-    this.element.append(this.pointed, this.pinned, this.general);
+    this.element.append(this.pointed, this.pinned, this.communities, this.general);
   }
 
   /** For another drawing. */
@@ -20,6 +21,10 @@ export class Inspector {
     const hint = el("p", { className: "facts" }, "Point at a channel or an edge to see what it is.");
     this.general.replaceChildren(...(model.data.pins ? [...table, reading(model)] : [hint]));
     this.rest();
+  }
+
+  group(list: HTMLElement | null): void {
+    this.communities.replaceChildren(...(list ? [list] : []));
   }
 
   point(content: HTMLElement[]): void {
@@ -34,6 +39,7 @@ export class Inspector {
     this.element.classList.remove("pointing");
   }
 
+  /** What is pinned: a channel or an edge. */
   pin(panel: HTMLElement | null): void {
     const fresh = panel !== null && !this.pinned.hasChildNodes();
     this.pinned.replaceChildren(...(panel ? [panel] : []));

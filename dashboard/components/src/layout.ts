@@ -65,7 +65,7 @@ export function layout(model: Model, view: View, aspect: number, alone: number):
       }),
     ),
   );
-  const there = (z: number) => sum(rows.map((parts) => (parts[z] ?? []).filter((n) => model.isThere(n)).length));
+  const there = (z: number) => sum(rows.flatMap((parts) => (parts[z] ?? []).filter((n) => model.isThere(n)).map((n) => model.data.nodes[n].members?.length ?? 1)));
   const zones = HELD.map((held, z) => ({ held, left: lefts[z], right: lefts[z] + column * widths[z], nodes: there(z) }));
   return {
     width: Math.max(widest * column, ...at.map(({ x }) => x + column / 2)),

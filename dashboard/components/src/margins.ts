@@ -9,6 +9,7 @@ import type { ZoomTransform } from "d3-zoom";
 import { svg } from "./dom";
 import type { Held, Model } from "./model";
 import type { Scene } from "./scene";
+import { shortened } from "./words";
 
 const MARGIN = 16;
 const CHART = 52; // width of the similarity from 0 to 1
@@ -82,7 +83,7 @@ export class Margins {
     const texts = shown.map(({ held, left, right, nodes }) => {
       const words = `${this.zone(held)} · ${nodes}`;
       const letters = Math.max(4, Math.floor((right - left) / 6.6));
-      const text = words.length > letters ? `${words.slice(0, letters - 1)}…` : words;
+      const text = words.length > letters ? shortened(this.zone(held), letters) : words;
       const attributes = { x: (left + right) / 2, y: 18, "text-anchor": "middle", class: `zone ${held}` };
       return svg("text", attributes, text, svg("title", {}, words));
     });

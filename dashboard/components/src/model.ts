@@ -1,4 +1,6 @@
 // The attribution graph as Python sends it, and what follows from it alone.
+import { shownCommunities, type Shown } from "./communities";
+
 export interface GraphNode {
   layer: string;
   channel: number;
@@ -8,6 +10,7 @@ export interface GraphNode {
   score: number;
   picture: string | null;
   absent?: boolean; // has a place, but the graph lacks it
+  members?: number[]; // of a folded node: the channels that it stands for
 }
 
 export interface View {
@@ -16,6 +19,7 @@ export interface View {
   height: number;
   scale: "class" | "all";
   only_effective: boolean;
+  communities?: "off" | "colour" | "fold"; // off where it isn't said
 }
 
 export interface Channel {
@@ -45,6 +49,8 @@ export interface Pair {
   stability: Two[];
   edge_held: Held[];
   edge_counts: Two[];
+  edge_stability?: Two[]; // where there may be evidence
+  edge_effect?: Two[];
   similarity: (number | null)[];
   basis: string; // what similarity is taken from, where that is not everything
   differs: Differing[];
@@ -55,6 +61,12 @@ export interface Differing extends Channel {
   counts: Two;
   held: Held;
   clear: boolean | null; // whether it is more than chance; null: that can't be told
+}
+
+/** Channels that fire together: the number of each node's community (null: in none), and the classes that use each most. */
+export interface Communities {
+  of: (number | null)[];
+  names: Record<string, string>;
 }
 
 /** From how stable on a node's border is firm, and below what it is dashed. */
@@ -84,7 +96,13 @@ export interface GraphData {
   view: View;
   pins: boolean; // whether a click pins a node; else it opens the channel
   pinned: Channel | null;
+  edge?: Channel[] | null; // source and target of the chosen edge
+  communities?: string; // why channels that fire together can't be found, empty if they can; not offered without it
   note: string;
+  together?: Communities | null; // where they are shown
+  standsFor?: number[]; // of a folded drawing: the node that is drawn for each of the whole one
+  stands?: number[][]; // and the edges of the whole one that each stands for, the strongest first
+  ends?: [source: number, target: number][]; // of these strongest
 }
 
 export interface Edge {
@@ -92,8 +110,11 @@ export interface Edge {
   target: number; // the upper end
   influence: number;
   identity: boolean; // a skip connection alone carries it
-  stability: number | null; // share of resampled image sets whose graph holds it
-  effect: number | null; // share of the upper end's maximum that is lost without the lower end
+  stability: Two; // share of resampled image sets whose graph holds it
+  effect: Two; // share of the upper end's maximum that is lost without the lower end
+  stands: number[]; // the edges of the whole drawing that it stands for, the strongest first
+  ends: [source: number, target: number]; // of the strongest
+  idle: boolean; // known to be without effect; of a pair that is said in words alone
   held: Held;
   counts: Two;
   strength: number; // from 0 to 1: how wide it is drawn
@@ -105,17 +126,24 @@ export class Model {
   readonly above: Edge[][];
   readonly row: number[];
   readonly largestCount: number;
-  private readonly shown = new Set<number>(); // absent nodes that the visitor wants to see
+  readonly communities: Shown[];
 
-  constructor(readonly data: GraphData) {
+  /** `shown`: absent nodes that the visitor wants to see. */
+  constructor(
+    readonly data: GraphData,
+    readonly shown = new Set<number>(),
+  ) {
     const { pair, marks } = data;
     this.edges = data.edges.map(([source, target, influence, identity], e) => ({
       source,
       target,
       influence,
       identity: identity > 0,
-      stability: marks?.edge_stability[e] ?? null,
-      effect: marks?.edge_effect[e] ?? null,
+      stability: pair?.edge_stability?.[e] ?? [marks?.edge_stability[e] ?? null, null],
+      effect: pair?.edge_effect?.[e] ?? [marks?.edge_effect[e] ?? null, null],
+      stands: data.stands?.[e] ?? [e],
+      ends: data.ends?.[e] ?? [source, target],
+      idle: !pair && (marks?.edge_effect[e] ?? 1) <= 0,
       held: pair?.edge_held[e] ?? "a",
       counts: pair?.edge_counts[e] ?? [influence, null],
       strength: 0,
@@ -131,6 +159,7 @@ export class Model {
     }
     this.row = new Array(data.nodes.length).fill(-1);
     data.rows.forEach((row, r) => row.nodes.forEach((node) => (this.row[node] = r)));
+    this.communities = shownCommunities(data);
     this.largestCount = Math.max(1, ...data.nodes.filter((node) => !node.absent).map((node) => node.count));
   }
 
@@ -175,8 +204,24 @@ export class Model {
   }
 
   find(channel: Channel | null): number {
-    if (!channel) return -1;
-    return this.data.nodes.findIndex((n) => n.layer === channel.layer && n.channel === channel.channel);
+    return this.data.nodes.findIndex((node) => isChannel(node, channel));
+  }
+
+  /** The edge that stands for that between two channels; undefined where there is none. */
+  edgeBetween([source, target]: Channel[]): Edge | undefined {
+    const ends = [this.find(source ?? null), this.find(target ?? null)].map((n) => this.drawnFor(n));
+    return this.edges.find((edge) => edge.source === ends[0] && edge.target === ends[1]);
+  }
+
+  /** The node that is drawn for one of the whole drawing: itself, or what it is folded into. */
+  drawnFor(node: number): number {
+    return this.data.standsFor?.[node] ?? node;
+  }
+
+  /** A node's community; undefined where it has none, or none are shown. */
+  community(node: number): Shown | undefined {
+    const number = this.data.nodes[node].absent ? null : (this.data.together?.of[node] ?? null);
+    return number === null ? undefined : this.communities.find((own) => own.number === number);
   }
 
   /** Edges of the widest path from a node to the lowest and to the top row that it reaches. */
@@ -204,9 +249,9 @@ export class Model {
   }
 }
 
-const largest = (two: Two) => Math.max(two[0] ?? 0, two[1] ?? 0);
-
-/** Whether it is known that the upper end loses nothing without the lower one. */
-export function isIdle(edge: Edge): boolean {
-  return edge.effect !== null && edge.effect <= 0;
+/** Whether a node is that of a channel. */
+export function isChannel(node: Channel, channel: Channel | null): boolean {
+  return channel !== null && node.layer === channel.layer && node.channel === channel.channel;
 }
+
+const largest = (two: Two) => Math.max(two[0] ?? 0, two[1] ?? 0);

@@ -1,8 +1,8 @@
 // The graph as SVG: rows of picture nodes, curves between them; which of them stand out.
 import { svg } from "./dom";
 import { layout, type Layout, type Zone } from "./layout";
-import { isIdle, STABLE, UNSTABLE, type Edge, type Model, type View } from "./model";
-import { images, inSamples, shortened } from "./words";
+import { STABLE, UNSTABLE, type Edge, type GraphNode, type Model, type View } from "./model";
+import { channels, images, inSamples, shortened } from "./words";
 
 const SMALLEST = 28;
 const LARGEST = 88;
@@ -13,6 +13,8 @@ const THICKEST = 9;
 const IDENTITY = 1.5; // an identity is a straight thin line, whatever its influence
 const LANE = 8; // room for each of the edges that lead past a row between two of its nodes
 const SECOND = 4; // from a frame to the second one of what both graphs hold
+const PILE = 4; // from a folded node's frame to the one behind it
+const STRIPE = 6; // of a community's colour, at the left of its channels
 const BAR = { width: 30, height: 8, gap: 6 }; // of one side, under a node of a pair
 
 export interface Place {
@@ -53,7 +55,7 @@ export class Scene {
     if (model.data.pair) this.group.classList.add("pair");
     model.edges.forEach((edge, e) => {
       const width = edge.identity ? IDENTITY : THINNEST + (THICKEST - THINNEST) * edge.strength;
-      const kind = `edge${edge.identity ? " identity" : ""}${isIdle(edge) ? " idle" : ""}${this.side(edge.held)}`;
+      const kind = `edge${edge.identity ? " identity" : ""}${edge.idle ? " idle" : ""}${this.side(edge.held)}`;
       const double = !!model.data.pair && edge.held === "both";
       const outer = double ? Math.max(4, width) : width;
       this.curves.push(svg("path", { class: kind, "stroke-width": outer.toFixed(2), ...dots(edge, width) }));
@@ -94,31 +96,56 @@ export class Scene {
   }
 
   private node(n: number): SVGGElement {
-    const { layer, channel, name, called, picture, absent } = this.model.data.nodes[n];
+    const node = this.model.data.nodes[n];
+    const { name, called, channel, absent, members } = node;
     const stability = this.model.stability(n);
-    const label = `${name || `channel ${channel} of ${layer}${called && `, ${called}`}`}, ${this.used(n)}${stability === null ? "" : `, ${inSamples(stability)}`}`;
     const held = absent ? " unselected" : this.side(this.model.held(n));
-    const kind = `node${firmness(stability)}${held}`;
+    const kind = `node${members ? " fold" : ""}${firmness(stability)}${held}`;
+    const label = this.label(n);
     const element = svg("g", { class: kind, "data-node": n, role: "button", tabindex: -1, "aria-label": label });
     if (held === " both") element.append(svg("rect", { class: "second", rx: 6 }));
-    element.append(svg("rect", { class: "frame", rx: 4 }));
-    if (picture) {
-      element.append(svg("image", { href: picture, preserveAspectRatio: "xMidYMid slice" }));
-    }
-    element.append(svg("text", { class: "number", "text-anchor": "middle" }, name || shortened(called) || String(channel)));
+    if (members) element.append(svg("rect", { class: "frame behind", rx: 4 }));
+    element.append(svg("rect", { class: "frame", rx: 4 }), ...this.pictures(node), ...this.community(n));
+    const caption = members ? `×${members.length}` : name || shortened(called) || String(channel);
+    element.append(svg("text", { class: "number", "text-anchor": "middle" }, caption));
     if (this.model.data.pair) element.append(this.bars(n));
     return element;
+  }
+
+  private label(n: number): string {
+    const { layer, channel, name, called, members } = this.model.data.nodes[n];
+    const stability = this.model.stability(n);
+    const community = this.model.community(n);
+    const what = members ? `${channels(members.length)} of ${layer} that fire together` : `channel ${channel} of ${layer}${called && `, ${called}`}`;
+    const parts = [name || what, this.used(n), stability !== null && inSamples(stability), community && `community ${community.number}`];
+    return parts.filter(Boolean).join(", ");
+  }
+
+  /** Its picture, or those of up to four of the channels that it stands for. */
+  private pictures({ picture, members }: GraphNode): SVGImageElement[] {
+    const all = members ? members.slice(0, 4).map((n) => this.model.data.nodes[n].picture) : [picture];
+    const image = (href: string) => svg("image", { href, preserveAspectRatio: "xMidYMid slice" });
+    return all.filter((href) => href !== null).map(image);
+  }
+
+  /** The stripe and number of its community; nothing where it has none. */
+  private community(n: number): SVGElement[] {
+    const own = this.model.community(n);
+    if (!own) return [];
+    const number = svg("text", { class: "community", "text-anchor": "end" }, String(own.number));
+    return [svg("rect", { class: "stripe", fill: own.colour }), number];
   }
 
   /** "used by 12 images"; in a pair of each side's images. */
   private used(n: number): string {
     const { pair, nodes } = this.model.data;
-    if (!pair) return `used by ${images(nodes[n].count)}`;
+    const most = nodes[n].members ? "each by up to" : "by";
+    if (!pair) return `used ${most} ${images(nodes[n].count)}`;
     const side = (k: 0 | 1) => {
       const count = this.model.counts(n)[k];
       return `${count === null ? "an unknown number of images" : images(count)} of ${pair.labels[k]}`;
     };
-    return `used by ${side(0)}, ${side(1)}`;
+    return `used ${most} ${side(0)}, ${side(1)}`;
   }
 
   /** Shares of the images of A, to the left, and of B, to the right; a dashed end where one isn't known. */
@@ -140,7 +167,7 @@ export class Scene {
   /** Put everything in its place; `aspect` and `alone` as `layout` takes them. */
   arrange(view: View, aspect: number, alone = -1): void {
     const { nodes, rows } = this.model.data;
-    const seen = new Set(alone < 0 ? nodes.keys() : rows[alone].nodes);
+    const seen = new Set(rows.flatMap((row, r) => (alone < 0 || alone === r ? row.nodes : [])));
     this.shown = nodes.map((node, n) => this.model.isThere(n) && seen.has(n) && (node.count >= view.least_count || !!node.absent));
     this.onlyEffective = view.only_effective;
     this.alone = alone;
@@ -155,12 +182,15 @@ export class Scene {
     const { x, y, side } = this.places[n];
     element.setAttribute("transform", `translate(${x},${y})`);
     element.toggleAttribute("hidden", !this.shown[n]);
-    for (const part of element.querySelectorAll(".frame, .second, image")) {
+    for (const part of element.querySelectorAll(".frame, .second")) {
       const own = part.matches(".second") ? side + 2 * SECOND : side;
-      for (const name of ["x", "y"]) part.setAttribute(name, String(-own / 2));
-      for (const name of ["width", "height"]) part.setAttribute(name, String(own));
+      const shift = part.matches(".behind") ? PILE : 0;
+      place(part, shift - own / 2, -shift - own / 2, own, own);
     }
-    element.querySelector("text")!.setAttribute("y", String(-side / 2 - 4));
+    tile([...element.querySelectorAll("image")], side);
+    for (const stripe of element.querySelectorAll(".stripe")) place(stripe, -side / 2 - STRIPE, -side / 2, STRIPE, side);
+    element.querySelector(".community")?.setAttribute("x", String(-side / 2 - STRIPE - 2));
+    element.querySelector(".number")!.setAttribute("y", String(-side / 2 - 4));
     element.querySelector(".bars")?.setAttribute("transform", `translate(0,${side / 2 + BAR.gap})`);
   }
 
@@ -222,11 +252,35 @@ export class Scene {
   }
 
   private isDrawn(edge: Edge): boolean {
-    return this.shown[edge.source] && this.shown[edge.target] && !(this.onlyEffective && isIdle(edge));
+    return this.shown[edge.source] && this.shown[edge.target] && !(this.onlyEffective && edge.idle);
   }
 
   isShown(n: number): boolean {
     return this.shown[n];
+  }
+
+  // Keyboard
+
+  /** Tab always finds one node, the last one that the keyboard was at if it is shown. */
+  roveAmongShown(): void {
+    const at = this.nodes.findIndex((element, n) => element.getAttribute("tabindex") === "0" && this.shown[n]);
+    if (at >= 0) return;
+    const inOrder = this.model.data.rows.flatMap((row) => row.nodes);
+    this.rove(inOrder.find((n) => this.shown[n]) ?? -1);
+  }
+
+  rove(n: number): void {
+    this.nodes.forEach((element, k) => element.setAttribute("tabindex", k === n ? "0" : "-1"));
+  }
+
+  /** Where an arrow leads: up and down along the strongest edge, left and right within the row. */
+  beyond(n: number, key: string): number | undefined {
+    const { above, below, data, row } = this.model;
+    if (key === "ArrowUp") return above[n].map((edge) => edge.target).find((end) => this.shown[end]);
+    if (key === "ArrowDown") return below[n].map((edge) => edge.source).find((end) => this.shown[end]);
+    const beside = { ArrowLeft: -1, ArrowRight: 1 }[key];
+    const inRow = data.rows[row[n]].nodes.filter((k) => this.shown[k]);
+    return beside === undefined ? undefined : inRow[inRow.indexOf(n) + beside];
   }
 
   /** Numbers keep their size on the screen whatever the zoom; without room, those pointed at remain. */
@@ -250,11 +304,22 @@ export class Scene {
   }
 }
 
+/** Pictures side by side in a node; more than two of them in two lines. */
+function tile(pictures: Element[], side: number): void {
+  const width = side / Math.min(2, pictures.length);
+  const height = side / Math.ceil(pictures.length / 2);
+  pictures.forEach((picture, k) => place(picture, -side / 2 + width * (k % 2), -side / 2 + height * (k >> 1), width, height));
+}
+
+function place(part: Element, x: number, y: number, width: number, height: number): void {
+  for (const [name, value] of Object.entries({ x, y, width, height })) part.setAttribute(name, String(value));
+}
+
 const middle = (gap: Gap) => (gap.left + gap.right) / 2;
 
 /** Attributes, not style, so that they stay in a file; an edge without effect is a row of dots as wide as it. */
 function dots(edge: Edge, width: number): Record<string, string> {
-  return isIdle(edge) ? { "stroke-linecap": "round", "stroke-dasharray": `0 ${(2 * width + 2).toFixed(1)}` } : {};
+  return edge.idle ? { "stroke-linecap": "round", "stroke-dasharray": `0 ${(2 * width + 2).toFixed(1)}` } : {};
 }
 
 function firmness(stability: number | null): string {

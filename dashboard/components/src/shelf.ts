@@ -1,12 +1,15 @@
 // Where the extras of the graph on the page lie. The bundles of two components share no module, hence the document.
 import type { Details, SourceRow } from "./card";
-import type { Channel } from "./model";
+import type { Holders } from "./holders";
+import type { Channel, Communities } from "./model";
 
 export interface Extras {
   id: string; // the graph's
   details?: (Details & Channel)[];
   files?: { name: string; type: string; text: string }[];
   pinned?: Details & Channel & Found;
+  holders?: Holders;
+  together?: Communities;
 }
 
 interface Found {
@@ -15,6 +18,7 @@ interface Found {
   sources_b?: SourceRow[]; // of B, in a pair
   note_b?: string;
   lowering: SourceRow[];
+  lowering_b?: SourceRow[];
 }
 
 const KEPT = 4; // a graph on the page holds its own extras

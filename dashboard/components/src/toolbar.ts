@@ -17,6 +17,8 @@ export class Toolbar {
   private readonly width: HTMLInputElement;
   private readonly height: HTMLInputElement;
   private readonly scale: HTMLSelectElement;
+  private readonly communities: HTMLSelectElement;
+  private readonly grouping: HTMLElement;
   private readonly onlyEffective: HTMLInputElement;
   private readonly effective: HTMLElement;
 
@@ -30,6 +32,14 @@ export class Toolbar {
       el("option", { value: "class" }, "this class"),
       el("option", { value: "all" }, "all classes"),
     );
+    this.communities = el(
+      "select",
+      { onchange: () => actions.view({ communities: this.communities.value as View["communities"] }, true) },
+      el("option", { value: "off" }, "not shown"),
+      el("option", { value: "colour" }, "by colour"),
+      el("option", { value: "fold" }, "as one node"),
+    );
+    this.grouping = el("label", { hidden: true }, "Firing together", this.communities);
     this.onlyEffective = el("input", {
       type: "checkbox",
       onchange: () => actions.view({ only_effective: this.onlyEffective.checked }, true),
@@ -47,6 +57,7 @@ export class Toolbar {
       el("label", {}, "Width", this.width),
       el("label", {}, "Height", this.height),
       el("label", {}, "Size by", this.scale),
+      this.grouping,
       this.effective,
       el(
         "span",
@@ -89,8 +100,12 @@ export class Toolbar {
     return menu;
   }
 
-  /** `idle`: whether there are edges without effect, that could be hidden. */
-  show(view: View, largest: number, idle: boolean): void {
+  /** `idle`: whether there are edges without effect, that could be hidden; `ungrouped` as `GraphData.communities`. */
+  show(view: View, largest: number, idle: boolean, ungrouped: string | undefined): void {
+    this.grouping.hidden = ungrouped === undefined;
+    this.grouping.title = ungrouped || "Channels whose maxima rise and fall together over all images";
+    this.communities.disabled = !!ungrouped;
+    this.communities.value = ungrouped ? "off" : (view.communities ?? "off");
     this.least.max = String(largest);
     this.least.value = String(view.least_count);
     this.leastText.textContent = images(view.least_count);

@@ -1,6 +1,6 @@
 // What evidence says of nodes and edges, in words.
 import { percent } from "./dom";
-import type { Edge, GraphNode } from "./model";
+import type { Channel, Edge, GraphNode } from "./model";
 
 const SHORT = 9; // letters of a name above a node
 const LEAST = 0.0005; // what a smaller share is rounded to is 0.0 %
@@ -9,32 +9,38 @@ export function inSamples(stability: number): string {
   return `in ${percent(stability)} of resampled image sets`;
 }
 
-/** Of an edge: how stable it is, and what its upper end loses without the lower one; nothing where that is unknown.
+/** Of an edge, on one side of a pair: how stable it is, and what its upper end loses without the lower one; nothing where
+ *  that is unknown.
  *
  *  in 93 % of resampled image sets
  *  without mixed4c 3, the maximum of mixed4d 12 falls by 8 %
  */
-export function edgeInWords(edge: Edge, source: GraphNode, target: GraphNode): string[] {
-  const stable = edge.stability === null ? [] : [inSamples(edge.stability)];
-  const effect = edge.effect === null ? [] : [`without ${named(source)}, ${most(target)} ${change(edge.effect)}`];
-  return [...stable, ...effect];
+export function edgeInWords(edge: Edge, side: 0 | 1, source: GraphNode, target: GraphNode): string[] {
+  const [stability, effect] = [edge.stability[side], edge.effect[side]];
+  const stable = stability === null ? [] : [inSamples(stability)];
+  const lost = effect === null ? [] : [`without ${named(source)}, ${most(target)} ${change(effect)}`];
+  return [...stable, ...lost];
 }
 
-const named = ({ layer, channel }: GraphNode) => `${layer} ${channel}`;
+export const named = ({ layer, channel }: Channel) => `${layer} ${channel}`;
 
 /** What an edge to a node is measured by: the largest value of its map, or the logit of the class, which has none. */
 function most(target: GraphNode): string {
   return target.name ? `the logit of ${target.name}` : `the maximum of ${named(target)}`;
 }
 
-function change(lost: number): string {
+/** "falls by 8 %" */
+export function change(lost: number): string {
   if (Math.abs(lost) < LEAST) return "stays as it is";
   return `${lost > 0 ? "falls" : "grows"} by ${percent(Math.abs(lost))}`;
 }
 
+/** "1 channel", "12 channels". */
+export const channels = (n: number) => counted(n, "channel");
+
 /** The beginning of a name, where there is no room for more. */
-export function shortened(name: string): string {
-  return name.length > SHORT ? `${name.slice(0, SHORT - 1).trimEnd()}…` : name;
+export function shortened(name: string, letters = SHORT): string {
+  return name.length > letters ? `${name.slice(0, letters - 1).trimEnd()}…` : name;
 }
 
 /** "1 image", "1,300 images". */
