@@ -67,8 +67,10 @@ def text(name: str) -> Form:
 
 
 def texts(name: str) -> Form:
-    """Any number of texts, each once: a parameter that stands as often as there are texts."""
-    return Form(lambda query: tuple(dict.fromkeys(query.get(name, ()))) or None, lambda values: {name: [*values]})
+    """Any number of texts that aren't empty, each once: a parameter that stands as often as there are texts."""
+    return Form(
+        lambda query: tuple(dict.fromkeys(filter(None, query.get(name, ())))) or None, lambda values: {name: [*values]}
+    )
 
 
 def whole(name: str) -> Form:

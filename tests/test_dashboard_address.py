@@ -63,7 +63,7 @@ _FIELDS: dict[str, hst.SearchStrategy[Any]] = {
     | hst.builds(Versus, hst.just("image"), images=hst.tuples(hst.integers(0, 10**6)))
     | hst.builds(Versus, hst.just("strategy"), hst.integers(0, 99).map(str)),
     "other": hst.none() | _texts,
-    "across": hst.lists(_texts, max_size=3, unique=True).map(tuple),
+    "across": hst.lists(_texts.filter(bool), max_size=3, unique=True).map(tuple),
 }
 
 #: A selection none of whose fields has its default, and the address that says it.
