@@ -100,7 +100,7 @@ class GraphView {
     this.sent = data;
     this.view = data.view;
     const anew = this.reshape();
-    this.settle(fresh || (anew && this.untouched));
+    this.settle(fresh || (anew && this.untouched), !anew);
   }
 
   /** Draw anew what was sent if it, or the shape that it is drawn in, is another; whether it was. */
@@ -118,8 +118,8 @@ class GraphView {
     return true;
   }
 
-  /** What follows from what was sent, and from what the visitor did since. */
-  private settle(fit = false): void {
+  /** What follows from what was sent, and from what the visitor did since; `still`: what is pointed at is as it was. */
+  private settle(fit = false, still = false): void {
     // Kept from another class, a count that none of this one's channels reaches would leave nothing to see.
     this.view = { ...this.view, least_count: Math.min(this.view.least_count, this.model.largestCount) };
     this.pinned = this.model.find(this.sent.pinned);
@@ -128,7 +128,7 @@ class GraphView {
     if (fit) this.fit();
     else this.arrange();
     this.showControls();
-    this.rest();
+    if (!still || !this.inspector.isPointing) this.rest();
   }
 
   private showControls(): void {

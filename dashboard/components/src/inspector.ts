@@ -33,6 +33,10 @@ export class Inspector {
     this.pointed.hidden = false;
   }
 
+  get isPointing(): boolean {
+    return !this.pointed.hidden;
+  }
+
   rest(): void {
     this.pointed.hidden = true;
     this.pointed.replaceChildren();
