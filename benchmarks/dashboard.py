@@ -4,12 +4,15 @@
 
 Without a STORE, the one at --synthetic is measured, and made first if it is absent: 1000 classes of 20 images each,
 InceptionV1's layers and hops, with counts, graphs, embedding and predictions (a minute, 1 GB). A store imported from
-the original's data ('summit-dask import-summit') is the other one worth measuring.
+the original's data ('summit-dask import-summit') is the other one worth measuring. In place of a store, a folder of
+stores: the first is measured.
 
 first view        from the address to the drawn graph, the server just started
 warm view         the same in a new session of a browser that has no file of the page yet (median, largest)
 class             from the click in the list to the new graph drawn (median, largest)
 layer             from the click to the points' first step towards the new layer
+pair              from another class chosen as B in the list to both graphs drawn as one (median, largest)
+elsewhere         the same with the class in another store, where a folder has one of the same layers
 hover             from the pointer's event to the frame in which the neighbours stand out
 memory            of the server with five open sessions
 outside           requests that left the machine
@@ -43,6 +46,7 @@ from summit_dask.formats.original_network import layer_graph
 from summit_dask.store.graphs import write_graphs
 from summit_dask.store.header import Header
 from summit_dask.store.layout import partition_size
+from summit_dask.store.places import stores_in
 from summit_dask.store.store import Store
 from tests.stores import Made, finish, options, run_of_images, tables, write_part
 
@@ -74,6 +78,20 @@ async ([what, n, until]) => {
   while (!done()) {
     await new Promise(requestAnimationFrame);
     if (performance.now() - start > 20000) throw new Error(`${what} ${n}: nothing happened`);
+  }
+  return performance.now() - start;
+}
+""".replace("FIND", FIND)
+#: The same of a button in a list of choices, which is there already.
+CHOOSE = """
+async (button) => {
+  const find = FIND;
+  const before = find('.stage').dataset.drawn;
+  const start = performance.now();
+  button.click();
+  while (find('.stage')?.dataset.drawn === before || !find('.node')) {
+    await new Promise(requestAnimationFrame);
+    if (performance.now() - start > 20000) throw new Error(`${button.innerText}: nothing happened`);
   }
   return performance.now() - start;
 }
@@ -169,6 +187,8 @@ class Server:
         command = [sys.executable, "-m", "dashboard", str(store), "127.0.0.1", str(port)]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self.address = f"http://127.0.0.1:{port}"
+        first = stores_in(store)[0].name
+        self.page = f"{self.address}/?store={first}"
 
     def __enter__(self) -> "Server":
         end = time.monotonic() + 120
@@ -204,11 +224,11 @@ def measure(browser: Browser, store: Path, port: int, rounds: int) -> dict[str, 
     """All figures of one store; times in milliseconds."""
     outside: list[str] = []
     with Server(store, port) as server:
-        page, first = first_view(browser, server.address, outside)
+        page, first = first_view(browser, server.page, outside)
         page.wait_for_timeout(2000)
-        views = [_view_and_leave(browser, server.address, outside) for _ in range(rounds)]
+        views = [_view_and_leave(browser, server.page, outside) for _ in range(rounds)]
         for _ in range(SESSIONS - 1):
-            first_view(browser, server.address, outside)
+            first_view(browser, server.page, outside)
         classes = [_class(page, k) for k in range(rounds)]
         page.wait_for_timeout(1500)
         has_places = page.locator(".embedding circle").count() > 0 and not page.locator(".embedding.absent").count()
@@ -216,6 +236,8 @@ def measure(browser: Browser, store: Path, port: int, rounds: int) -> dict[str, 
         layers = [_layer(page, k, until) for k in range(min(rounds, page.locator(".strip button").count() - 1))]
         nodes = page.locator(".node").count()
         hovers = [page.evaluate(HOVER, k % nodes) for k in range(3 * rounds)]
+        pairs = [_pair(page, server.page, k) for k in range(rounds)]
+        elsewhere = list(filter(None, (_elsewhere(page, server.page, k) for k in range(rounds))))
         load = os.getloadavg()[0]
         return {
             "store": store.name,
@@ -225,6 +247,10 @@ def measure(browser: Browser, store: Path, port: int, rounds: int) -> dict[str, 
             "class": median(classes),
             "class_largest": max(classes),
             "layer": median(layers),
+            "pair": median(pairs),
+            "pair_largest": max(pairs),
+            "elsewhere": median(elsewhere) if elsewhere else None,
+            "elsewhere_largest": max(elsewhere, default=None),
             "hover": median(hovers),
             "hover_largest": max(hovers),
             "memory_mb": server.megabytes(),
@@ -244,7 +270,7 @@ def take_picture(browser: Browser, store: Path, file: Path) -> None:
     """Explore with a node of the graph's second row pinned, twice as fine as a screen."""
     with Server(store, 8750) as server:
         page = browser.new_context(viewport={"width": 1440, "height": 900}, device_scale_factor=2).new_page()
-        page.goto(server.address)
+        page.goto(server.page)
         page.wait_for_selector(".stage[data-drawn] .node", timeout=120_000)
         page.wait_for_function("globalThis.summitDaskExtras?.size")
         page.locator(".node").nth(3).click()
@@ -259,6 +285,30 @@ def _class(page: Page, k: int) -> float:
     page.wait_for_timeout(800)  # the list follows the graph; a row clicked before may be the class that is shown
     took: float = page.evaluate(CLICK, [".space .row", 2 + k % 5, "drawn"])
     return took
+
+
+def _pair(page: Page, address: str, k: int) -> float:
+    _alone(page, address)
+    took: float = page.evaluate(CLICK, [".space .row .vs", k, "drawn"])
+    return took
+
+
+def _elsewhere(page: Page, address: str, k: int) -> float | None:
+    _alone(page, address)
+    page.evaluate(CLICK, [".space .row", 2 + k, "drawn"])
+    page.wait_for_timeout(1500)
+    page.get_by_role("button", name="vs +").click()
+    page.get_by_label("Another class").wait_for()
+    choice = page.get_by_role("button", name="This class in")
+    took: float | None = choice.first.evaluate(CHOOSE) if choice.count() else None
+    return took
+
+
+def _alone(page: Page, address: str) -> None:
+    """A class held against none, as its visitor has come to see it."""
+    page.goto(address)
+    page.wait_for_selector(".stage[data-drawn] .node", timeout=120_000)
+    page.wait_for_timeout(2000)
 
 
 def _layer(page: Page, k: int, until: str) -> float:
