@@ -168,12 +168,12 @@ class Heatmap {
     const step = Math.ceil(LINE / cell);
     const here = this.at?.[side === "top" ? 0 : 1] ?? NaN;
     const place = (k: number) => start + (k + 0.5) * cell;
-    const isSeen = (k: number) => place(k) >= 0 && place(k) <= length;
-    const hasRoom = (k: number) => k % step === 0 && !(Math.abs(k - here) * cell < LINE);
-    const shown = [...names.keys()].filter((k) => isSeen(k) && (k === here || hasRoom(k)));
+    const inside = (at: number) => Math.min(Math.max(at, LINE / 2), length - LINE / 2);
+    const isFree = (k: number) => k % step === step >> 1 && place(k) === inside(place(k)) && !(Math.abs(k - here) * cell < LINE);
+    const shown = [...names.keys()].filter((k) => k === here || isFree(k));
     return shown.map((k) => {
       const name = el("span", { title: names[k], className: k === here ? "here" : "" }, names[k]);
-      name.style[side] = `${Math.min(Math.max(place(k), LINE / 2), length - LINE / 2)}px`;
+      name.style[side] = `${inside(place(k))}px`;
       return name;
     });
   }
