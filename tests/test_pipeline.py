@@ -8,12 +8,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import networkx as nx
 import numpy as np
 import pytest
 import xarray as xr
-from distributed import Client
+from distributed import Client, LocalCluster, Scheduler, SchedulerPlugin
 
 from summit_dask.facts import schema
 from summit_dask.facts.addresses import is_kept, members_of
@@ -404,6 +405,40 @@ def test_a_reduction_has_two_tasks_a_partition_at_most_and_computes_nothing_unti
     assert sum(map(len, tasks)) == 17 and [classes.start for classes in tasks] == sorted(c.start for c in tasks)
     n_tasks = len(set().union(*(task.__dask_graph__() for task in tasks.values())))
     assert len(tasks) < n_tasks <= 2 * mixed.header.n_partitions
+
+
+class Counting(SchedulerPlugin):
+    """Counts the tasks that reach a scheduler."""
+
+    name = "counting"
+    n_tasks = 0
+
+    def update_graph(self, scheduler: Scheduler, **given: Any) -> None:
+        self.n_tasks += len(given["tasks"])
+
+
+def test_a_stage_sends_the_scheduler_two_tasks_a_partition_at_most(
+    finished: RunConfig, client: Client, tmp_path: Path
+) -> None:
+    config = copied(finished, tmp_path)
+    store = Store.open(config.out, writable=True)
+    counting = Counting()
+    n_tasks: dict[str, int] = {}
+    assert isinstance(client.cluster, LocalCluster)
+    scheduler = client.cluster.scheduler
+    scheduler.add_plugin(counting)
+    try:
+        with store.changing():
+            store.forget(range(store.header.n_partitions))
+            for stage in STAGES:
+                counting.n_tasks = 0
+                run_stages(store, [stage], ResultOptions.part_of(config), connected(client))
+                n_tasks[stage.name] = counting.n_tasks
+    finally:
+        scheduler.remove_plugin(counting.name)
+    assert n_tasks["extract"] == store.header.n_partitions == 3
+    assert n_tasks["reduce"] > 0
+    assert max(n_tasks.values()) <= 2 * store.header.n_partitions, n_tasks
 
 
 def test_workers_are_prepared_before_network_and_images_are_looked_at(

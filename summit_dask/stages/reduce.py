@@ -89,7 +89,7 @@ def parts_of(store: Store, index: NDArray[np.int32], groups: range) -> list[Part
     """
     own = np.where((index >= groups.start) & (index < groups.stop), index - groups.start, -1).astype(np.int32)
     holding = np.unique(np.flatnonzero(own >= 0) // store.header.partition_size).tolist() or [0]
-    return [(rows, own[rows]) for rows in map(store.partition, holding)]
+    return [(rows, own[rows].copy()) for rows in map(store.partition, holding)]  # a view would keep all images' alive
 
 
 def counting(
