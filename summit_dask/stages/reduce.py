@@ -155,7 +155,7 @@ def write_statistics(store: Store) -> None:
     n_images, n_correct = class_statistics(
         store.read("images/class_index"),
         store.read("images/status") == schema.READ,
-        store.read("images/predicted")[:, 0],
+        store.read("images/predicted", column=0),
         store.read("classes/output_index"),
     )
     store.write("classes/n_images", n_images)
