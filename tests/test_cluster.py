@@ -1,10 +1,11 @@
 """Clusters: what tasks ask for, and what failures of a cluster end in. Unreachable ones: see test_cli."""
 
+import logging
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +15,7 @@ import dask
 import pytest
 import torch
 from distributed import Client, LocalCluster, Worker
+from distributed.comm import get_address_host
 from distributed.comm.core import CommClosedError
 from distributed.scheduler import KilledWorker
 from distributed.security import Security
@@ -21,7 +23,7 @@ from distributed.security import Security
 from summit_dask.facts.config import ClusterOptions, RunConfig
 from summit_dask.facts.errors import ClusterError, NumericalError, StoreError
 from summit_dask.facts.location import storage_options, use_storage_options
-from summit_dask.stages.cluster import Cluster, _local, cluster, n_workers, resources
+from summit_dask.stages.cluster import Cluster, _is_not_left_behind, _local, cluster, n_workers, resources
 from summit_dask.stages.extract import ExtractorPlugin, _saying_what_would_fit, measure
 from summit_dask.stages.tasks import finished, result_of
 from summit_dask.stages.workers import device_of, installed, prepare_process
@@ -104,6 +106,21 @@ def test_a_death_by_memory_names_the_partition_and_what_the_worker_had(
         measure(store, Cluster(client, 60.0), [2], 0, "plugin")
     assert "on partition 2: 4 in all, the last one tcp://10.0.0.7:1 with 200 MB of memory" in str(error.value)
     assert "With a batch of 8 images a worker takes about 1.1 GB. In what it had, not even one" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("fail", "is_told"),
+    [(lambda: get_address_host("nonsense://x"), False), (lambda: int("x"), True)],
+    ids=["of Dask", "of others"],
+)
+def test_errors_of_tasks_that_nobody_waits_for_are_told_unless_dask_left_them(
+    fail: Callable[[], object], is_told: bool
+) -> None:
+    with pytest.raises(ValueError) as error:
+        fail()
+    told = (type(error.value), error.value, error.tb)
+    record = logging.LogRecord("asyncio", logging.ERROR, "", 0, "Task exception was never retrieved", (), told)
+    assert _is_not_left_behind(record) == is_told
 
 
 def test_a_gpu_is_asked_for_only_where_a_worker_has_one(client: Client) -> None:

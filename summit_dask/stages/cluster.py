@@ -8,22 +8,22 @@ import json
 import logging
 import os
 import signal
-import sys
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
+from types import FrameType
 from typing import Any, NamedTuple
 
 import dask
 from dask.system import CPU_COUNT
 from distributed import Client, LocalCluster, Worker, WorkerPlugin
-from distributed.client import AllExit
 
 from summit_dask.facts.config import ClusterOptions
 from summit_dask.facts.errors import ClusterError
 from summit_dask.facts.location import storage_options, use_storage_options
-from summit_dask.stages.forkserver import METHOD, deaf_to_ctrl_c, prepare_workers
+from summit_dask.stages.forkserver import METHOD, prepare_workers, starting_workers
 from summit_dask.store.progress import duration, say
 
 GPU = "GPU"
@@ -63,8 +63,7 @@ def cluster(options: ClusterOptions) -> Iterator[Connect]:
     ClusterError
         On connecting, if the cluster can't be started or reached, has too few workers, or other versions.
     """
-    with silent_about_semaphores():
-        prepare_workers(options)
+    prepare_workers(options)
     with ExitStack() as stack:
 
         @cache
@@ -98,7 +97,9 @@ def _quiet_dask() -> Iterator[None]:
     before = {name: logging.getLogger(name).level for name in names}
     for name in names:
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    logging.getLogger("asyncio").addFilter(_is_no_exit)  # for good: it comes when memory is cleared, after the block
+    logging.getLogger("asyncio").addFilter(
+        _is_not_left_behind
+    )  # for good: it comes when memory is cleared, after the block
     try:
         yield
     finally:
@@ -106,10 +107,15 @@ def _quiet_dask() -> Iterator[None]:
             logging.getLogger(name).setLevel(level)
 
 
-def _is_no_exit(record: logging.LogRecord) -> bool:
-    """Not what tasks leave behind that wait for results when their client closes, or for a cluster that isn't whole."""
+def _is_not_left_behind(record: logging.LogRecord) -> bool:
+    """Not what Dask's own tasks leave that wait for results, or for workers, when all comes to an end."""
     was_waiting = record.getMessage().startswith("Task was destroyed but it is pending")
-    return not was_waiting and (record.exc_info is None or not isinstance(record.exc_info[1], AllExit))
+    frames = traceback.walk_tb(record.exc_info[2] if record.exc_info else None)
+    return not was_waiting and not any(_is_of_dask(frame) for frame, _ in frames)
+
+
+def _is_of_dask(frame: FrameType) -> bool:
+    return str(frame.f_globals.get("__name__")).partition(".")[0] == "distributed"
 
 
 def _local(workers: int | None) -> LocalCluster:
@@ -117,7 +123,7 @@ def _local(workers: int | None) -> LocalCluster:
 
     gpus = torch.cuda.device_count()  # one process each
     try:
-        with deaf_to_ctrl_c():
+        with starting_workers():
             return LocalCluster(
                 n_workers=workers or gpus or CPU_COUNT,
                 resources={GPU: 1} if gpus else {},
@@ -154,16 +160,6 @@ def _reason(error: BaseException) -> str:
     while error.__cause__ is not None:
         error = error.__cause__
     return f"{type(error).__name__}: {error}"
-
-
-@contextmanager
-def silent_about_semaphores() -> Iterator[None]:
-    """The process that keeps them is started in the block, and would complain of those that killed workers leave."""
-    sys.warnoptions.append("ignore:resource_tracker:UserWarning")
-    try:
-        yield
-    finally:
-        sys.warnoptions.pop()
 
 
 @contextmanager

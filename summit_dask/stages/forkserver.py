@@ -15,7 +15,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from multiprocessing import forkserver
 from typing import Any
 
@@ -36,7 +36,7 @@ def prepare_workers(options: ClusterOptions) -> None:
     if METHOD != "forkserver" or options.scheduler or options.scheduler_file:
         return
     multiprocessing.set_forkserver_preload([PRELOADED])
-    with deaf_to_ctrl_c(), _environment(_ONE_THREAD):
+    with silent_about_semaphores(), deaf_to_ctrl_c(), _environment(_ONE_THREAD):
         forkserver.ensure_running()
     atexit.register(_end)
 
@@ -50,6 +50,11 @@ def _end() -> None:
             os.waitpid(server._forkserver_pid, 0)
 
 
+def starting_workers() -> AbstractContextManager[None]:
+    """Workers that are started in the block are deaf to Ctrl-C; so is this process where they aren't copied."""
+    return nullcontext() if METHOD == "forkserver" else deaf_to_ctrl_c()
+
+
 @contextmanager
 def deaf_to_ctrl_c() -> Iterator[None]:
     """Processes that are started in the block stay deaf: a terminal tells all of them, this one answers, later."""
@@ -61,6 +66,16 @@ def deaf_to_ctrl_c() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def silent_about_semaphores() -> Iterator[None]:
+    """The process that keeps them is started in the block, and would complain of those that killed workers leave."""
+    sys.warnoptions.append("ignore:resource_tracker:UserWarning")
+    try:
+        yield
+    finally:
+        sys.warnoptions.pop()
 
 
 @contextmanager
