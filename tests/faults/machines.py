@@ -19,7 +19,7 @@ from typing import Any
 
 import dask
 
-from summit_dask.stages.cluster import silent_about_semaphores
+from summit_dask.stages.forkserver import silent_about_semaphores
 from tests.faults.spaces import HERE, Place
 
 #: On a busy machine.

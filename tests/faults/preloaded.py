@@ -7,6 +7,7 @@ import distributed.cli.dask_scheduler
 import distributed.cli.dask_worker  # noqa: F401 - programs that are started by name
 
 import summit_dask
+import tests.faults.machines  # noqa: F401 - what a process starts with
 
 for _module in pkgutil.walk_packages(summit_dask.__path__, "summit_dask."):
     if not _module.name.endswith("__main__"):
