@@ -644,7 +644,9 @@ def test_channels_that_fire_together_are_folded_into_one_node(address: str, stor
     number = fold.locator(".community").text_content()
     assert f"community {number}" in str(fold.get_attribute("aria-label"))
     drawn = _downloaded_svg(page)
-    assert f"×{members}" in drawn and f">{number}  fire together" in drawn and f"{n_edges} edges" in drawn
+    assert (
+        f"×{members}" in drawn and f">community {number}: channels that fire" in drawn and f"{n_edges} edges" in drawn
+    )
     page.goto(page.url)  # the address brings it back
     fold.wait_for()
     n_folded = page.locator(".node").count()

@@ -1,7 +1,10 @@
 """Groups of all images in place of classes, two at a time: by prediction, right and wrong, or a manifest's column."""
 
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import streamlit as st
 
 from dashboard import components, session
@@ -9,7 +12,7 @@ from dashboard.data import StoreData
 from dashboard.kept import kept_with_store
 from dashboard.plain import remark
 from dashboard.selection import Reselection, Selection
-from dashboard.shown import measures
+from dashboard.shown import images, measures
 from dashboard.shown.sides import Side, why_no_groups
 from dashboard.versus import Versus
 from summit_dask.facts.errors import StoreIncompleteError, SummitError
@@ -121,7 +124,9 @@ def _side(data: StoreData, column: str, name: str, pair: Pair, how: Reselection)
         )
     counts = graphs.counts(name)
     graph = data.selected(counts, how)
-    return Side(name, name, graph, graph, counts, int(graphs.groups.n_images[index]))
+    side = Side(name, name, graph, graph, counts, int(graphs.groups.n_images[index]))
+    own = tuple(np.flatnonzero(graphs.groups.index == index).tolist())
+    return side if len(own) > MOST_COUNTED else replace(side, lowering=partial(images.lowering_of, data, own))
 
 
 def _graphs(data: StoreData, column: str, pair: Pair, how: Reselection) -> "GroupGraphs":

@@ -109,7 +109,7 @@ def lowering_of(data: StoreData, images: tuple[int, ...], layer: str) -> ClassCo
 
     rows = np.zeros(data.store.header.n_images, bool)
     rows[list(images)] = True
-    return count_inhibitors(data.store.read, data.layer_graph, rows, layer)
+    return count_inhibitors(data.store.read, data.layer_graph, rows & data.is_read, layer)
 
 
 def channel_values(data: StoreData, channel: Channel, class_index: int) -> tuple[NDArray[Any], NDArray[Any]]:

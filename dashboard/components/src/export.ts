@@ -61,7 +61,7 @@ function legend(model: Model): [kind: string, text: string][] {
   const sizes = pair ? "Size of a picture: share of the images that use the channel." : "Size of a picture: images that use the channel.";
   const widths = "Width of a line: images in which the lower channel is among the strongest sources. Numbers name channels.";
   const common: [string, string][] = [["", `${sizes} ${widths}`]];
-  for (const { number, name, colour } of model.communities) common.push([`chip ${colour}`, `${number}  fire together${name && `: ${name}`}`]);
+  for (const { number, name, colour } of model.communities) common.push([`chip ${colour}`, `community ${number}: channels that fire together${name && `, used most by ${name}`}`]);
   if (marks) common.push(["dotted", "without effect when the lower channel is taken away"]);
   if (!pair) return common;
   return [

@@ -190,7 +190,8 @@ export class Scene {
     tile([...element.querySelectorAll("image")], side);
     for (const stripe of element.querySelectorAll(".stripe")) place(stripe, -side / 2 - STRIPE, -side / 2, STRIPE, side);
     element.querySelector(".community")?.setAttribute("x", String(-side / 2 - STRIPE - 2));
-    element.querySelector(".number")!.setAttribute("y", String(-side / 2 - 4));
+    const above = this.model.data.nodes[n].members ? 4 + PILE : 4;
+    element.querySelector(".number")!.setAttribute("y", String(-side / 2 - above));
     element.querySelector(".bars")?.setAttribute("transform", `translate(0,${side / 2 + BAR.gap})`);
   }
 
