@@ -1,7 +1,7 @@
 """The dashboard as a folder of files that any static host serves: written here, shown by components/src/site.
 
     index.html  site.js  site.css       the page and its program
-    data/first.js                       all of what follows that the first view shows
+    data/first.js                       all of what follows that the first graph shows
     data/site.js                        classes, layers, what there is
     data/class/3.js                     graphs, sources, predictions of one class
     data/evidence/activation-influence.js     all classes' necessity, specificity, stability

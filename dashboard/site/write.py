@@ -151,12 +151,11 @@ def _write_layers(source: Source, folder: Path) -> None:
 
 
 def _write_first(source: Source, folder: Path) -> None:
-    """Once more, as one file, all that the first view shows: that of the first class, by the top layer."""
-    top = source.data.layers[-1].name
+    """Once more, as one file, all that the first graph shows: that of the first class."""
     graph = source.data.graph(int(source.classes[0]))
     assert graph is not None, "the usual pair has graphs"
     nodes = zip(graph.node_layer.tolist(), graph.node_channel.tolist(), strict=True)
-    keys = ["site", "class/0", f"layer/{source.index_of_layer[top]}", *(f"picture/{layer}/{k}" for layer, k in nodes)]
+    keys = ["site", "class/0", *(f"picture/{layer}/{k}" for layer, k in nodes)]
     files = [folder / "data" / f"{key}.js" for key in keys]
     write_bytes(folder / "data" / "first.js", b"".join(file.read_bytes() for file in files if file.exists()))
 

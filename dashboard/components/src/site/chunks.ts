@@ -75,7 +75,7 @@ function loaded(key: string): Promise<unknown> {
   });
 }
 
-/** All that the first view shows, in one file instead of many; what is missing in it comes by itself later. */
+/** All that the first graph shows, in one file instead of many; what is missing in it comes by itself later. */
 export function loadFirst(): Promise<void> {
   if (isSingle()) return Promise.resolve();
   return new Promise((resolve) => {
