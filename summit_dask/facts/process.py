@@ -3,6 +3,7 @@
 import ctypes
 import os
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 # Numbers of the options in glibc's <malloc.h>.
@@ -19,6 +20,15 @@ def keep_freed_memory() -> bool:
     by a page fault, which costs a third of the extraction's time. Only glibc can be asked.
     """
     return _set(_TRIM_THRESHOLD, _KEPT) and any(_set(_MMAP_THRESHOLD, size) for size in _MAPPED)
+
+
+def give_back_freed_memory() -> None:
+    """Give the system back, once, what this process has freed; where its C library can't, nothing happens.
+
+    Each thread keeps what it has freed for itself: what was tried in one would be missing in another.
+    """
+    with suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def share_freed_memory() -> bool:

@@ -17,7 +17,7 @@ from distributed.core import Status
 from summit_dask.facts.config import fingerprint
 from summit_dask.facts.errors import ClusterError, ModelError, StoreError, SummitError
 from summit_dask.facts.location import Location
-from summit_dask.facts.process import keep_freed_memory
+from summit_dask.facts.process import give_back_freed_memory, keep_freed_memory
 from summit_dask.stages.cluster import GPU, least_memory
 from summit_dask.stages.tasks import WorkersDiedError
 from summit_dask.store.progress import size
@@ -44,6 +44,7 @@ class NetworkPlugin(WorkerPlugin):
                 f"The worker {worker.address} on {socket.gethostname()} can't begin: {error} "
                 f"{_NEEDED} Finished partitions are kept."
             ) from error
+        give_back_freed_memory()  # tasks run in another thread than this
         self.ready = True
 
     def prepare(self, worker: Worker) -> None:
