@@ -75,9 +75,10 @@ class GraphView {
     this.listen();
     this.forget = onExtras(() => {
       if (!this.sent) return;
-      this.extras = extrasOf(this.sent.id) ?? this.extras;
-      if (this.reshape()) this.settle(this.untouched);
-      else this.drawPinned();
+      this.take(extrasOf(this.sent.id) ?? this.extras);
+      if (this.reshape()) return this.settle(this.untouched);
+      this.scene.showPictures();
+      this.drawPinned();
     });
     this.resized = new ResizeObserver(() => {
       if (this.untouched) this.fit();
@@ -93,14 +94,17 @@ class GraphView {
   update({ data, setTriggerValue }: Component<GraphData>): void {
     this.send = setTriggerValue;
     const fresh = data.id !== this.sent?.id;
-    if (fresh) {
-      this.extras = extrasOf(data.id);
-      this.open.clear();
-    }
+    if (fresh) this.open.clear();
     this.sent = data;
+    this.take(fresh ? extrasOf(data.id) : this.extras);
     this.view = data.view;
     const anew = this.reshape();
     this.settle(fresh || (anew && this.untouched), !anew);
+  }
+
+  private take(extras: Extras | undefined): void {
+    this.extras = extras;
+    this.sent.nodes.forEach((node, n) => (node.picture ??= extras?.pictures?.[n] ?? null));
   }
 
   /** Draw anew what was sent if it, or the shape that it is drawn in, is another; whether it was. */

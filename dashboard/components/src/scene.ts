@@ -121,6 +121,16 @@ export class Scene {
     return parts.filter(Boolean).join(", ");
   }
 
+  /** Show the pictures that have come since the nodes were drawn. */
+  showPictures(): void {
+    this.nodes.forEach((element, n) => {
+      if (element.querySelector("image")) return;
+      const pictures = this.pictures(this.model.data.nodes[n]);
+      element.querySelector(".frame:not(.behind)")!.after(...pictures);
+      tile(pictures, this.places[n].side);
+    });
+  }
+
   /** Its picture, or those of up to four of the channels that it stands for. */
   private pictures({ picture, members }: GraphNode): SVGImageElement[] {
     const all = members ? members.slice(0, 4).map((n) => this.model.data.nodes[n].picture) : [picture];

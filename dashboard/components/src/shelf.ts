@@ -5,6 +5,7 @@ import type { Channel, Communities } from "./model";
 
 export interface Extras {
   id: string; // the graph's
+  pictures?: (string | null)[]; // of its nodes, which were drawn without
   details?: (Details & Channel)[];
   files?: { name: string; type: string; text: string }[];
   pinned?: Details & Channel & Found;

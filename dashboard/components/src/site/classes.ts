@@ -1,9 +1,8 @@
 // One class: how well it is recognised, what it is taken for, its least probable images, and its graph.
 import { el } from "../dom";
-import { publish } from "../shelf";
 import { counted } from "../words";
 import type { Predictions } from "./data";
-import { drawn } from "./drawing";
+import { drawn, showDrawn } from "./drawing";
 import { choosePair, sentence } from "./explore";
 import { factsSlot, graphSlot } from "./parts";
 import { table } from "./table";
@@ -41,8 +40,7 @@ export function classPage({ data, go, wanted: now }: Context): Page {
     absent.hidden = !!found;
     graph.element.hidden = !found;
     if (!found) return;
-    publish(found.extras);
-    graph.show({ ...found.data, view: { ...wanted.view, least_count: 0 }, pinned: null });
+    showDrawn({ ...found, data: { ...found.data, view: { ...wanted.view, least_count: 0 }, pinned: null } }, graph);
   }
 
   function predictions(own: Predictions, wanted: Wanted): HTMLElement {

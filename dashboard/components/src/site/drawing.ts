@@ -4,27 +4,36 @@
 //
 // Two classes' (pair.ts) go the same way.
 import type { GraphData, GraphNode, Channel } from "../model";
-import type { Extras } from "../shelf";
+import { publish, type Extras } from "../shelf";
 import { isSingle } from "./chunks";
 import { details, sourceRow, type Data, type GraphPart, type PictureData, type Place } from "./data";
+import type { Slot } from "./slot";
 import { csv } from "./table";
 import { rows, united, type Union } from "./union";
 import type { Wanted } from "./view";
 
 export interface Drawn {
-  data: GraphData;
+  data: GraphData; // without pictures: a class's graph shows some sixty, and most are a file each
   extras: Extras;
+  pictures: Promise<Extras>;
+}
+
+/** Draw a graph at once, and its pictures when they are there. */
+export function showDrawn({ data, extras, pictures }: Drawn, graph: Slot<GraphData>): void {
+  publish(extras);
+  graph.show(data);
+  void pictures.then(publish);
 }
 
 /** Everything that a class's graph shows; `pins` says whether a click pins a node or opens its page. */
 export async function drawn(data: Data, wanted: Wanted, part: GraphPart, pins: boolean): Promise<Drawn> {
   const { site } = data;
   const union = united([part], pins ? pinnedPlace(data, wanted) : []);
-  const [pictures, used] = await Promise.all([picturesOf(data, union), data.used(wanted.cls, wanted.pair)]);
+  const used = await data.used(wanted.cls, wanted.pair);
   const name = site.names[wanted.cls];
   const id = `${wanted.cls} ${wanted.pair} ${pins} ${unheld(union)}`;
   const nodes = union.nodes.map(({ layer, channel, held, count }, n) =>
-    graphNode(data, union, n, held[0] ? count[0] : (used.of(layer)?.[channel] ?? 0), name, pictures[n]),
+    graphNode(data, union, n, held[0] ? count[0] : (used.of(layer)?.[channel] ?? 0), name),
   );
   const graph: GraphData = {
     ...common(data, wanted, union, pins),
@@ -41,7 +50,7 @@ export async function drawn(data: Data, wanted: Wanted, part: GraphPart, pins: b
     { name: "edges.csv", type: "text/csv", text: edgeTable(graph, part) },
   ];
   const pinned = pins ? pinnedOf(data, wanted, union, (n) => sourcesOf(data, union, part, 0, n)) : undefined;
-  return { data: graph, extras: { id, details: cards(data, union, pictures), files, ...(pinned && { pinned }) } };
+  return { data: graph, extras: { id, files, ...(pinned && { pinned }) }, pictures: picturesOf(data, union, id) };
 }
 
 /** What every drawing has. */
@@ -51,7 +60,7 @@ export function common(data: Data, wanted: Wanted, union: Union, pins: boolean) 
   return { rows: rows(union, data.site), largest, measure, view: wanted.view, pins, pinned: wanted.pinned, opens: !isSingle() };
 }
 
-export function graphNode(data: Data, { nodes }: Union, n: number, count: number, name: string, seen: PictureData | null): GraphNode {
+export function graphNode(data: Data, { nodes }: Union, n: number, count: number, name: string): GraphNode {
   const { layer, channel, score, held } = nodes[n];
   const { name: layerName, of_class } = data.site.layers[layer];
   return {
@@ -61,7 +70,7 @@ export function graphNode(data: Data, { nodes }: Union, n: number, count: number
     called: data.called(layer, channel)[0],
     count,
     score,
-    picture: seen?.channel ?? null,
+    picture: null,
     absent: !held.includes(true),
   };
 }
@@ -77,12 +86,14 @@ export function unheld({ nodes }: Union): string {
   return [...nodes.keys()].filter((n) => !nodes[n].held.includes(true)).join(",");
 }
 
-export function picturesOf(data: Data, { nodes }: Union): Promise<(PictureData | null)[]> {
-  return data.manyPictures(nodes.map(({ layer, channel }) => [layer, channel]));
-}
-
-export function cards(data: Data, { nodes }: Union, pictures: (PictureData | null)[]) {
-  return nodes.map(({ layer, channel }, n) => ({ layer: data.site.layers[layer].name, channel, ...details(pictures[n]) }));
+/** The nodes' pictures, and what their cards show. */
+export async function picturesOf(data: Data, { nodes }: Union, id: string): Promise<Extras> {
+  const found = await data.manyPictures(nodes.map(({ layer, channel }) => [layer, channel]));
+  const card = (seen: PictureData | null, n: number) => {
+    const { layer, channel } = nodes[n];
+    return { layer: data.site.layers[layer].name, channel, ...details(seen) };
+  };
+  return { id, pictures: found.map((seen) => seen?.channel ?? null), details: found.map(card) };
 }
 
 /** Of the pinned channel: its card, and what `found` adds. */

@@ -1,10 +1,9 @@
 // Explore: which classes are alike, what the network uses to recognise one, and how it connects.
 import { el } from "../dom";
-import { publish } from "../shelf";
 import { images } from "../words";
 import { isSingle } from "./chunks";
 import type { Used } from "./data";
-import { drawn } from "./drawing";
+import { drawn, showDrawn } from "./drawing";
 import { drawnPair } from "./pair";
 import { barsSlot, classesSlot, factsSlot, graphSlot } from "./parts";
 import { versus } from "./versus";
@@ -61,10 +60,7 @@ export function explore(context: Context): Page {
     absent.hidden = !!found;
     graph.element.hidden = !found;
     badge.replaceChildren(...(part?.badge && wanted.against === null ? [sentence(part.badge)] : []));
-    if (found) {
-      publish(found.extras);
-      graph.show(found.data);
-    }
+    if (found) showDrawn(found, graph);
     if (isSingle()) return;
     showTop(wanted, await data.used(wanted.cls, site.pairs[0]?.name));
     await showClasses(wanted, isStale);

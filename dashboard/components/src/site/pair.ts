@@ -2,7 +2,7 @@
 import type { GraphData, Held, Two } from "../model";
 import type { ClassData, Data, GraphPart } from "./data";
 import { differs, type Side } from "./differs";
-import { cards, common, ends, graphNode, picturesOf, pinnedOf, pinnedPlace, sourcesOf, unheld, type Drawn } from "./drawing";
+import { common, ends, graphNode, picturesOf, pinnedOf, pinnedPlace, sourcesOf, unheld, type Drawn } from "./drawing";
 import { csv } from "./table";
 import { united, type Union } from "./union";
 import type { Wanted } from "./view";
@@ -11,12 +11,12 @@ import type { Wanted } from "./view";
 export async function drawnPair(data: Data, wanted: Wanted, against: number, own: ClassData, other: ClassData): Promise<Drawn> {
   const parts = [own, other].map((known) => known.graphs[wanted.pair]);
   const union = united(parts, pinnedPlace(data, wanted));
-  const [pictures, ...sides] = await Promise.all([picturesOf(data, union), side(data, wanted, wanted.cls), side(data, wanted, against)]);
+  const sides = await Promise.all([side(data, wanted, wanted.cls), side(data, wanted, against)]);
   const id = `${wanted.cls} ${wanted.pair} vs ${against} ${unheld(union)}`;
   const counts = union.nodes.map((_, n) => [0, 1].map((k) => countOf(data, union, sides[k], k, n)) as Two);
   const nodes = union.nodes.map(({ held }, n) => {
     const names = [...new Set(sides.filter((_, k) => held[k]).map(({ label }) => label))].join(" | ");
-    return graphNode(data, union, n, Math.max(counts[n][0] ?? 0, counts[n][1] ?? 0), names, pictures[n]);
+    return graphNode(data, union, n, Math.max(counts[n][0] ?? 0, counts[n][1] ?? 0), names);
   });
   const [a, b] = sides;
   const empty = sides.filter((_, k) => !parts[k].nodes.length).map(({ label }) => label);
@@ -35,7 +35,8 @@ export async function drawnPair(data: Data, wanted: Wanted, against: number, own
     const [of_a, of_b] = parts.map((part, g) => sourcesOf(data, union, part, g, n));
     return { ...of_a, sources_b: of_b.sources, note_b: of_b.note };
   });
-  return { data: graph, extras: { id, details: cards(data, union, pictures), files: files(graph), ...(pinned && { pinned }) } };
+  const extras = { id, files: files(graph), ...(pinned && { pinned }) };
+  return { data: graph, extras, pictures: picturesOf(data, union, id) };
 }
 
 async function side(data: Data, wanted: Wanted, cls: number): Promise<Side> {
