@@ -79,7 +79,8 @@ def test_explore_shows_what_the_address_says(complete: Path, monkeypatch: pytest
     graph = component_of(app, "graph")
     assert (classes["selected"], classes["layer"], classes["sort"]) == (2, "mixed1", "worst")
     assert graph["title"] == "Attribution graph of crane (n00000002)"
-    assert graph["view"] == {"least_count": 2, "width": 1.0, "height": 1.0, "scale": "class", "only_effective": False}
+    usual = {"width": 1.0, "height": 1.0, "scale": "class", "only_effective": False, "communities": "off"}
+    assert graph["view"] == {"least_count": 2, **usual}
     assert graph["pinned"] == {"layer": "mixed2", "channel": 8}
     assert component_of(app, "pinned")["pinned"]["channel"] == 8  # type: ignore[index]
 
@@ -187,10 +188,10 @@ def test_channels_are_counted_by_their_use(complete: Path, made: Made) -> None:
     }
 
 
-def _table(app: AppTest, column: str) -> dict[str, str]:
-    """The first table with a column of that name, as its first column and that one."""
+def _table(app: AppTest, column: str, first: int = 0) -> dict[str, str]:
+    """The first table with a column of that name, as its first column, or another one, and that one."""
     table: pd.DataFrame = next(element.value for element in app.dataframe if column in element.value)
-    return dict(zip(table.iloc[:, 0], table[column], strict=True))
+    return dict(zip(table.iloc[:, first], table[column], strict=True))
 
 
 def test_the_run_page_shows_what_a_run_wrote(finished: RunConfig, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -245,7 +246,7 @@ def test_the_layer_graph_is_drawn_from_the_input_up(complete: Path) -> None:
 def test_unreadable_images_are_listed(complete: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     app = open_page(complete, "run", monkeypatch)
     last_of_class = [f"n0000000{k}/{6 * k + 5:04d}.jpg" for k in range(1, 5)]
-    assert _table(app, "reason") == dict.fromkeys(last_of_class, "cannot identify image file")
+    assert _table(app, "reason", 1) == dict.fromkeys(last_of_class, "cannot identify image file")
 
 
 def test_what_was_made_with_other_options_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -173,7 +173,7 @@ def test_a_failure_leaves_the_graphs_of_every_pair_as_they_were(both: Path, tmp_
 def test_what_a_kill_left_between_two_places_is_put_back(both: Path, tmp_path: Path) -> None:
     shutil.copytree(both, tmp_path / "store")
     before = files_of(tmp_path / "store" / "graphs")
-    aside = tmp_path / "store.new" / "old" / RELEVANT.group
+    aside = tmp_path / "store.new" / "moved-aside" / RELEVANT.group
     aside.parent.mkdir(parents=True)
     (tmp_path / "store" / RELEVANT.group).rename(aside)
     store = change(tmp_path / "store", lambda _: None)

@@ -279,7 +279,7 @@ def test_what_a_kill_left_between_two_places_is_put_back(tmp_path: Path) -> None
     with store.changing(), store.renewing("matrices") as draft:
         draft.add("matrices/b/activation_count", counts)
         draft.finish("matrices", 7)
-    aside = tmp_path / "store.zarr.new" / "old"
+    aside = tmp_path / "store.zarr.new" / "moved-aside"
     aside.mkdir(parents=True)
     (store.path / "matrices").rename(aside / "matrices")
     store = Store.open(store.path, writable=True)

@@ -127,7 +127,7 @@ export class Scene {
       if (element.querySelector("image")) return;
       const pictures = this.pictures(this.model.data.nodes[n]);
       element.querySelector(".frame:not(.behind)")!.after(...pictures);
-      tile(pictures, this.places[n].side);
+      if (this.places.length) tile(pictures, this.places[n].side); // else once all is arranged
     });
   }
 
