@@ -24,6 +24,14 @@ def shared_data() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _exported_once() -> Iterator[None]:
+    from tests.exported import exported_once
+
+    with exported_once():
+        yield
+
+
 @pytest.fixture(scope="session")
 def client() -> Iterator[Client]:
     """One worker in this process."""

@@ -491,6 +491,7 @@ def test_names_of_layers_stay_beside_their_rows(address: str, page: "sync_api.Pa
     page.locator(".node:not([hidden])").first.click()
     page.wait_for_selector(".side h4")
     page.locator(".bar input[type=range]").nth(2).fill("1.4")
+    _settled_places(page)
     for row in page.locator(".names text").all():
         name = row.text_content()
         boxes = [row.bounding_box(), page.locator(f".node[aria-label*='of {name},'] .frame").first.bounding_box()]
@@ -547,16 +548,26 @@ def _middle(element: "sync_api.Locator") -> tuple[float, float]:
 def test_leaving_a_channel_out_moves_no_other(address: str, page: "sync_api.Page") -> None:
     page.goto(f"{address}/?class=n00000003")
     page.wait_for_selector(GRAPH)
-    before = _places(page)
+    page.wait_for_function("globalThis.summitDaskExtras?.size")
+    before = _settled_places(page)
     out = page.locator(".node[aria-label*='of mixed2']").first
     label = str(out.get_attribute("aria-label"))
-    page.wait_for_function("globalThis.summitDaskExtras?.size")
     _click(page, [out, page.get_by_role("button", name="Leave out")])
     page.wait_for_url("**out_channel=**")
     page.locator(f".node.unselected[aria-label={label!r}]").wait_for(state="attached")
-    after = _places(page)
+    after = _settled_places(page)
     kept = before.keys() & after.keys()
     assert label.split(",")[0] not in after and len(kept) > 3 and all(before[name] == after[name] for name in kept)
+
+
+def _settled_places(page: "sync_api.Page") -> dict[str, str]:
+    """Where channels stand once the frame has its size, to which the drawing is fitted."""
+    places = _places(page)
+    while True:
+        page.wait_for_timeout(300)
+        if places == (now := _places(page)):
+            return now
+        places = now
 
 
 def _places(page: "sync_api.Page") -> dict[str, str]:
