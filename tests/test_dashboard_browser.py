@@ -487,10 +487,13 @@ def test_a_count_that_no_channel_reaches_hides_not_everything(address: str, page
 def test_names_of_layers_stay_beside_their_rows(address: str, page: "sync_api.Page") -> None:
     page.goto(address)
     page.wait_for_selector(GRAPH)
+    page.wait_for_function("globalThis.summitDaskExtras?.size")
+    _settled_places(page)
     page.locator(".bar button", has_text="−").click()
     page.locator(".node:not([hidden])").first.click()
     page.wait_for_selector(".side h4")
     page.locator(".bar input[type=range]").nth(2).fill("1.4")
+    page.wait_for_url("**height=1.4**")
     _settled_places(page)
     for row in page.locator(".names text").all():
         name = row.text_content()
