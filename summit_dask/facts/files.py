@@ -165,8 +165,9 @@ class Disk(Folder):
 
     def share(self, names: Sequence[str], to: Location) -> None:
         """See `Folder`."""
+        assert isinstance(to, Path), "folders of one place share files"
         for name in names:
-            _link(self.path / name, Path(str(to)) / name)
+            _link(self.path / name, to / name)
 
     def sweep(self) -> None:
         """See `Folder`."""

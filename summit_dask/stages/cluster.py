@@ -97,9 +97,8 @@ def _quiet_dask() -> Iterator[None]:
     before = {name: logging.getLogger(name).level for name in names}
     for name in names:
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    logging.getLogger("asyncio").addFilter(
-        _is_not_left_behind
-    )  # for good: it comes when memory is cleared, after the block
+    # For good: it comes when memory is cleared, after the block.
+    logging.getLogger("asyncio").addFilter(_is_not_left_behind)
     try:
         yield
     finally:

@@ -104,7 +104,7 @@ class GraphView {
 
   private take(extras: Extras | undefined): void {
     this.extras = extras;
-    this.sent.nodes.forEach((node, n) => (node.picture ??= extras?.pictures?.[n] ?? null));
+    extras?.pictures?.forEach((picture, n) => (this.sent.nodes[n].picture ??= picture));
   }
 
   /** Draw anew what was sent if it, or the shape that it is drawn in, is another; whether it was. */

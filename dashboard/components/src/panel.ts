@@ -72,7 +72,7 @@ function sourceLists(model: Model, n: number, found: Extras["pinned"], actions: 
   const of = (k: 0 | 1) => (pair ? ` for ${pair.labels[k]}` : "");
   const why = "The most negative contributions where the channel fires";
   const lowered = (k: 0 | 1, rows: SourceRow[] | undefined) =>
-    rows?.length ? [el("h4", { title: why }, `Lowered most by${of(k)}`), sources(model, n, k, rows, "", actions, false)] : [];
+    rows?.length ? [el("h4", { title: why }, `Lowered most${of(k)} by`), sources(model, n, k, rows, "", actions, false)] : [];
   return [
     el("h4", {}, `Strongest sources${of(0)}`),
     sources(model, n, 0, found.sources, found.note, actions),
