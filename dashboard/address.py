@@ -62,8 +62,8 @@ def _forms(kind: type) -> dict[str, Form]:
 
 
 def text(name: str) -> Form:
-    """Any text."""
-    return _of_one(name, lambda given: given)
+    """Any text but an empty one."""
+    return _of_one(name, lambda given: given or None)
 
 
 def texts(name: str) -> Form:
