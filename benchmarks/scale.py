@@ -50,6 +50,8 @@ class Inventor(extract.ExtractorPlugin):
         """See `NetworkPlugin`."""
         self.store = Store.open(self.path, writable=True)
         self.extractor: Any = self
+        nothing = Partition((), np.zeros(0, np.int64), self.store.header.n_outputs)
+        invented_partition(self, None, nothing, self.store.header.run.config)  # making them up takes a second, once
         extract.extract_partition = invented_partition
 
 

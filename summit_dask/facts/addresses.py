@@ -44,16 +44,11 @@ def addresses(layer_graph: LayerGraph, head: str, groupings: Sequence[str] = ())
 
 def measured_arrays(layer_graph: LayerGraph, options: MeasureOptions) -> dict[str, Variable]:
     """What the extraction measures of every image in the layers, by address."""
-    by_address = {
-        address: variable
-        for head in dict.fromkeys(variable.head for variable in schema.VARIABLES)
-        for address, variable in addresses(layer_graph, head)
-    }
     return {
-        address: variable
-        for address, variable in by_address.items()
-        if variable.dims[0] == "image" and variable.members
-        if is_kept(variable, options)
+        variable.address(member): variable
+        for variable in schema.VARIABLES
+        if variable.dims[0] == "image" and variable.members and is_kept(variable, options)
+        for member in members_of(layer_graph, variable)
     }
 
 

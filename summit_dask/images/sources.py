@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -38,7 +37,7 @@ class ImageSet:
     @property
     def classes(self) -> tuple[str, ...]:
         """Labels that occur, ascending."""
-        return tuple(in_order(self.table["label"]))
+        return tuple(in_order(self.table["label"].unique()))
 
     @property
     def class_index(self) -> np.ndarray:
@@ -146,18 +145,18 @@ class _Found(NamedTuple):
 
     root: Location
     table: pd.DataFrame
-    files: Sequence[str]
+    files: "pd.Series[str]"
     unused: Unused
 
 
 def _found(place: Location) -> _Found:
     if shards := find_shards(place):
         table, unused = list_shards(shards)
-        return _Found(shards[0].parent, table, table["path"].tolist(), unused)
+        return _Found(shards[0].parent, table, table["path"], unused)
     if is_folder(place):
         return _Found(place, *scan(place))
     table = read_manifest(place)
-    return _Found(place.parent, table, [_real(place.parent, path) for path in table["path"]], Unused())
+    return _Found(place.parent, table, table["path"].map(lambda path: _real(place.parent, path)), Unused())
 
 
 def _real(root: Location, path: str) -> str:
@@ -172,9 +171,9 @@ def _sample(table: pd.DataFrame, count: int) -> pd.DataFrame:
 
 def _ordered(table: pd.DataFrame) -> pd.DataFrame:
     """By label, then path."""
-    rank = pd.Categorical(table["label"], categories=in_order(table["label"])).codes
-    ordered = table.assign(rank=rank).sort_values(["rank", "path"], kind="stable", ignore_index=True)
-    return ordered.drop(columns="rank")
+    by_path = table.sort_values("path", kind="stable", ignore_index=True)
+    rank = pd.Categorical(by_path["label"], categories=in_order(by_path["label"].unique())).codes
+    return by_path.iloc[np.argsort(rank, kind="stable")].reset_index(drop=True)
 
 
 def _no_images(source: Location, unused: Unused) -> str:

@@ -10,10 +10,8 @@ After it the store is the new one, with partitions still to be measured. What is
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from summit_dask.facts import schema
 from summit_dask.facts.addresses import measured_arrays
@@ -91,8 +89,10 @@ def measured(store: Store, index: int) -> int:
     return int(max(0, n_before - store.partition(index).start))
 
 
-def joined(store: Store, index: int, n_before: int, values: Table) -> dict[str, NDArray[Any]]:
+def joined(store: Store, index: int, n_before: int, values: Table) -> Table:
     """Values of a whole partition: those of its first images as they are stored, then these."""
+    if not n_before:
+        return values
     start = store.partition(index).start
     rows = slice(start, start + n_before)
     return {address: np.concatenate([store.read(address, rows), own]) for address, own in values.items()}
