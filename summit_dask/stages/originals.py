@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from math import ceil
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,27 +28,44 @@ CHECKSUM = "images/checksum"
 #: Images that are read at a time, and in all.
 _BATCH, _MOST_READ = 64, 1000
 
-#: Files that are asked for at a time, as one on a network takes a while to answer; and by a thread in a row.
-_ASKED, _EACH = 32, 256
+#: Files that are asked for at a time, as one on a network takes a while to answer; by a thread in a row; and between
+#: two looks at the answers, which take a kilobyte each.
+_ASKED, _EACH, _HELD = 32, 256, 32768
 
 
 def changed_images(store: Store) -> list[int]:
     """Places of measured images whose files are others now, ascending; what lies at addresses is not looked at."""
     files = ImageFiles.of(store, store.read)
     measured = np.flatnonzero((store.read("images/status") == schema.READ) & _is_done(store) & (files.sizes > 0))
-    own = {index: files.file(index) for index in measured.tolist()}
-    found = _looked_at(map(_file_of, own.values()))
     laid_out = folder(store.path).written(f"images/{HEAD}")
     resized: list[int] = []
     younger: list[int] = []
+    for start in range(0, len(measured), _HELD):
+        found = _differing(files, measured[start : start + _HELD].tolist(), laid_out)
+        resized += found.resized
+        younger += found.younger
+    some = younger[:: ceil(len(younger) / _MOST_READ) or 1]
+    return sorted([*resized, *_rewritten(store, files, some)])
+
+
+class _Differing(NamedTuple):
+    """Images whose files have another size; and others whose files were written after the store was laid out."""
+
+    resized: list[int]
+    younger: list[int]
+
+
+def _differing(files: ImageFiles, images: Sequence[int], laid_out: float) -> _Differing:
+    own = {index: files.file(index) for index in images}
+    found = _looked_at(map(_file_of, own.values()))
+    differing = _Differing([], [])
     for index, file in own.items():
         status = found[_file_of(file)]
         if status and isinstance(file, Path) and status.st_size != files.sizes[index]:
-            resized.append(index)
+            differing.resized.append(index)
         elif status and status.st_mtime > laid_out:
-            younger.append(index)
-    some = younger[:: ceil(len(younger) / _MOST_READ) or 1]
-    return sorted([*resized, *_rewritten(store, files, some)])
+            differing.younger.append(index)
+    return differing
 
 
 def _is_done(store: Store) -> NDArray[np.bool_]:
