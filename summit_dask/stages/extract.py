@@ -3,6 +3,7 @@
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -101,6 +102,11 @@ class ExtractorPlugin(NetworkPlugin):
         super().__init__(path, key)
         self.path = path
 
+    @cached_property
+    def lacking(self) -> frozenset[str]:
+        """What an earlier version's store has no arrays for: checksums of images."""
+        return frozenset(address for address in schema.MEASURED_OF_IMAGES if not self.store.has(address))
+
     def prepare(self, worker: Worker) -> None:
         """See `NetworkPlugin`."""
         compile_kernels()
@@ -128,7 +134,7 @@ def extract_task(index: int, plugin_name: str, run: int) -> int:
     if plugin.extractor.on_gpu:
         secede()  # writing needs the GPU no more; the next partition can begin
     for address, values in arrays.items():
-        if store.has(address):  # one laid out before images had checksums has none
+        if address not in plugin.lacking:
             store.write(address, values, rows.start)
     flush(store.path)
     store.mark_done(index, run)

@@ -65,7 +65,7 @@ class StoredArrays:
 
     def has(self, address: str) -> bool:
         """Whether the store holds an array or group."""
-        return address in self._opened or address in self._root_of(address)
+        return address in self._root_of(address)
 
     def lay_out(self, address: str, **lengths: int) -> None:
         """Make an array of fill values; `lengths` of the dims that neither header nor layer graph decide."""
