@@ -15,6 +15,7 @@ import dask
 import pytest
 import torch
 from distributed import Client, LocalCluster, Worker
+from distributed.client import FutureCancelledError
 from distributed.comm import get_address_host
 from distributed.comm.core import CommClosedError
 from distributed.scheduler import KilledWorker
@@ -70,6 +71,12 @@ def test_a_scheduler_that_went_away_is_named(client: Client) -> None:
     task.cancel()
     with pytest.raises(ClusterError, match=r"scheduler went away.*same command"):
         result_of(task)
+
+
+def test_of_a_lost_connection_the_reason_is_told_in_a_line() -> None:
+    lost = FutureCancelledError("task-1", "scheduler-connection-lost", "Client lost the connection. Please check.")
+    with pytest.raises(ClusterError, match=r"\(task-1 cancelled for reason: scheduler-connection-lost\)\. Start it"):
+        result_of(Mock(**{"result.side_effect": lost}))
 
 
 def test_a_scheduler_that_went_away_between_two_looks_is_named(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:

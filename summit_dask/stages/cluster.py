@@ -245,9 +245,10 @@ def _versions(facts: Mapping[str, Any]) -> dict[str, str | None]:
 
 
 def scheduler_went_away(why: object) -> ClusterError:
-    """What is said when it dies in the middle of a run."""
+    """What is said when it dies in the middle of a run; of the reason its first line, as Dask adds advice."""
+    reason = str(why).partition("\n")[0].rstrip(".")
     return ClusterError(
-        f"The Dask scheduler went away ({why}). Start it again, then run the same command: finished partitions are "
+        f"The Dask scheduler went away ({reason}). Start it again, then run the same command: finished partitions are "
         "kept."
     )
 

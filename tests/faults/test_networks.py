@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 from distributed import Client
+from safetensors.torch import save_file
+from torch import nn
 
 from summit_dask.facts.config import RunConfig
 from summit_dask.stages.init import init
@@ -62,10 +64,30 @@ def copied(config: RunConfig, folder: Path) -> Path:
     return folder / config.out.name
 
 
+class Deep(nn.Sequential):
+    """Forty convolutions in a row: a value is small, all that a backward pass keeps of them is not."""
+
+    def __init__(self) -> None:
+        wide = (part for _ in range(40) for part in (nn.Conv2d(16, 16, 1), nn.ReLU()))
+        super().__init__(nn.Conv2d(3, 16, 1), *wide, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 3))
+
+
+@pytest.fixture(scope="module")
+def deep(tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
+    """A store whose worker takes 1.2 GB until its network runs, and 3.9 GB over a partition."""
+    folder = tmp_path_factory.mktemp("deep")
+    weights = folder / "deep.safetensors"
+    save_file(Deep().state_dict(), weights)
+    network = {"model": "tests.faults.test_networks:Deep", "weights": str(weights), "relevance": True}
+    config = tiny_config(folder, crop=128, resize=128, batch_size=32, **network)
+    init(config)
+    return config
+
+
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
-    """A store whose batches take more than half a gigabyte."""
-    config = tiny_config(tmp_path_factory.mktemp("large"), crop=320, resize=320, batch_size=32, relevance=True)
+    """A store whose worker takes 0.9 GB at first, and 2.3 GB to try its network."""
+    config = tiny_config(tmp_path_factory.mktemp("large"), crop=448, resize=448, batch_size=32)
     init(config)
     return config
 
@@ -245,25 +267,28 @@ def test_a_worker_without_store_or_images_is_named_with_the_path(lacks: str, lab
         assert f"None of 32 neighbouring images in {laid_out.images} can be read on the worker" in said
 
 
-@pytest.mark.parametrize(("memory", "when"), [(2.05, "partition"), (1.5, "network")])
-def test_a_worker_that_is_killed_for_memory_is_told_with_what_it_had_and_what_would_fit(
-    memory: float, when: str, tmp_path: Path, large: RunConfig
-) -> None:
-    """By Dask's nanny: over a partition, whose backward pass takes more than the network alone, or sooner."""
-    lab = Lab(tmp_path)
+def test_a_worker_that_is_killed_for_memory_over_a_partition(tmp_path: Path, deep: RunConfig) -> None:
+    said = killed_for_memory(tmp_path, "2GB", deep.out)
+    assert re.search(r"Workers died again and again on partition [012]: 1 in all, the last one tcp://127\.0", said)
+    assert " with 2 GB of memory, which may have run out." in said
+
+
+def test_a_worker_that_is_killed_for_memory_before_its_network_runs(tmp_path: Path, large: RunConfig) -> None:
+    said = killed_for_memory(tmp_path, "1.5GB", large.out)
+    assert "A worker was lost while it built and tried the network tests.networks:TinyInception" in said
+    assert "Its memory limit, 1.5 GB, may be too small" in said
+
+
+def killed_for_memory(folder: Path, limit: str, store: Path) -> str:
+    """What a command says whose worker Dask's nanny kills; also which batch would fit."""
+    lab = Lab(folder)
     lab.settings = {"distributed.scheduler.allowed-failures": 0}  # as long as each death takes
     try:
         lab.scheduler()
-        lab.worker(1, f"--memory-limit={memory}GB")
-        said = said_by(lab, lab.extract(large.out))
+        lab.worker(1, f"--memory-limit={limit}")
+        said = said_by(lab, lab.extract(store))
     finally:
         lab.end()
-    if when == "partition":
-        assert re.search(r"Workers died again and again on partition [012]: 1 in all, the last one tcp://127\.0", said)
-        assert " with 2.05 GB of memory, which may have run out." in said
-    else:
-        assert "A worker was lost while it built and tried the network tests.networks:TinyInception" in said
-        assert "Its memory limit, 1.5 GB, may be too small" in said
-    assert re.search(
-        r"a batch of 32 images a worker takes about \d\.\d GB\. In what it had, \d+ images should fit", said
-    )
+    fits = r"a batch of 32 images a worker takes about \d\.\d GB\. In what it had, \d+ images should fit"
+    assert re.search(fits, said), said
+    return said
