@@ -9,6 +9,10 @@ import pytest
 
 sync_api = pytest.importorskip("playwright.sync_api")
 
+#: Waits for what is to become true, as a page answers when it can.
+expect = sync_api.expect
+expect.set_options(timeout=30_000)
+
 CHROMIUM = os.environ.get("SUMMIT_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 if not CHROMIUM:
     why = "no Chromium found, so nothing of the dashboard was tried in a browser; install it or set SUMMIT_CHROMIUM"
@@ -23,6 +27,10 @@ ARGUMENTS = (
     "--disable-component-update",
     "--disable-sync",
 )
+
+
+#: Whether the server has answered all that was asked of it.
+QUIET = "[data-testid=stApp][data-test-script-state=notRunning]"
 
 
 @contextmanager

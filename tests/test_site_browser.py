@@ -21,7 +21,7 @@ from summit_dask import open_store
 from summit_dask.facts.layergraph import Channel
 from summit_dask.notebook import show
 from summit_dask.store.channelnames import Called, write_name
-from tests.chromium import launched, sync_api
+from tests.chromium import expect, launched, sync_api
 from tests.pairs import add_pair
 from tests.stores import AWKWARD_NAMES, add_evidence, make_store, skip_layer_graph
 
@@ -116,7 +116,7 @@ def test_a_class_is_chosen_pinned_and_found_again(served: str, page: "sync_api.P
     assert page.locator(".pinned-row .name").inner_text() == HTML_NAME
     assert page.locator(".embedding circle").count() == 20 and page.locator(".node image").count() > 3
     page.locator(".space .row").first.click()
-    page.wait_for_url("**class=**")
+    page.wait_for_selector("main[data-shown*='class=']")
     page.locator(".node:not([hidden])").nth(1).hover()
     page.wait_for_selector(".float .card .examples .tile")
     assert page.locator(".float .examples .outlined .tile").count() == 10
@@ -136,7 +136,7 @@ def test_the_keyboard_finds_classes_and_channels(served: str, page: "sync_api.Pa
     opened(page, served)
     page.keyboard.press("/")
     page.keyboard.type("img src")
-    assert page.locator("#hits .hit > span").all_text_contents() == [HTML_NAME]
+    expect(page.locator("#hits .hit > span")).to_have_text([HTML_NAME])
     page.keyboard.press("Shift+Enter")
     page.wait_for_url("**vs=class%3An00000000")
     page.keyboard.type("mixed2 4")
@@ -235,8 +235,8 @@ def test_a_class_is_compared_from_the_list_and_from_the_pages_links(served: str,
     own, other = (page.locator(".facts .value").nth(k).inner_text() for k in (-2, -1))
     page.locator(".versus summary").click()
     page.get_by_role("button", name="Swap A and B").click()
-    page.locator(".facts .value", has_text=own).last.wait_for()
-    assert page.locator(".facts .value").nth(-2).inner_text() == other
+    for place, expected in ((-2, other), (-1, own)):
+        expect(page.locator(".facts .value").nth(place)).to_have_text(expected)
     page.get_by_role("link", name="Explore").click()
     page.wait_for_url(lambda url: "vs=" not in url)
     page.get_by_role("link", name="Compare").click()
@@ -244,7 +244,7 @@ def test_a_class_is_compared_from_the_list_and_from_the_pages_links(served: str,
     page.locator(".versus summary").click()
     page.get_by_role("button", name="End the comparison").click()
     page.locator("a[aria-current]", has_text="Explore").wait_for()
-    assert page.locator(".zone").count() == 0
+    expect(page.locator(".zone")).to_have_count(0)
 
 
 def test_a_pinned_channel_stays_pinned_in_another_class(folder: Path, served: str, page: "sync_api.Page") -> None:

@@ -48,6 +48,7 @@ class GraphView {
   private chosen: Edge | undefined;
   private extras: Extras | undefined;
   private aspect = 1; // of the frame, when the graph was fitted
+  private clicked = ""; // where the last click was
   private untouched = true; // by the visitor's own zooming, since the graph was fitted
 
   constructor(root: HTMLElement) {
@@ -240,12 +241,15 @@ class GraphView {
   private listen(): void {
     const node = (event: Event) => Number((event.target as Element).closest<SVGElement>("[data-node]")?.dataset.node ?? -1);
     const edge = (event: Event) => Number((event.target as Element).closest<SVGElement>("[data-edge]")?.dataset.edge ?? -1);
+    const place = (event: MouseEvent) => `${Math.floor(event.clientX)} ${Math.floor(event.clientY)}`; // as clicks have it
     this.world.addEventListener("pointerover", (event) => {
+      if (place(event) === this.clicked) return; // the drawing moved, and not the pointer
       if (node(event) >= 0) this.pointNode(node(event));
       else if (edge(event) >= 0) this.pointEdge(this.model.edges[edge(event)]);
     });
     this.world.addEventListener("pointerout", () => this.rest());
     this.world.addEventListener("click", (event) => {
+      this.clicked = place(event);
       if (node(event) >= 0) this.pin(node(event));
       else if (edge(event) >= 0 && this.sent.edge) this.choose(this.model.edges[edge(event)]);
     });
