@@ -7,8 +7,9 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -18,6 +19,8 @@ from tests.chromium import QUIET, expect, launched, sync_api
 from tests.pairs import add_pair
 from tests.readable import FAINT, NAMELESS
 from tests.stores import AWKWARD_NAMES, add_evidence, make_store, plant_communities, skip_layer_graph
+
+T = TypeVar("T")
 
 pytestmark = pytest.mark.browser
 LOCAL = ("http://127.0.0.1:", "ws://127.0.0.1:", "data:", "blob:")
@@ -483,23 +486,20 @@ def test_the_graph_fits_its_frame_again_when_that_grows(address: str, page: "syn
     page.goto(address)
     page.wait_for_selector(GRAPH)
     scene = page.locator("g.scene")
-    before = _settled_height(scene)
+    before = _settled(page, lambda: _height(scene))
     page.set_viewport_size({"width": 1280, "height": 1300})
-    assert _settled_height(scene) > 1.05 * before
+    assert _settled(page, lambda: _height(scene)) > 1.05 * before
     page.locator(".bar button", has_text="+").click()
-    zoomed = _settled_height(scene)
+    zoomed = _settled(page, lambda: _height(scene))
     page.set_viewport_size({"width": 1280, "height": 900})
-    assert _settled_height(scene) == pytest.approx(zoomed, rel=0.01)
+    assert _settled(page, lambda: _height(scene)) == pytest.approx(zoomed, rel=0.01)
 
 
-def _settled_height(element: "sync_api.Locator") -> float:
-    """Its height on the screen, once that stays the same for a second."""
-    heights = [-1.0]
-    while len(heights) < 3 or len(set(heights[-3:])) > 1:
-        element.page.wait_for_timeout(500)
-        box = element.bounding_box()
-        heights.append(box["height"] if box else -1.0)
-    return heights[-1]
+def _height(element: "sync_api.Locator") -> float:
+    """On the screen."""
+    box = element.bounding_box()
+    assert box is not None
+    return box["height"]
 
 
 def test_a_count_that_no_channel_reaches_hides_not_everything(address: str, page: "sync_api.Page") -> None:
@@ -590,12 +590,17 @@ def test_leaving_a_channel_out_moves_no_other(address: str, page: "sync_api.Page
 
 def _settled_places(page: "sync_api.Page") -> dict[str, str]:
     """Where channels stand once the frame has its size, to which the drawing is fitted."""
-    places = _places(page)
-    while True:
-        page.wait_for_timeout(300)
-        if places == (now := _places(page)):
-            return now
-        places = now
+    return _settled(page, lambda: _places(page))
+
+
+def _settled(page: "sync_api.Page", look: Callable[[], T]) -> T:
+    """What is seen once the server has answered and it stays the same for a while."""
+    page.wait_for_selector(QUIET)
+    seen = [look()]
+    while len(seen) < 4 or any(one != seen[-1] for one in seen[-4:]):
+        page.wait_for_timeout(250)
+        seen.append(look())
+    return seen[-1]
 
 
 def _places(page: "sync_api.Page") -> dict[str, str]:
