@@ -1,4 +1,4 @@
-"""Whether a page can be read and used by keyboard: contrast of its text, names of what can be focused.
+"""Whether a page can be read and used by keyboard: contrast of its text, its width, names of what can be focused.
 
 Scripts for Playwright's `evaluate`; they look into the shadow roots of components too.
 """
@@ -54,4 +54,16 @@ NAMELESS = f"""() => {{
     const stops = "a[href], button, input, select, textarea, summary, [tabindex='0']";
     return all(document.body).filter(e => e.matches(stops) && e.tabIndex >= 0 && seen(e) && !e.disabled && !name(e))
         .map(e => e.outerHTML.slice(0, 120));
+}}"""
+
+#: What reaches beyond the page's right edge, where nothing around it scrolls or cuts it off.
+BEYOND = f"""() => {{
+    {_ELEMENTS}
+    const width = document.documentElement.clientWidth;
+    const right = e => e.getBoundingClientRect().right;
+    const page = document.querySelector("[data-testid=stMain]");  // which scrolls, and is not to sideways
+    const holds = e => getComputedStyle(e).overflowX !== "visible" && right(e) <= width + 1;
+    const within = e => chain(parent(e)).slice(0, chain(parent(e)).indexOf(page));
+    return all(document.body).filter(e => e.getClientRects().length && seen(e) && right(e) > width + 1)
+        .filter(e => !within(e).some(holds)).map(e => `${{e.tagName}} ${{e.textContent.trim().slice(0, 60)}}`);
 }}"""

@@ -17,7 +17,7 @@ from dashboard.data import StoreData
 from summit_dask import classes_with, open_store
 from tests.chromium import QUIET, expect, launched, sync_api
 from tests.pairs import add_pair
-from tests.readable import FAINT, NAMELESS
+from tests.readable import BEYOND, FAINT, NAMELESS
 from tests.stores import AWKWARD_NAMES, add_evidence, make_store, plant_communities, skip_layer_graph
 
 T = TypeVar("T")
@@ -764,4 +764,31 @@ def test_all_text_can_be_read_and_all_that_takes_the_keyboard_has_a_name(
     for pressed in ("false", "true"):
         node.and_(page.locator(f"[aria-pressed={pressed}]")).wait_for()
         node.click()
+    page.close()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("width", [1440, 1024, 420])
+def test_every_page_fits_into_its_window(with_evidence: str, browser: "sync_api.Browser", width: int) -> None:
+    page = browser.new_page(viewport={"width": width, "height": 900})
+    class_, channel = "class=n00000002", "layer=mixed2&channel=3"
+    for path, shown in {
+        f"?{class_}": GRAPH,
+        f"?{class_}&vs=class:n00000001&pin_layer=mixed2&pin_channel=3": ".scene.pair",
+        f"channel?{channel}": ".charts.wide .name",
+        "layers": ".heatmap .rows span",
+        f"classes?{class_}": GRAPH,
+        f"evidence?{class_}": "h3",
+        "run": ".facts h2",
+    }.items():
+        page.goto(f"{with_evidence}/{path}")
+        page.locator(shown).first.wait_for()
+        page.wait_for_selector(QUIET)
+        assert _settled(page, lambda: page.evaluate(BEYOND)) == [], path
+        links = {_middle(link)[1] for link in page.locator("[data-testid=stPageLink]").all()}
+        assert len(links) == 1 or width < 1024, path
+        if shown == ".scene.pair":
+            stage, side = (page.locator(part).bounding_box() for part in (".stage", ".side"))
+            assert stage and side
+            assert stage["x"] + stage["width"] <= side["x"] or stage["y"] + stage["height"] <= side["y"]
     page.close()

@@ -185,7 +185,7 @@ def all_classes(table: pd.DataFrame, description: str) -> Any:
 
 
 def _share(column: str, title: str) -> alt.X:
-    axis = alt.Axis(format="%", tickCount=10)
+    axis = alt.Axis(format="%", tickCount=10, titleAnchor="end")  # a long title has room at the left
     return alt.X(f"{column}:Q", title=title, axis=axis, scale=alt.Scale(padding=10))
 
 
