@@ -465,7 +465,7 @@ def test_the_heat_map_tells_the_counts(address: str, store: Path, page: "sync_ap
     assert told(0.41, 0.62) == there
     stage.focus()
     page.keyboard.press("ArrowRight")  # from the cell that is pointed at
-    expect(page.locator(".tip")).to_have_text(re.compile(f"{re.escape(there[0])} · channel "))
+    expect(page.locator(".tip")).to_have_text(re.compile(f"^{re.escape(there[0])} · channel "))
     page.keyboard.press("Enter")
     page.wait_for_url("**/channel?**layer=mixed2**")
 
@@ -791,7 +791,6 @@ def test_every_page_fits_into_its_window(with_evidence: str, browser: "sync_api.
     }.items():
         page.goto(f"{with_evidence}/{path}")
         page.locator(shown).first.wait_for()
-        page.wait_for_selector(QUIET)
         if path.startswith("evidence"):
             page.wait_for_function(ALL_CHARTS)
         _settled(page, lambda: page.evaluate(BEYOND))
